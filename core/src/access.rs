@@ -1,0 +1,98 @@
+//! What an identity may do, as a table over one schema, worked out once per identity and schema.
+//!
+//! The rules themselves stand in [`crate::schema::AuthRule`]. In this release the only identity is an API key, so an
+//! [`Access`] is all or nothing for each model and field; row rules for signed-in users will add predicates here.
+
+use crate::id::{FieldId, ModelId};
+use crate::schema::{AuthOperation, AuthProvider, AuthRule, AuthStrategy, Schema};
+
+/// Who is asking.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// Someone who presented a valid API key; `name` is the key's name in the configuration, never the key.
+    ApiKey {
+        /// The key's name.
+        name: String,
+    },
+    /// The device's own user, on the device: local answers are not checked again (the server never sent what its
+    /// rules refuse).
+    Local,
+}
+
+/// What one identity may do with each model and field of a schema. Anything not granted is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Access {
+    models: Vec<ModelAccess>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct ModelAccess {
+    operations: Vec<AuthOperation>,
+    /// For each stored field whether it may be read, and written.
+    fields: Vec<(bool, bool)>,
+}
+
+impl Access {
+    /// Works out what `identity` may do under `schema`'s rules.
+    ///
+    /// A model without `@auth` is open to every caller that the server has authenticated, as in plain AppSync; a model
+    /// with rules is open to an API key only where a `public` rule with the `apiKey` provider says so. `@auth` on a
+    /// field replaces the model's rules for that field.
+    #[must_use]
+    pub fn of(schema: &Schema, identity: &Identity) -> Self {
+        let models = schema
+            .models
+            .iter()
+            .map(|model| ModelAccess {
+                operations: AuthOperation::ALL
+                    .into_iter()
+                    .filter(|op| allows(identity, model.auth.as_deref(), *op))
+                    .collect(),
+                fields: model
+                    .fields
+                    .iter()
+                    .map(|field| {
+                        let rules = field.auth.as_deref().or(model.auth.as_deref());
+                        (
+                            allows(identity, rules, AuthOperation::Get),
+                            allows(identity, rules, AuthOperation::Update)
+                                || allows(identity, rules, AuthOperation::Create),
+                        )
+                    })
+                    .collect(),
+            })
+            .collect();
+        Self { models }
+    }
+
+    /// Whether `operation` on `model` is granted.
+    #[must_use]
+    pub fn model(&self, model: ModelId, operation: AuthOperation) -> bool {
+        self.models.get(model.0).is_some_and(|m| m.operations.contains(&operation))
+    }
+
+    /// Whether `field` of `model` may be read: selected, filtered on, sorted by, streamed.
+    #[must_use]
+    pub fn can_read(&self, model: ModelId, field: FieldId) -> bool {
+        self.models.get(model.0).and_then(|m| m.fields.get(field.0)).is_some_and(|f| f.0)
+    }
+
+    /// Whether `field` of `model` may be given in a mutation's input.
+    #[must_use]
+    pub fn can_write(&self, model: ModelId, field: FieldId) -> bool {
+        self.models.get(model.0).and_then(|m| m.fields.get(field.0)).is_some_and(|f| f.1)
+    }
+}
+
+fn allows(identity: &Identity, rules: Option<&[AuthRule]>, operation: AuthOperation) -> bool {
+    match identity {
+        Identity::Local => true,
+        Identity::ApiKey { .. } => rules.is_none_or(|rules| {
+            rules.iter().any(|rule| {
+                rule.strategy == AuthStrategy::Public
+                    && rule.provider == AuthProvider::ApiKey
+                    && rule.operations.contains(&operation)
+            })
+        }),
+    }
+}

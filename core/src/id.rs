@@ -1,0 +1,120 @@
+//! Identities and counters, each with a type of its own so that one cannot be taken for another.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// One local database of one signed-in user on one device. A random UUID made when the file is created.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ReplicaId(pub String);
+
+impl fmt::Display for ReplicaId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The number of a mutation on its replica: 1, then +1 for each one enqueued. With the [`ReplicaId`] it names the
+/// mutation for ever; sending it twice has one effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct MutationNumber(pub u64);
+
+impl fmt::Display for MutationNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// A mutation's name across all replicas.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct MutationId {
+    /// The replica that made it.
+    pub replica: ReplicaId,
+    /// Its number there.
+    pub number: MutationNumber,
+}
+
+impl fmt::Display for MutationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.replica, self.number)
+    }
+}
+
+/// The server-given counter of one record, `_version` on the wire: 1 at creation, +1 at each accepted change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Version(pub i64);
+
+/// A place in the change feed of one server history: each committed change gets the next one, in commit order. Ordered
+/// on the server; a replica sees it only inside a [`Cursor`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Position(pub i64);
+
+/// The identity of a server's history. If it differs, positions mean nothing and a base sync is due.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Epoch(pub String);
+
+/// The position that a replica has durably applied for one scope, with the epoch it belongs to. On the wire the string
+/// `<epoch>.<position>`; a replica stores and returns it untouched.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Cursor {
+    /// The history it belongs to.
+    pub epoch: Epoch,
+    /// The place in it.
+    pub position: Position,
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.epoch.0, self.position.0)
+    }
+}
+
+/// A cursor's text that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a cursor; send back a cursor exactly as the server gave it, or none to sync from the beginning")]
+pub struct BadCursor(pub String);
+
+impl std::str::FromStr for Cursor {
+    type Err = BadCursor;
+
+    fn from_str(text: &str) -> Result<Self, BadCursor> {
+        let bad = || BadCursor(text.chars().take(80).collect());
+        let (epoch, position) = text.rsplit_once('.').ok_or_else(bad)?;
+        let position = position.parse::<i64>().map_err(|_| bad())?;
+        if epoch.is_empty() || position < 0 {
+            return Err(bad());
+        }
+        Ok(Self { epoch: Epoch(epoch.to_owned()), position: Position(position) })
+    }
+}
+
+/// A model's place in [`crate::schema::Schema::models`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ModelId(pub usize);
+
+/// A stored field's place in [`crate::schema::Model::fields`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FieldId(pub usize);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_survives_its_text() {
+        let cursor = Cursor { epoch: Epoch("a-b.c".into()), position: Position(42) };
+        assert_eq!(cursor.to_string().parse(), Ok(cursor));
+    }
+
+    #[test]
+    fn what_no_server_gave_is_refused() {
+        for text in ["", "7", ".7", "e.", "e.-1", "e.x", "e.99999999999999999999"] {
+            assert_eq!(text.parse::<Cursor>(), Err(BadCursor(text.to_owned())), "{text}");
+        }
+    }
+}

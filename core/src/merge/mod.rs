@@ -1,0 +1,1 @@
+//! Conflict detection and resolution: facts in, a named decision out.

@@ -1,0 +1,1 @@
+//! GraphQL operation → checked plan → SQL for a dialect → bytes of the answer.

@@ -1,0 +1,84 @@
+//! What a replica adds to a mutation, and what the server answers, in `extensions.tombolo`.
+
+use serde::{Deserialize, Serialize};
+
+use super::graphql::ErrorType;
+use crate::id::{MutationNumber, ReplicaId};
+
+/// `extensions.tombolo` of a mutation request.
+///
+/// One request is one mutation with one number; with `atomic` the request's root field `i` (from 0) has number
+/// `number + i`, and all of them apply or none.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MutationEnvelope {
+    /// Who made it.
+    pub replica: ReplicaId,
+    /// Its number there.
+    pub number: MutationNumber,
+    /// Mutations of the same replica without whose effect this one makes no sense: if one of them was rejected, so is
+    /// this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub depends_on: Vec<MutationNumber>,
+    /// Earlier mutations of the same replica on the same record whose effects the user saw: the versions they made
+    /// are no conflict.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub seen: Vec<MutationNumber>,
+    /// Hash of the schema that the mutation was made under.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub schema: String,
+    /// Every mutation of this replica up to here is settled: the server may forget their outcomes.
+    #[serde(default)]
+    pub settled_through: MutationNumber0,
+    /// All root fields or none.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub atomic: bool,
+}
+
+/// A mutation number, or 0 for "none yet".
+pub type MutationNumber0 = u64;
+
+/// `extensions.tombolo` of a mutation's answer: the final outcome of each root field. A request whose answer has no
+/// outcomes was not decided and is to be sent again.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MutationAnswer {
+    /// One for each root field, in order.
+    pub outcomes: Vec<MutationOutcome>,
+}
+
+/// The final outcome of one mutation on the server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MutationOutcome {
+    /// Which one.
+    pub number: MutationNumber,
+    /// What became of it.
+    pub outcome: OutcomeKind,
+    /// Why it was rejected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<RejectReason>,
+    /// The cursor at which its effect stands in the feed; absent for a rejection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+/// How a mutation ended on the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OutcomeKind {
+    /// As it was sent.
+    Applied,
+    /// Merged with a change it had not seen.
+    Merged,
+    /// Not at all.
+    Rejected,
+}
+
+/// Why a mutation was rejected: a stable code and words for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct RejectReason {
+    /// The code.
+    pub code: ErrorType,
+    /// What went wrong and what to do about it.
+    pub message: String,
+}

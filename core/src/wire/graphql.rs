@@ -1,0 +1,128 @@
+//! A GraphQL request and the errors of its answer.
+//!
+//! Sources: GraphQL specification section 7 (response), "GraphQL over HTTP" draft (request), AppSync's answers for the
+//! keys that stand at the top level of an error.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
+
+/// A request as it comes over HTTP or in a `subscribe` frame.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Request {
+    /// The document.
+    pub query: String,
+    /// Which operation of the document, if it has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation_name: Option<String>,
+    /// Variables; absent and `null` are the empty map.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variables: Option<Map<String, Json>>,
+    /// Extensions; ours stand under `tombolo` ([`super::envelope::MutationEnvelope`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extensions: Option<Map<String, Json>>,
+}
+
+/// One error of an answer. AppSync's own keys stand at the top level, not under `extensions`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GraphqlError {
+    /// What went wrong and what to do about it.
+    pub message: String,
+    /// The field it concerns; `None` for an error of the whole request.
+    #[serde(default)]
+    pub path: Option<Vec<PathSegment>>,
+    /// Places in the document.
+    #[serde(default)]
+    pub locations: Option<Vec<Location>>,
+    /// The stable name that programs branch on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_type: Option<ErrorType>,
+    /// For a conflict the server's record, projected by the mutation's selection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Json>,
+    /// Further facts, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_info: Option<Json>,
+}
+
+/// One step of an error's path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum PathSegment {
+    /// A response key.
+    Key(String),
+    /// A place in a list.
+    Index(usize),
+}
+
+/// A place in a document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Location {
+    /// Line, from 1.
+    pub line: usize,
+    /// Column, from 1.
+    pub column: usize,
+}
+
+/// The stable name of an error: AppSync's where it has one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ErrorType {
+    /// The base version is not the record's and the strategy does not merge.
+    ConflictUnhandled,
+    /// The caller's condition is false, or a create met an existing id, or an update a missing one.
+    ConditionalCheckFailedException,
+    /// The identity's rules refuse it.
+    Unauthorized,
+    /// No, or no valid, credential.
+    UnauthorizedException,
+    /// The request cannot be read.
+    MalformedHttpRequestException,
+    /// The request can be read but not carried out as it stands.
+    BadRequest,
+    /// A mutation that this one depends on was rejected.
+    DependencyRejected,
+    /// The operation has no resolver here.
+    UnsupportedOperation,
+    /// A limit on documents, pages or connections.
+    LimitExceeded,
+    /// The server failed; nothing was decided; send it again later.
+    InternalFailure,
+    /// A name that this version does not know.
+    #[serde(untagged)]
+    Other(String),
+}
+
+impl std::fmt::Display for ErrorType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Other(name) => f.write_str(name),
+            Self::ConflictUnhandled
+            | Self::ConditionalCheckFailedException
+            | Self::Unauthorized
+            | Self::UnauthorizedException
+            | Self::MalformedHttpRequestException
+            | Self::BadRequest
+            | Self::DependencyRejected
+            | Self::UnsupportedOperation
+            | Self::LimitExceeded
+            | Self::InternalFailure => write!(f, "{self:?}"),
+        }
+    }
+}
+
+impl GraphqlError {
+    /// An error of the whole request.
+    #[must_use]
+    pub fn new(error_type: ErrorType, message: impl Into<String>) -> Self {
+        Self { message: message.into(), error_type: Some(error_type), ..Self::default() }
+    }
+
+    /// The same error, of the field at `path`.
+    #[must_use]
+    pub fn at(mut self, path: Vec<PathSegment>) -> Self {
+        self.path = Some(path);
+        self
+    }
+}

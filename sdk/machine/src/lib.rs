@@ -1,0 +1,1 @@
+//! tombolo-machine

@@ -1,0 +1,1 @@
+//! tombolo-engine

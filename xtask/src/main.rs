@@ -1,0 +1,83 @@
+//! What the house does with itself: one command for what CI runs, the example data, and rules that no linter knows.
+//!
+//! Run as `cargo xtask COMMAND` (the alias stands in `.cargo/config.toml`). It uses the tools that are there, installs
+//! what is missing where it may, and otherwise says what to install. Nothing here is part of a product: no other
+//! package may depend on it.
+#![allow(clippy::print_stdout, clippy::print_stderr)] // A command line: its output is what it is for.
+
+mod data;
+mod house;
+mod steps;
+mod tidy;
+mod tools;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::house::{Failed, House};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "What CI runs, the example data, the house rules")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Bring the 336,776 flights of the example into data/flights/Flight.csv
+    #[command(after_help = "Example:\n  cargo xtask data")]
+    Data {
+        /// Also write the small tables and the sample that stand in examples/flights/data
+        #[arg(long)]
+        examples: bool,
+    },
+    /// Install what tests need and is missing, then run every check and every test
+    #[command(after_help = "Examples:\n  cargo xtask test\n  cargo xtask test --only fmt,clippy,tidy")]
+    Test {
+        /// Only these steps, by the names that the summary shows
+        #[arg(long, value_delimiter = ',', value_name = "STEP")]
+        only: Vec<String>,
+    },
+    /// What CI runs: `test`, with the lock file as it stands and nothing kept for a next build
+    Ci,
+    /// Check the house rules that no linter knows
+    Tidy,
+    /// Run the simulator; everything after `sim` goes to it
+    #[command(after_help = "Example:\n  cargo xtask sim --help")]
+    Sim {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Run the workloads; everything after `bench` goes to them
+    #[command(after_help = "Example:\n  cargo xtask bench --help")]
+    Bench {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failed) => {
+            eprintln!("error: {failed}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Failed> {
+    let house = House::find()?;
+    match command {
+        Command::Data { examples } => data::run(&house, examples),
+        Command::Test { only } => steps::run(&house, &only, steps::Mode::Daily),
+        Command::Ci => steps::run(&house, &[], steps::Mode::Ci),
+        Command::Tidy => tidy::run(&house),
+        Command::Sim { arguments } => house.cargo(&["run", "--package", "tombolo-sim", "--"]).args(arguments).run(),
+        Command::Bench { arguments } => {
+            house.cargo(&["run", "--release", "--package", "tombolo-bench", "--"]).args(arguments).run()
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Every check and every test, in one order, each timed, all of them tried even when an early one fails.
+//!
+//! Cheap steps come first, so that a slip of the pen is told within seconds. The client tests come last because they
+//! need the built server.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::house::{Failed, House, Task};
+use crate::{tidy, tools};
+
+/// How the same steps are run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// At a developer's desk: the lock file may follow the manifests.
+    Daily,
+    /// In CI: the lock file is law, and no room is spent on incremental builds.
+    Ci,
+}
+
+/// How a step ended.
+#[derive(Debug, PartialEq, Eq)]
+enum Outcome {
+    Passed,
+    Skipped(&'static str),
+    Failed(String),
+}
+
+type Step = (&'static str, fn(&House, Mode) -> Result<Outcome, Failed>);
+
+const STEPS: &[Step] = &[
+    ("tools", tools_step),
+    ("fmt", |house, _| passes(house.cargo(&["fmt", "--all", "--check"]))),
+    ("tidy", |house, _| tidy::run(house).map(|()| Outcome::Passed)),
+    ("deny", deny_step),
+    ("clippy", |house, mode| passes(cargo(house, mode, &["clippy", "--workspace", "--all-targets"], &["-D", "warnings"]))),
+    ("build", |house, mode| passes(cargo(house, mode, &["build", "--workspace", "--bins", "--examples"], &[]))),
+    ("test", |house, mode| passes(cargo(house, mode, &["test", "--workspace", "--no-fail-fast"], &[]))),
+    ("doc", |house, mode| {
+        passes(cargo(house, mode, &["doc", "--workspace", "--no-deps"], &[]).env("RUSTDOCFLAGS", "-D warnings"))
+    }),
+    ("clients", clients_step),
+];
+
+/// Runs the steps (all of them if `only` names none) and prints a summary.
+pub(crate) fn run(house: &House, only: &[String], mode: Mode) -> Result<(), Failed> {
+    let steps = chosen(only)?;
+    let begin = Instant::now();
+    let mut done: Vec<(&str, Outcome, Duration)> = Vec::new();
+    for (name, step) in steps {
+        println!("\n==> {name}");
+        let start = Instant::now();
+        let outcome = step(house, mode).unwrap_or_else(|failed| Outcome::Failed(failed.0));
+        if let Outcome::Failed(why) = &outcome {
+            eprintln!("{name} failed: {why}");
+        }
+        let stop = *name == "tools" && matches!(outcome, Outcome::Failed(_));
+        done.push((name, outcome, start.elapsed()));
+        if stop {
+            break;
+        }
+    }
+    println!("\n==> summary");
+    for (name, outcome, took) in &done {
+        println!("{}", summary_line(name, outcome, *took));
+    }
+    println!("in all {:.1} s", begin.elapsed().as_secs_f64());
+    let failed: Vec<&str> =
+        done.iter().filter(|(_, outcome, _)| matches!(outcome, Outcome::Failed(_))).map(|(name, ..)| *name).collect();
+    if failed.is_empty() { Ok(()) } else { Err(Failed(format!("failed: {}", failed.join(", ")))) }
+}
+
+fn chosen(only: &[String]) -> Result<Vec<&'static Step>, Failed> {
+    if let Some(unknown) = only.iter().find(|name| !STEPS.iter().any(|(step, _)| step == name)) {
+        let names: Vec<&str> = STEPS.iter().map(|(name, _)| *name).collect();
+        return Err(Failed(format!("there is no step `{unknown}`; the steps are {}", names.join(", "))));
+    }
+    Ok(STEPS.iter().filter(|(name, _)| only.is_empty() || only.iter().any(|wanted| wanted == name)).collect())
+}
+
+fn summary_line(name: &str, outcome: &Outcome, took: Duration) -> String {
+    let seconds = took.as_secs_f64();
+    match outcome {
+        Outcome::Passed => format!("  {name:<8} ok       {seconds:>7.1} s"),
+        Outcome::Skipped(why) => format!("  {name:<8} skipped  {seconds:>7.1} s  {why}"),
+        Outcome::Failed(why) => {
+            format!("  {name:<8} FAILED   {seconds:>7.1} s  {}", why.lines().next().unwrap_or_default())
+        }
+    }
+}
+
+fn passes(task: Task) -> Result<Outcome, Failed> {
+    task.run().map(|()| Outcome::Passed)
+}
+
+/// A cargo command with the settings of the mode; `last` goes behind the `--`.
+fn cargo(house: &House, mode: Mode, arguments: &[&str], last: &[&str]) -> Task {
+    let mut task = house.cargo(arguments);
+    if mode == Mode::Ci {
+        task = task.args(["--locked"]).env("CARGO_INCREMENTAL", "0").env("RUST_BACKTRACE", "1");
+    }
+    if last.is_empty() { task } else { task.args(["--"]).args(last) }
+}
+
+fn tools_step(house: &House, _: Mode) -> Result<Outcome, Failed> {
+    let mut needed = vec![tools::CC, tools::GIT, tools::SQLITE];
+    if client_tests(house).is_some() {
+        needed.extend([tools::NODE, tools::NPM]);
+    }
+    tools::ensure(house, &needed)?;
+    tools::ensure_rust_components(house)?;
+    Ok(Outcome::Passed)
+}
+
+/// Licences, sources and bans. Optional: the tool takes minutes to build, and what it guards changes only when a
+/// dependency does.
+fn deny_step(house: &House, _: Mode) -> Result<Outcome, Failed> {
+    if !house.cargo(&["deny", "--version"]).succeeds() {
+        return Ok(Outcome::Skipped("optional: cargo-deny is not installed (cargo install cargo-deny --locked)"));
+    }
+    passes(house.cargo(&["deny", "check", "bans", "licenses", "sources"]))
+}
+
+/// The clients that others wrote, against the server that the build step left behind.
+fn clients_step(house: &House, mode: Mode) -> Result<Outcome, Failed> {
+    let Some(folder) = client_tests(house) else {
+        return Ok(Outcome::Skipped("there is no tests/clients/package.json"));
+    };
+    cargo(house, mode, &["build", "--workspace", "--bins"], &[]).run()?;
+    house.task("npm").args(["ci", "--no-audit", "--no-fund"]).folder(&folder).run()?;
+    let server = target_folder(house)?.join("debug").join(format!("tombolo{}", std::env::consts::EXE_SUFFIX));
+    passes(house.task("npm").args(["test"]).folder(&folder).env("TOMBOLO_BIN", server))
+}
+
+fn client_tests(house: &House) -> Option<PathBuf> {
+    let folder = house.path("tests/clients");
+    folder.join("package.json").is_file().then_some(folder)
+}
+
+fn target_folder(house: &House) -> Result<PathBuf, Failed> {
+    let metadata = tidy::metadata(house)?;
+    match metadata["target_directory"].as_str() {
+        Some(folder) => Ok(PathBuf::from(folder)),
+        None => Err(Failed("cargo metadata names no target directory".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_choice_every_step_runs() {
+        assert_eq!(chosen(&[]).unwrap().len(), STEPS.len());
+    }
+
+    #[test]
+    fn a_choice_keeps_the_order_of_the_house() {
+        let names: Vec<&str> = chosen(&["doc".into(), "fmt".into()]).unwrap().iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, ["fmt", "doc"]);
+    }
+
+    #[test]
+    fn an_unknown_step_is_refused_with_the_names_there_are() {
+        let Err(failed) = chosen(&["format".into()]) else { panic!("`format` is no step") };
+        assert!(failed.0.contains("no step `format`") && failed.0.contains("clippy"), "{failed}");
+    }
+
+    #[test]
+    fn the_summary_shows_the_first_line_of_a_failure() {
+        let line = summary_line("fmt", &Outcome::Failed("one\ntwo".into()), Duration::from_millis(1500));
+        assert!(line.contains("FAILED") && line.contains("1.5 s") && line.ends_with("one"), "{line}");
+    }
+}
