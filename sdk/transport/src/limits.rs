@@ -1,0 +1,50 @@
+//! Every limit that the transports enforce: name, unit, default, reason.
+
+use std::time::Duration;
+
+/// Messages that wait in a link to be sent. The machine's window of mutations in flight is far below it; a caller that
+/// reaches it is not receiving.
+pub const OUTGOING_MESSAGES_MAX: usize = 256;
+
+/// Largest WebSocket message taken, in bytes. A live batch holds at most 500 rows of at most 400 kB by the schema's
+/// limits, and some 300 B in practice: 64 MiB leaves room and still fits a phone.
+pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
+
+/// Largest WebSocket frame taken, in bytes. Servers send a message as one frame.
+pub const FRAME_BYTES_MAX: usize = 64 << 20;
+
+/// Read and write buffers of a socket, in bytes. The library's own default of 128 KiB a socket is 27 times the memory
+/// for no measurable speed.
+pub const SOCKET_BUFFER_BYTES: usize = 4 << 10;
+
+/// Bytes that may wait in a socket's write buffer before sending fails, on top of one message.
+pub const WRITE_BUFFER_BYTES_MAX: usize = 4 << 20;
+
+/// Largest HTTP answer taken, in bytes after decompression: a catch-up page of 10,000 rows of 1 kB is 10 MB.
+pub const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+/// Bytes of a refused request's body that are read for its words.
+pub const REFUSAL_BYTES_MAX: usize = 64 << 10;
+
+/// Time to find the host, connect and finish the TLS and WebSocket handshakes. Mobile networks take up to some seconds
+/// for a first packet.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Time from `connection_init` to the server's `connection_ack`.
+pub const ACK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Time for one HTTP request from its first byte to the last of the answer.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A ping goes out when nothing was heard for this long. Below the idle timeouts of common proxies (60 s) and of
+/// carriers' address translation (30 s and more).
+pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(25);
+
+/// The link is over when nothing was heard for this long: one ping and its answer.
+pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(45);
+
+/// Time for the closing handshake before the connection is dropped.
+pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Messages that a scripted loopback holds in each direction.
+pub const LOOPBACK_MESSAGES_MAX: usize = 256;
