@@ -110,15 +110,14 @@ fn apt(house: &House, arguments: &[&str]) -> Result<(), Failed> {
 }
 
 fn advice<'a>(missing: impl Iterator<Item = &'a Tool>, packages: &[&str]) -> String {
-    let mut words = String::from("these programs are missing:\n");
-    for tool in missing {
-        words.push_str(&format!("  {} (for {})\n", tool.program, tool.needed_for));
-    }
-    words.push_str(&format!(
-        "On Debian or Ubuntu: sudo apt-get install {}",
+    let missing: Vec<String> = missing
+        .map(|tool| format!("{} (for {})", tool.program, tool.needed_for))
+        .collect();
+    format!(
+        "missing: {}. On Debian or Ubuntu: sudo apt-get install {}",
+        missing.join(", "),
         packages.join(" ")
-    ));
-    words
+    )
 }
 
 #[cfg(test)]
