@@ -57,7 +57,15 @@ impl House {
     /// A cargo command, by the cargo that started us.
     pub(crate) fn cargo(&self, arguments: &[&str]) -> Task {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        self.task(cargo).args(arguments)
+        let mut task = self.task(cargo).args(arguments);
+        // What cargo told us of our own package would reach build scripts that watch it, and build them anew.
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") || text == "CARGO_BIN_NAME" {
+                task.command.env_remove(&name);
+            }
+        }
+        task
     }
 
     /// A command that runs at the root with nothing to read.

@@ -30,7 +30,7 @@ type Step = (&'static str, fn(&House, Mode) -> Result<Outcome, Failed>);
 
 const STEPS: &[Step] = &[
     ("tools", tools_step),
-    ("fmt", |house, _| passes(house.cargo(&["fmt", "--all", "--check"]))),
+    ("fmt", fmt_step),
     ("tidy", |house, _| tidy::run(house).map(|()| Outcome::Passed)),
     ("deny", deny_step),
     ("clippy", |house, mode| {
@@ -53,7 +53,9 @@ const STEPS: &[Step] = &[
         passes(cargo(house, mode, &["test", "--workspace", "--no-fail-fast"], &[]))
     }),
     ("doc", |house, mode| {
-        passes(cargo(house, mode, &["doc", "--workspace", "--no-deps"], &[]).env("RUSTDOCFLAGS", "-D warnings"))
+        passes(
+            cargo(house, mode, &["doc", "--workspace", "--no-deps", "--lib"], &[]).env("RUSTDOCFLAGS", "-D warnings"),
+        )
     }),
     ("clients", clients_step),
 ];
@@ -149,6 +151,16 @@ fn tools_step(house: &House, _: Mode) -> Result<Outcome, Failed> {
     tools::ensure(house, &needed)?;
     tools::ensure_rust_components(house)?;
     Ok(Outcome::Passed)
+}
+
+fn fmt_step(house: &House, mode: Mode) -> Result<Outcome, Failed> {
+    let task = house.cargo(&["fmt", "--all", "--check"]);
+    // It would colour a log file too.
+    passes(if mode == Mode::Ci {
+        task.args(["--", "--color=never"])
+    } else {
+        task
+    })
 }
 
 /// Licences, sources and bans. Optional: the tool takes minutes to build, and what it guards changes only when a
