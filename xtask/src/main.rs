@@ -49,13 +49,13 @@ enum Command {
     /// Check the house rules that no linter knows
     Tidy,
     /// Run the simulator; everything after `sim` goes to it
-    #[command(after_help = "Example:\n  cargo xtask sim --help")]
+    #[command(disable_help_flag = true)]
     Sim {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
     /// Run the workloads; everything after `bench` goes to them
-    #[command(after_help = "Example:\n  cargo xtask bench --help")]
+    #[command(disable_help_flag = true)]
     Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
@@ -87,5 +87,28 @@ fn run(command: Command) -> Result<(), Failed> {
             .cargo(&["run", "--release", "--package", "tombolo-bench", "--"])
             .args(arguments)
             .run(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_follows_sim_goes_to_the_simulator() {
+        let parsed = Arguments::parse_from(["xtask", "sim", "--help", "--seeds", "3"]);
+        let Command::Sim { arguments } = parsed.command else {
+            panic!("not sim")
+        };
+        assert_eq!(arguments, ["--help", "--seeds", "3"]);
+    }
+
+    #[test]
+    fn steps_are_chosen_with_commas() {
+        let parsed = Arguments::parse_from(["xtask", "test", "--only", "fmt,tidy"]);
+        let Command::Test { only } = parsed.command else {
+            panic!("not test")
+        };
+        assert_eq!(only, ["fmt", "tidy"]);
     }
 }
