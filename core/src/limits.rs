@@ -25,3 +25,43 @@ pub const FILTER_NODES_MAX: usize = 500;
 
 /// Largest mutation input, in bytes of JSON: DynamoDB's item limit, which existing apps already keep.
 pub const RECORD_BYTES_MAX: usize = 400 * 1024;
+
+// --- schema files ---
+
+/// Longest schema file, in bytes: AppSync's own limit on a schema document.
+pub const SCHEMA_BYTES_MAX: usize = 1 << 20;
+
+/// Most tokens in a schema file: about 4 bytes a token in real files, so a full megabyte of them passes.
+pub const SCHEMA_TOKENS_MAX: usize = 250_000;
+
+/// Deepest nesting the parser follows in a schema file. Real ones stay below 10 (an `@auth` rule's lists).
+pub const SCHEMA_DEPTH_MAX: usize = 64;
+
+/// Most models in one schema: each one generates some 4 kB of API, so this bounds it to 4 MB.
+pub const SCHEMA_MODELS_MAX: usize = 1_000;
+
+/// Most stored fields in one model, well below SQLite's 2000 columns and PostgreSQL's 1600.
+pub const MODEL_FIELDS_MAX: usize = 500;
+
+/// Most root fields of one operation, aliases counted: what the server's writer takes into one transaction.
+pub const ROOT_FIELDS_MAX: usize = 256;
+
+/// Most fields of an operation once fragments are spread, aliases counted: fragments within fragments can double with each
+/// level, and planning costs about 1 µs a field.
+pub const SELECTED_FIELDS_MAX: usize = 10_000;
+
+/// Most rows that a server's answer could have if every list were full: 100 × 100 × 100, three levels of lists of the
+/// default length, just fit.
+pub const PLANNED_ROWS_MAX: u64 = 1_100_000;
+
+/// The same on a replica: one local page of [`LIST_LIMIT_MAX_LOCAL`] with a list of the default length in each record.
+pub const PLANNED_ROWS_MAX_LOCAL: u64 = 20_000_000;
+
+/// Most bytes that a server gathers for the answer to one operation: 64 MiB. AppSync answers at most 5 MB.
+pub const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+/// The same on a replica, where the app asked for it: 512 MiB.
+pub const ANSWER_BYTES_MAX_LOCAL: usize = 512 << 20;
+
+/// Most errors of one answer: a refused field in a list gives one for each row.
+pub const ANSWER_ERRORS_MAX: usize = 1_000;

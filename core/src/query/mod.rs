@@ -1,1 +1,32 @@
-//! GraphQL operation → checked plan → SQL for a dialect → bytes of the answer.
+//! GraphQL operation → checked plan → SQL → bytes of the answer. One engine, for the phone and for the server.
+//!
+//! The stages, each a type:
+//! 1. [`Document`]: the text, parsed and validated against the API that the schema generates, within [`QueryLimits`].
+//!    It depends on the schema alone, so it can be kept ([`Cache`]).
+//! 2. [`Bound`]: one operation of it with its variables, for one identity ([`crate::access::Access`]) on one [`Side`].
+//!    Fragments, aliases, `@include` and `@skip` are gone; each root field is either data for the caller to act on
+//!    (mutations, subscriptions, the change feed: [`RootField`]) or a plan.
+//! 3. [`Execution`]: gives [`Statement`]s one after the other, takes their rows and writes the bytes of the [`Answer`]
+//!    in the order that the document asked for. A list without nested relations goes from the row straight into the
+//!    bytes; otherwise rows wait in flat buffers until their relations have come, one statement for each relation.
+//!
+//! This module never runs SQL and knows no driver. Everything that a caller sends is a bound parameter, and every
+//! statement has an order that ends in the key.
+
+mod answer;
+mod bind;
+mod cache;
+mod document;
+mod execute;
+mod filter;
+mod filter_parse;
+mod filter_sql;
+mod request;
+
+pub use answer::Answer;
+pub use bind::Bound;
+pub use cache::Cache;
+pub use document::{Document, QueryLimits};
+pub use execute::{Execution, RunStatement, Statement, Supplied, answer};
+pub use filter::{AttributeType, Filter, FilterColumn, SizeTest, Test};
+pub use request::{MutationInput, OperationKind, Root, RootField, ScopeInput, Side, SubscriptionInput};
