@@ -1,0 +1,36 @@
+//! Every limit of the machine: name, unit, default, reason.
+
+use std::time::Duration;
+
+/// Most mutations in flight on one link. At 50 ms of round trip it allows some 1,300 mutations a second; more would only
+/// lengthen what is resent after a lost link.
+pub const IN_FLIGHT_MAX: usize = 64;
+
+/// Most mutations that wait to be sent again after the server answered without deciding. A server that leaves this many
+/// undecided is failing as a whole; new ones wait until it recovers.
+pub const RETRYING_MAX: usize = 256;
+
+/// Times that the server may answer a mutation without deciding before it is wedged, which the app then sees. With
+/// [`BACKOFF_MAX`] and full jitter this is about five minutes.
+pub const UNDECIDED_TRIES_MAX: u32 = 24;
+
+/// First ceiling of the back-off: a link that fails at once is tried again within this time.
+pub const BACKOFF_MIN: Duration = Duration::from_millis(250);
+
+/// Highest ceiling of the back-off: an app that comes back into coverage waits no longer than this.
+pub const BACKOFF_MAX: Duration = Duration::from_secs(30);
+
+/// How long an open link may owe us something (a batch while catching up, an answer, a batch past an acknowledged
+/// mutation) without anything arriving. Longer than any pause a mobile network makes by itself and shorter than a
+/// person's patience.
+pub const NO_PROGRESS_MAX: Duration = Duration::from_secs(30);
+
+/// Most keys that a [`crate::ChangeSet`] names for one model; beyond it the whole model counts as changed. Looking up
+/// more keys one by one costs a live query more than running again.
+pub const CHANGED_KEYS_MAX: usize = 256;
+
+/// Most mutations in one atomic transaction: what the server takes in one request.
+pub const ATOMIC_MUTATIONS_MAX: usize = 100;
+
+/// Characters of an error's text kept in the status and in the outbox.
+pub const ERROR_TEXT_MAX: usize = 500;

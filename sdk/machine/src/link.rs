@@ -1,0 +1,392 @@
+//! The link: opening it, what goes out over it, answers, and its loss.
+
+use std::time::Duration;
+
+use tombolo_core::id::MutationNumber;
+use tombolo_core::wire::envelope::{MutationOutcome, OutcomeKind, RejectReason};
+use tombolo_core::wire::graphql::{ErrorType, GraphqlError};
+
+use crate::context::{Context, clip};
+use crate::effect::{Effect, FinalOutcome, Outgoing};
+use crate::input::{AnswerBody, CloseReason, FeedNumber};
+use crate::limits::{IN_FLIGHT_MAX, NO_PROGRESS_MAX, RETRYING_MAX, UNDECIDED_TRIES_MAX};
+use crate::machine::StepError;
+use crate::outbox::EntryState;
+use crate::render;
+use crate::state::Link;
+
+/// The app wants a link, or none.
+pub(crate) fn set_online(cx: &mut Context<'_>, online: bool) {
+    match (cx.state.link, online) {
+        (Link::Offline, true) => open(cx),
+        (Link::Waiting { .. } | Link::Paused, false) => cx.state.link = Link::Offline,
+        (Link::Opening | Link::Open { .. }, false) => {
+            leave(cx, Link::Offline);
+            cx.effects.push(Effect::CloseLink);
+        }
+        // The app sees a network again: no reason to sit out the back-off.
+        (Link::Waiting { .. }, true) => open(cx),
+        (Link::Offline, false) | (Link::Opening | Link::Open { .. } | Link::Paused, true) => {}
+    }
+}
+
+/// The app has a fresh credential: a link that was refused is tried again, one that is open is opened anew with it.
+pub(crate) fn token_changed(cx: &mut Context<'_>) {
+    match cx.state.link {
+        Link::Paused | Link::Waiting { .. } => open(cx),
+        Link::Opening | Link::Open { .. } => {
+            leave(cx, Link::Opening);
+            cx.effects.push(Effect::CloseLink);
+            cx.effects.push(Effect::OpenLink);
+        }
+        Link::Offline => {}
+    }
+}
+
+fn open(cx: &mut Context<'_>) {
+    cx.state.link = Link::Opening;
+    cx.state.owed_since = Some(cx.now.monotonic);
+    cx.effects.push(Effect::OpenLink);
+}
+
+/// The link is there: subscribe, resend what is unknown, then what is new.
+pub(crate) fn opened(cx: &mut Context<'_>) -> Result<(), StepError> {
+    match cx.state.link {
+        Link::Opening => {
+            for scope in cx.state.scopes.values_mut() {
+                scope.up_to_date = false;
+            }
+            cx.state.link = Link::Open {
+                feed: cx.state.feed_state(),
+            };
+            subscribe(cx);
+            for when in cx.state.due.values_mut() {
+                *when = cx.now.monotonic;
+            }
+            send(cx)
+        }
+        Link::Offline | Link::Waiting { .. } | Link::Paused => {
+            cx.effects.push(Effect::CloseLink);
+            Ok(())
+        }
+        Link::Open { .. } => Ok(()),
+    }
+}
+
+/// The link is gone, or could not be opened.
+pub(crate) fn closed(cx: &mut Context<'_>, reason: &CloseReason) {
+    match cx.state.link {
+        Link::Opening | Link::Open { .. } => match reason {
+            CloseReason::Unauthorized(message) => pause(cx, message),
+            CloseReason::Lost(message) => fail(cx, "lost", message),
+            CloseReason::Protocol(message) => fail(cx, "protocol", message),
+            CloseReason::Ended => fail(cx, "lost", "the server ended the link"),
+        },
+        Link::Offline | Link::Waiting { .. } | Link::Paused => {}
+    }
+}
+
+/// Waits, longer each time, and tries again.
+fn fail(cx: &mut Context<'_>, code: &'static str, message: &str) {
+    let delay = cx.state.backoff.next(cx.state.failures);
+    cx.state.failures = cx.state.failures.saturating_add(1);
+    cx.note_error(code, message);
+    leave(
+        cx,
+        Link::Waiting {
+            until: cx.now.monotonic + delay,
+        },
+    );
+}
+
+fn pause(cx: &mut Context<'_>, message: &str) {
+    cx.note_error("unauthorized", message);
+    leave(cx, Link::Paused);
+    cx.effects.push(Effect::NeedToken);
+}
+
+/// Forgets what belonged to the link. Mutations in flight become unknown: due again with the next link.
+fn leave(cx: &mut Context<'_>, to: Link) {
+    let now = cx.now.monotonic;
+    let unknown = std::mem::take(&mut cx.state.in_flight);
+    cx.state.due.extend(unknown.into_keys().map(|number| (number, now)));
+    for scope in cx.state.scopes.values_mut() {
+        scope.up_to_date = false;
+    }
+    cx.state.subscribed = false;
+    cx.state.paging.clear();
+    cx.state.link = to;
+    cx.state.owed_since = matches!(to, Link::Opening).then_some(now);
+}
+
+/// Asks for the feed of all scopes from their cursors, abandoning what was asked before.
+pub(crate) fn subscribe(cx: &mut Context<'_>) {
+    if !cx.state.is_open() {
+        return;
+    }
+    if cx.state.subscribed {
+        cx.effects
+            .push(Effect::Send(Outgoing::Unsubscribe { feed: cx.state.feed }));
+        cx.state.subscribed = false;
+    }
+    cx.state.feed = FeedNumber(cx.state.feed.0 + 1);
+    cx.state.paging.clear();
+    if cx.settings.base_sync_by_pages {
+        for scope in cx.state.scopes.values().filter(|scope| scope.base_sync) {
+            cx.state.paging.insert(scope.model.clone());
+            cx.effects.push(Effect::Send(Outgoing::FetchPage {
+                feed: cx.state.feed,
+                scope: scope.to_send(),
+            }));
+        }
+    }
+    if cx.state.paging.is_empty() && !cx.state.scopes.is_empty() {
+        let scopes = cx.state.scopes.values().map(crate::scope::ScopeRow::to_send).collect();
+        cx.effects.push(Effect::Send(Outgoing::Subscribe {
+            feed: cx.state.feed,
+            scopes,
+        }));
+        cx.state.subscribed = true;
+    }
+}
+
+/// The server refused or ended the feed.
+pub(crate) fn feed_refused(cx: &mut Context<'_>, feed: FeedNumber, errors: &[GraphqlError]) {
+    if !cx.state.is_open() || feed != cx.state.feed {
+        return;
+    }
+    let message = words(errors, "the server ended the change feed");
+    cx.effects.push(Effect::CloseLink);
+    if is_unauthorized(errors) {
+        pause(cx, &message)
+    } else {
+        fail(cx, "refused", &message)
+    }
+}
+
+/// The feed brought something that cannot be what it says.
+pub(crate) fn bad_feed(cx: &mut Context<'_>, message: &str) {
+    cx.effects.push(Effect::CloseLink);
+    fail(cx, "protocol", message);
+}
+
+/// Fills the window: first what was sent before and is due again, then what was never sent. Only in steps whose commit
+/// is durable, see [`crate::Input::durable`].
+pub(crate) fn send(cx: &mut Context<'_>) -> Result<(), StepError> {
+    if !cx.state.is_open() {
+        return Ok(());
+    }
+    let mut groups = Vec::new();
+    let room = IN_FLIGHT_MAX.saturating_sub(cx.state.in_flight.len());
+    let now = cx.now.monotonic;
+    let due: Vec<MutationNumber> = cx
+        .state
+        .due
+        .iter()
+        .filter(|(_, at)| **at <= now)
+        .map(|(number, _)| *number)
+        .take(room)
+        .collect();
+    for number in due {
+        cx.state.due.remove(&number);
+        let group = cx.tx.group(number)?;
+        if group.iter().any(|entry| entry.state == EntryState::InFlight) {
+            groups.push((number, group));
+        }
+    }
+    let room = room.saturating_sub(groups.len());
+    if room > 0 && cx.state.counts.queued > 0 && cx.state.due.len() < RETRYING_MAX {
+        for number in cx.tx.sendable(room)? {
+            let mut group = cx.tx.group(number)?;
+            for entry in &mut group {
+                cx.set_state(entry, EntryState::InFlight)?;
+            }
+            groups.push((number, group));
+        }
+    }
+    if groups.is_empty() {
+        return Ok(());
+    }
+    let settled_through = settled_through(cx)?;
+    let replica = cx.tx.replica();
+    for (number, group) in groups {
+        let request = render::request(cx.schema, &replica, &group, settled_through);
+        cx.effects.push(Effect::Send(Outgoing::Mutation { number, request }));
+        cx.state.in_flight.insert(number, now);
+    }
+    Ok(())
+}
+
+/// Everything up to here is settled and needed by nothing. Written down when it grows, in the same durable commit, so
+/// that after a power cut no outcome is asked for that the server was told to forget.
+fn settled_through(cx: &mut Context<'_>) -> Result<u64, StepError> {
+    let known = cx.tx.settled_through()?;
+    let through = match cx.tx.oldest_needed()? {
+        Some(oldest) => oldest.saturating_sub(1),
+        None => cx.tx.last_number()?,
+    };
+    if through > known {
+        cx.tx.set_settled_through(through)?;
+    }
+    Ok(through.max(known))
+}
+
+/// What came back for a mutation.
+pub(crate) fn answer(cx: &mut Context<'_>, number: MutationNumber, body: AnswerBody) -> Result<(), StepError> {
+    match body {
+        AnswerBody::Outcomes(answer) if !answer.outcomes.is_empty() => {
+            cx.progress = true;
+            cx.state.in_flight.remove(&number);
+            cx.state.due.remove(&number);
+            for outcome in answer.outcomes {
+                decided(cx, outcome)?;
+            }
+            // An answer that leaves a part of its transaction undecided is no answer to that part.
+            if cx
+                .tx
+                .group(number)?
+                .iter()
+                .any(|entry| entry.state == EntryState::InFlight)
+            {
+                cx.state.in_flight.insert(number, cx.now.monotonic);
+                undecided(cx, number, &[])?;
+            }
+        }
+        AnswerBody::Outcomes(_) => undecided(cx, number, &[])?,
+        AnswerBody::Undecided(errors) => undecided(cx, number, &errors)?,
+    }
+    // Refilled by halves, so that one durable commit serves many mutations.
+    if cx.state.is_open() && cx.state.counts.queued > 0 && cx.state.in_flight.len() <= IN_FLIGHT_MAX / 2 {
+        cx.wake_now = true;
+    }
+    Ok(())
+}
+
+fn decided(cx: &mut Context<'_>, outcome: MutationOutcome) -> Result<(), StepError> {
+    let Some(mut entry) = cx.tx.entry(outcome.number)? else {
+        return Ok(());
+    };
+    if !entry.state.is_undecided() {
+        return Ok(());
+    }
+    let last = match outcome.outcome {
+        OutcomeKind::Rejected => {
+            let reason = outcome.reason.unwrap_or_else(|| RejectReason {
+                code: ErrorType::BadRequest,
+                message: "the server refused it without a reason".to_owned(),
+            });
+            cx.set_state(&mut entry, EntryState::Rejected(reason.clone()))?;
+            cx.rebase_entry(&entry)?;
+            FinalOutcome::Rejected(reason)
+        }
+        OutcomeKind::Applied | OutcomeKind::Merged => {
+            let cursor = outcome
+                .cursor
+                .as_deref()
+                .and_then(|text| text.parse::<tombolo_core::id::Cursor>().ok());
+            let passed = match (cx.state.scopes.get(&entry.intent.model), &cursor) {
+                // Without a scope no feed will ever bring it; without a place in the feed there is nothing to wait for.
+                (None, _) | (_, None) => true,
+                (Some(scope), Some(cursor)) => scope
+                    .parsed_cursor()
+                    .is_some_and(|at| at.epoch == cursor.epoch && at.position >= cursor.position),
+            };
+            if passed {
+                cx.remove_entry(&entry)?;
+                cx.rebase_entry(&entry)?;
+            } else {
+                cx.set_state(
+                    &mut entry,
+                    EntryState::Acked {
+                        outcome: outcome.outcome,
+                        cursor,
+                    },
+                )?;
+            }
+            if outcome.outcome == OutcomeKind::Merged {
+                FinalOutcome::Merged
+            } else {
+                FinalOutcome::Applied
+            }
+        }
+    };
+    cx.effects.push(Effect::Decided {
+        number: outcome.number,
+        outcome: last,
+    });
+    Ok(())
+}
+
+/// The server answered without deciding: this mutation is sent again later, others go on.
+fn undecided(cx: &mut Context<'_>, number: MutationNumber, errors: &[GraphqlError]) -> Result<(), StepError> {
+    if cx.state.in_flight.remove(&number).is_none() {
+        return Ok(());
+    }
+    let message = words(errors, "the server gave no outcome");
+    let mut group = cx.tx.group(number)?;
+    if is_unauthorized(errors) {
+        cx.state.due.insert(number, cx.now.monotonic);
+        cx.effects.push(Effect::CloseLink);
+        pause(cx, &message);
+        return Ok(());
+    }
+    cx.note_error("undecided", &message);
+    let mut tries = 0;
+    for entry in group.iter_mut().filter(|entry| entry.state == EntryState::InFlight) {
+        entry.tries = entry.tries.saturating_add(1);
+        tries = tries.max(entry.tries);
+        if entry.tries >= UNDECIDED_TRIES_MAX {
+            cx.set_state(entry, EntryState::Wedged { reason: clip(&message) })?;
+            cx.effects.push(Effect::Wedged {
+                number: entry.number,
+                reason: clip(&message),
+            });
+        } else {
+            cx.tx.put_entry(entry)?;
+        }
+    }
+    if (1..UNDECIDED_TRIES_MAX).contains(&tries) {
+        let delay = cx.state.backoff.next(tries - 1);
+        cx.state.due.insert(number, cx.now.monotonic + delay);
+    }
+    Ok(())
+}
+
+/// The clock has moved: the back-off may be over, a retry due, the link silent for too long.
+pub(crate) fn wake(cx: &mut Context<'_>) -> Result<(), StepError> {
+    let now = cx.now.monotonic;
+    match cx.state.link {
+        Link::Waiting { until } if until <= now => open(cx),
+        Link::Open { .. } if is_stalled(cx, now) => stall(cx),
+        Link::Opening if is_stalled(cx, now) => stall(cx),
+        Link::Open { .. } => send(cx)?,
+        Link::Offline | Link::Waiting { .. } | Link::Opening | Link::Paused => {}
+    }
+    Ok(())
+}
+
+fn is_stalled(cx: &Context<'_>, now: Duration) -> bool {
+    cx.state.owed_since.is_some_and(|since| since + NO_PROGRESS_MAX <= now)
+}
+
+fn stall(cx: &mut Context<'_>) {
+    cx.effects.push(Effect::Stalled);
+    cx.effects.push(Effect::CloseLink);
+    fail(
+        cx,
+        "stalled",
+        "the link was open but nothing came for 30 s; it is opened anew",
+    );
+}
+
+fn is_unauthorized(errors: &[GraphqlError]) -> bool {
+    errors
+        .iter()
+        .any(|error| error.error_type == Some(ErrorType::UnauthorizedException))
+}
+
+fn words(errors: &[GraphqlError], otherwise: &str) -> String {
+    errors
+        .first()
+        .map_or_else(|| otherwise.to_owned(), |error| error.message.clone())
+}

@@ -1,0 +1,297 @@
+//! The two calls: [`Machine::step`] decides and writes, [`Machine::install`] remembers.
+
+use std::sync::Arc;
+
+use tombolo_core::id::MutationNumber;
+use tombolo_core::schema::Schema;
+use tombolo_core::wire::envelope::RejectReason;
+
+use crate::context::{Context, References};
+use crate::effect::{ChangeSet, Effect, Status};
+use crate::input::{Input, Now};
+use crate::limits::{ATOMIC_MUTATIONS_MAX, IN_FLIGHT_MAX, NO_PROGRESS_MAX};
+use crate::state::{Link, State};
+use crate::store::{StoreError, StoreTx};
+use crate::{feed, link, outbox};
+
+/// How a machine behaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Seed of the back-off's jitter: any number that differs between devices.
+    pub seed: u64,
+    /// The driver commits [`Input::Enqueue`] durably ([`Input::durable`]); then a mutation made with an open link is sent
+    /// in the same step. Otherwise it goes out in the next one.
+    pub durable_enqueue: bool,
+    /// A base sync goes by [`crate::Outgoing::FetchPage`] before the subscription begins.
+    pub base_sync_by_pages: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            durable_enqueue: true,
+            base_sync_by_pages: false,
+        }
+    }
+}
+
+/// The replica's sync state machine.
+#[derive(Debug)]
+pub struct Machine {
+    schema: Arc<Schema>,
+    settings: Settings,
+    references: References,
+    state: State,
+}
+
+/// What a step decided. Of no effect until [`Machine::install`]; dropping it forgets it.
+#[derive(Debug)]
+#[must_use = "commit the transaction, then install the step; or drop both"]
+pub struct Step {
+    state: State,
+    effects: Vec<Effect>,
+}
+
+/// Why an input was not carried out. The transaction is to be dropped; nothing has changed.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An input before [`Input::Start`].
+    #[error("the replica has not been started")]
+    NotStarted,
+    /// The schema has no such model.
+    #[error("the schema has no model `{0}`")]
+    UnknownModel(String),
+    /// A mutation without its whole key.
+    #[error("a mutation of {model} needs its key field `{field}`")]
+    MissingKey {
+        /// The model.
+        model: String,
+        /// The field.
+        field: String,
+    },
+    /// The mutation cannot succeed; it was not enqueued.
+    #[error(transparent)]
+    Refused(RejectReason),
+    /// An atomic transaction beyond [`ATOMIC_MUTATIONS_MAX`].
+    #[error("a transaction takes {ATOMIC_MUTATIONS_MAX} mutations at most, this one has {given}")]
+    TooManyMutations {
+        /// How many.
+        given: usize,
+    },
+    /// No such entry.
+    #[error("the outbox has no mutation {0}; it may have been settled meanwhile")]
+    UnknownMutation(MutationNumber),
+    /// Only a wedged mutation, or one waiting to be sent again, can be retried.
+    #[error("mutation {0} is not wedged; only a wedged one can be retried")]
+    NotWedged(MutationNumber),
+    /// A mutation that the server may have carried out cannot be taken back.
+    #[error("mutation {0} has been sent and cannot be discarded; wait for the server's answer")]
+    NotDiscardable(MutationNumber),
+}
+
+impl Machine {
+    /// A machine that knows nothing yet: give it [`Input::Start`] first.
+    #[must_use]
+    pub fn new(schema: Arc<Schema>, settings: Settings) -> Self {
+        let references = References::new(&schema);
+        let state = State::new(settings.seed);
+        Self {
+            schema,
+            settings,
+            references,
+            state,
+        }
+    }
+
+    /// How the replica stands, as of the last installed step.
+    #[must_use]
+    pub fn status(&self) -> &Status {
+        &self.state.status
+    }
+
+    /// The link, as of the last installed step.
+    #[must_use]
+    pub fn link(&self) -> Link {
+        self.state.link
+    }
+
+    /// Whether the commit of this input's transaction must reach the disk ([`Input::durable`]).
+    #[must_use]
+    pub fn durable(&self, input: &Input) -> bool {
+        input.durable(self.settings.durable_enqueue)
+    }
+
+    /// Decides what `input` means and writes it through `tx`.
+    ///
+    /// # Errors
+    /// The input was refused or the store failed: drop `tx`, nothing has changed.
+    pub fn step(&self, tx: &mut dyn StoreTx, input: Input, now: Now) -> Result<Step, StepError> {
+        if !self.state.started && !matches!(input, Input::Start) {
+            return Err(StepError::NotStarted);
+        }
+        let mut cx = Context {
+            tx,
+            schema: &self.schema,
+            settings: &self.settings,
+            references: &self.references,
+            now,
+            state: self.state.clone(),
+            effects: Vec::new(),
+            changes: ChangeSet::default(),
+            progress: false,
+            wake_now: false,
+        };
+        match input {
+            Input::Start => start(&mut cx)?,
+            Input::SetOnline(online) => link::set_online(&mut cx, online),
+            Input::LinkOpened => link::opened(&mut cx)?,
+            Input::LinkClosed(reason) => link::closed(&mut cx, &reason),
+            Input::Batch { feed, batch } => feed::batch(&mut cx, feed, &batch)?,
+            Input::FeedRefused { feed, errors } => link::feed_refused(&mut cx, feed, &errors),
+            Input::Answer { number, answer } => link::answer(&mut cx, number, answer)?,
+            Input::Enqueue(mutations) => {
+                outbox::enqueue(&mut cx, mutations)?;
+                send_or_wake(&mut cx)?;
+            }
+            Input::Retry(number) => {
+                outbox::retry(&mut cx, number)?;
+                send_or_wake(&mut cx)?;
+            }
+            Input::Discard(number) => {
+                outbox::discard(&mut cx, number)?;
+                send_or_wake(&mut cx)?;
+            }
+            Input::SetScope(scope) => feed::set_scope(&mut cx, scope)?,
+            Input::RemoveScope(model) => feed::remove_scope(&mut cx, &model)?,
+            Input::TokenChanged => link::token_changed(&mut cx),
+            Input::Wake => {
+                cx.state.wake_at = None;
+                cx.state.send_since = None;
+                link::wake(&mut cx)?;
+            }
+        }
+        Ok(finish(cx))
+    }
+
+    /// Takes in a step whose transaction has been committed, and gives what is to be done.
+    #[must_use]
+    pub fn install(&mut self, step: Step) -> Vec<Effect> {
+        self.state = step.state;
+        step.effects
+    }
+}
+
+fn start(cx: &mut Context<'_>) -> Result<(), StepError> {
+    cx.state.started = true;
+    cx.state.counts = cx.tx.counts()?;
+    cx.state.due = cx
+        .tx
+        .in_flight()?
+        .into_iter()
+        .map(|number| (number, cx.now.monotonic))
+        .collect();
+    for mut scope in cx.tx.scopes()? {
+        // The app may have been updated to a schema without this model: nothing to ask for, nothing to forget.
+        if cx.model_id(&scope.model).is_some() {
+            scope.up_to_date = false;
+            cx.state.scopes.insert(scope.model.clone(), scope);
+        }
+    }
+    for name in cx.tx.take_dropped()? {
+        let Some(model) = cx.model_id(&name) else { continue };
+        for text in cx.tx.unsettled_keys(&name)? {
+            let key = serde_json::from_str::<Vec<serde_json::Value>>(&text)
+                .ok()
+                .zip(cx.schema.models.get(model.0))
+                .and_then(|(values, shape)| crate::lay::key_from_json(shape, &values));
+            if let Some(key) = key {
+                cx.tx.put_base(model, &key, None, None)?;
+                cx.rebase(model, &key)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn send_or_wake(cx: &mut Context<'_>) -> Result<(), StepError> {
+    if !cx.state.is_open() {
+        return Ok(());
+    }
+    if cx.settings.durable_enqueue {
+        link::send(cx)
+    } else {
+        cx.wake_now = true;
+        Ok(())
+    }
+}
+
+/// What every step ends with: the feed's state, the watch on progress, the next wake-up, the status.
+fn finish(cx: Context<'_>) -> Step {
+    let Context {
+        mut state,
+        mut effects,
+        changes,
+        progress,
+        wake_now,
+        now,
+        ..
+    } = cx;
+    if progress {
+        state.failures = 0;
+        state.last_error = None;
+    }
+    if state.is_open() {
+        state.link = Link::Open {
+            feed: state.feed_state(),
+        };
+    }
+    if state.is_owed() {
+        if progress || state.owed_since.is_none() {
+            state.owed_since = Some(now.monotonic);
+        }
+    } else if state.link != Link::Opening {
+        state.owed_since = None;
+    }
+    if !state.is_open() {
+        state.send_since = None;
+    } else if wake_now {
+        state.send_since.get_or_insert(now.monotonic);
+    }
+    let wake_at = next_wake(&state);
+    if wake_at.is_some() && wake_at != state.wake_at {
+        effects.extend(wake_at.map(Effect::WakeAt));
+    }
+    state.wake_at = wake_at.or(state.wake_at);
+    if !changes.is_empty() {
+        effects.push(Effect::Changed(changes));
+    }
+    let status = state.to_status();
+    if status != state.status {
+        state.status = status.clone();
+        effects.push(Effect::Status(status));
+    }
+    Step { state, effects }
+}
+
+fn next_wake(state: &State) -> Option<std::time::Duration> {
+    let silence = state.owed_since.map(|since| since + NO_PROGRESS_MAX);
+    match state.link {
+        Link::Waiting { until } => Some(until),
+        Link::Opening => silence,
+        Link::Open { .. } => {
+            // While the window is full nothing can be sent again; the answer that makes room asks anew.
+            let due = state
+                .due
+                .values()
+                .min()
+                .copied()
+                .filter(|_| state.in_flight.len() < IN_FLIGHT_MAX);
+            due.into_iter().chain(silence).chain(state.send_since).min()
+        }
+        Link::Offline | Link::Paused => None,
+    }
+}

@@ -1,0 +1,422 @@
+//! The outbox: what the user meant, kept until the server has answered and the feed has passed it.
+//!
+//! ```text
+//!            sent            answered             the feed has passed it
+//!   Queued ───────▶ InFlight ────────▶ Acked ─────────────────────────▶ (settled: gone)
+//!     │ folded          │ refused ───▶ Rejected ── the app took note ──▶ (gone)
+//!     ▼                 │ never decided ▶ Wedged ── retry ▶ InFlight, or discard ▶ (gone)
+//!   (gone)
+//! ```
+//!
+//! An entry that was ever sent may have taken effect: it is resent with the same number, and nothing is folded into it.
+
+use serde_json::{Map, Value as Json};
+use tombolo_core::id::{Cursor, FieldId, ModelId, MutationNumber, Version};
+use tombolo_core::record::Key;
+use tombolo_core::schema::{Model, MutationKind};
+use tombolo_core::value::Value;
+use tombolo_core::wire::envelope::{OutcomeKind, RejectReason};
+use tombolo_core::wire::graphql::ErrorType;
+
+use crate::context::Context;
+use crate::effect::{Effect, FinalOutcome};
+use crate::input::NewMutation;
+use crate::lay;
+use crate::limits::ATOMIC_MUTATIONS_MAX;
+use crate::machine::StepError;
+use crate::store::Base;
+
+/// What the user meant, by names, so that it outlives schema changes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Intent {
+    /// The model's name.
+    pub model: String,
+    /// Create, update or delete.
+    pub kind: MutationKind,
+    /// The key's values, in order.
+    pub key: Vec<Json>,
+    /// The fields that the user set, key fields too.
+    pub values: Map<String, Json>,
+    /// The version of the row that the user saw; `None` for a row that the server did not know yet.
+    pub base_version: Option<Version>,
+    /// The condition that the server is to check.
+    pub condition: Option<Json>,
+}
+
+/// One mutation of the outbox.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutboxEntry {
+    /// Its number, for ever.
+    pub number: MutationNumber,
+    /// The first number of its atomic transaction; its own for a mutation alone.
+    pub first: MutationNumber,
+    /// Part of an atomic transaction.
+    pub atomic: bool,
+    /// What the user meant.
+    pub intent: Intent,
+    /// Where it stands.
+    pub state: EntryState,
+    /// Mutations without whose effect this one makes no sense.
+    pub depends_on: Vec<MutationNumber>,
+    /// Earlier mutations on the same record whose effects the user saw.
+    pub seen: Vec<MutationNumber>,
+    /// Who made it.
+    pub author: Option<String>,
+    /// Hash of the schema that it was made under.
+    pub schema: String,
+    /// When, in milliseconds since 1970.
+    pub created_at_ms: i64,
+    /// How often the server answered without deciding.
+    pub tries: u32,
+}
+
+/// Where an entry stands.
+#[derive(Clone, Debug, PartialEq)]
+pub enum EntryState {
+    /// Never sent.
+    Queued,
+    /// Sent, not answered; after a lost link its fate is unknown, so it is resent with the same number.
+    InFlight,
+    /// The server has carried it out; the feed has not passed it yet.
+    Acked {
+        /// As sent, or merged.
+        outcome: OutcomeKind,
+        /// Where its effect stands in the feed.
+        cursor: Option<Cursor>,
+    },
+    /// The server refused it: rolled back, kept until the app takes note.
+    Rejected(RejectReason),
+    /// It cannot be decided as it stands; waits for the app.
+    Wedged {
+        /// The last undecided answer.
+        reason: String,
+    },
+}
+
+impl EntryState {
+    /// Whether its optimistic update lies over the base row.
+    #[must_use]
+    pub fn is_unsettled(&self) -> bool {
+        match self {
+            Self::Queued | Self::InFlight | Self::Acked { .. } | Self::Wedged { .. } => true,
+            Self::Rejected(_) => false,
+        }
+    }
+
+    /// Whether the server's decision is still to come.
+    #[must_use]
+    pub fn is_undecided(&self) -> bool {
+        match self {
+            Self::Queued | Self::InFlight | Self::Wedged { .. } => true,
+            Self::Acked { .. } | Self::Rejected(_) => false,
+        }
+    }
+}
+
+impl Intent {
+    /// The key's text, as [`Key::to_text`] gives it.
+    #[must_use]
+    pub fn key_text(&self) -> String {
+        Json::Array(self.key.clone()).to_string()
+    }
+
+    /// The key under a model of the present schema; `None` if the model's key has changed since.
+    #[must_use]
+    pub fn key_for(&self, model: &Model) -> Option<Key> {
+        lay::key_from_json(model, &self.key)
+    }
+}
+
+/// Enqueues mutations; more than one is an atomic transaction.
+pub(crate) fn enqueue(cx: &mut Context<'_>, mutations: Vec<NewMutation>) -> Result<(), StepError> {
+    if mutations.len() > ATOMIC_MUTATIONS_MAX {
+        return Err(StepError::TooManyMutations { given: mutations.len() });
+    }
+    if mutations.is_empty() {
+        cx.effects.push(Effect::Enqueued(Vec::new()));
+        return Ok(());
+    }
+    if let [mutation] = mutations.as_slice() {
+        let draft = Draft::make(cx, mutation)?;
+        let number = match fold(cx, &draft)? {
+            Some(number) => number,
+            None => {
+                let number = cx.tx.take_numbers(1)?;
+                put(cx, draft, number, number, false)?;
+                number
+            }
+        };
+        cx.effects.push(Effect::Enqueued(vec![number]));
+    } else {
+        let count = mutations.len() as u64;
+        let first = cx.tx.take_numbers(count)?;
+        let mut numbers = Vec::with_capacity(mutations.len());
+        let mut outside = Vec::new();
+        for (at, mutation) in (0..count).zip(&mutations) {
+            let number = MutationNumber(first.0 + at);
+            let draft = Draft::make(cx, mutation)?;
+            outside.extend(draft.depends_on.iter().copied().filter(|n| *n < first));
+            put(cx, draft, number, first, true)?;
+            numbers.push(number);
+        }
+        outside.sort_unstable();
+        outside.dedup();
+        // The whole group waits for whatever one of its members waits for.
+        for number in &numbers {
+            if let Some(mut entry) = cx.tx.entry(*number)? {
+                entry.depends_on.clone_from(&outside);
+                cx.tx.put_entry(&entry)?;
+            }
+        }
+        cx.effects.push(Effect::Enqueued(numbers));
+    }
+    Ok(())
+}
+
+/// A mutation with the facts that its entry needs.
+struct Draft {
+    model: ModelId,
+    key: Key,
+    intent: Intent,
+    /// The app gave a version of its own.
+    version_given: bool,
+    depends_on: Vec<MutationNumber>,
+    /// Unsettled entries of the same record, by number.
+    before: Vec<OutboxEntry>,
+    author: Option<String>,
+}
+
+impl Draft {
+    fn make(cx: &mut Context<'_>, mutation: &NewMutation) -> Result<Self, StepError> {
+        let schema = cx.schema;
+        let model = schema
+            .models
+            .get(mutation.model.0)
+            .ok_or_else(|| StepError::UnknownModel(String::new()))?;
+        let given = |field: FieldId| mutation.values.iter().find(|(f, _)| *f == field).map(|(_, v)| v);
+        let key = Key(model
+            .key
+            .iter()
+            .map(|field| {
+                given(*field)
+                    .filter(|v| !v.is_null())
+                    .cloned()
+                    .ok_or_else(|| StepError::MissingKey {
+                        model: model.name.clone(),
+                        field: model.fields.get(field.0).map(|f| f.name.clone()).unwrap_or_default(),
+                    })
+            })
+            .collect::<Result<_, _>>()?);
+        let key_text = key.to_text();
+        let mut before = cx.tx.entries_of(&model.name, &key_text)?;
+        before.retain(|entry| entry.state.is_unsettled());
+        let view = cx.tx.view(mutation.model, &key)?;
+        if mutation.kind == MutationKind::Create && view.as_ref().is_some_and(|row| !row.meta.deleted) {
+            return Err(StepError::Refused(RejectReason {
+                code: ErrorType::ConditionalCheckFailedException,
+                message: format!(
+                    "{} {key_text} already exists; update it, or create it under another id",
+                    model.name
+                ),
+            }));
+        }
+        let base = match cx.tx.base(mutation.model, &key)? {
+            Base::Unsaved => view.clone(),
+            Base::Saved(base) => base,
+        };
+        let mut depends_on: Vec<MutationNumber> = before
+            .iter()
+            .filter(|e| e.state.is_undecided())
+            .map(|e| e.number)
+            .collect();
+        for reference in cx.references.of(mutation.model) {
+            if !reference.fields.iter().any(|field| given(*field).is_some()) {
+                continue;
+            }
+            let values: Option<Vec<Value>> = reference
+                .fields
+                .iter()
+                .map(|field| {
+                    given(*field)
+                        .cloned()
+                        .or_else(|| view.as_ref().map(|row| row.value(*field).clone()))
+                })
+                .collect();
+            let Some(target) = schema.models.get(reference.target.0) else {
+                continue;
+            };
+            let Some(values) = values.filter(|values| values.iter().all(|v| !v.is_null())) else {
+                continue;
+            };
+            let creates = cx.tx.entries_of(&target.name, &Key(values).to_text())?;
+            depends_on.extend(
+                creates
+                    .iter()
+                    .filter(|e| e.intent.kind == MutationKind::Create && e.state.is_undecided())
+                    .map(|e| e.number),
+            );
+        }
+        depends_on.sort_unstable();
+        depends_on.dedup();
+        let values = mutation
+            .values
+            .iter()
+            .filter_map(|(field, value)| model.fields.get(field.0).map(|f| (f.name.clone(), value.to_json())))
+            .collect();
+        let base_version = match mutation.kind {
+            MutationKind::Create => None,
+            MutationKind::Update | MutationKind::Delete => mutation
+                .base_version
+                .or_else(|| base.as_ref().map(|row| row.meta.version).filter(|v| v.0 > 0)),
+        };
+        Ok(Self {
+            model: mutation.model,
+            intent: Intent {
+                model: model.name.clone(),
+                kind: mutation.kind,
+                key: key.0.iter().map(Value::to_json).collect(),
+                values,
+                base_version,
+                condition: mutation.condition.clone(),
+            },
+            key,
+            version_given: mutation.base_version.is_some(),
+            depends_on,
+            before,
+            author: mutation.author.clone(),
+        })
+    }
+}
+
+/// Folds a mutation into the newest entry of its record, if nobody can tell the difference: that entry was never sent,
+/// neither stands in a transaction or under a condition, both saw the same base row, and no cycle of waiting arises.
+fn fold(cx: &mut Context<'_>, draft: &Draft) -> Result<Option<MutationNumber>, StepError> {
+    let Some(last) = draft.before.last() else {
+        return Ok(None);
+    };
+    let same_base = match last.intent.kind {
+        MutationKind::Create => draft.intent.base_version.is_none(),
+        MutationKind::Update | MutationKind::Delete => draft.intent.base_version == last.intent.base_version,
+    };
+    let may = last.state == EntryState::Queued
+        && !last.atomic
+        && last.intent.condition.is_none()
+        && draft.intent.condition.is_none()
+        && !draft.version_given
+        && same_base
+        && last.author == draft.author
+        && last.schema == cx.schema.hash
+        && draft.depends_on.iter().all(|number| *number <= last.number);
+    if !may {
+        return Ok(None);
+    }
+    match (last.intent.kind, draft.intent.kind) {
+        (MutationKind::Create | MutationKind::Update, MutationKind::Update) => {
+            let mut entry = last.clone();
+            for (name, value) in &draft.intent.values {
+                entry.intent.values.insert(name.clone(), value.clone());
+            }
+            entry
+                .depends_on
+                .extend(draft.depends_on.iter().filter(|number| **number < last.number));
+            entry.depends_on.sort_unstable();
+            entry.depends_on.dedup();
+            cx.tx.put_entry(&entry)?;
+        }
+        (MutationKind::Create, MutationKind::Delete) => {
+            if !cx.tx.dependents(last.number)?.is_empty() {
+                return Ok(None);
+            }
+            cx.remove_entry(last)?;
+            cx.effects.push(Effect::Decided {
+                number: last.number,
+                outcome: FinalOutcome::Discarded,
+            });
+        }
+        (MutationKind::Create | MutationKind::Update, MutationKind::Create)
+        | (MutationKind::Update, MutationKind::Delete)
+        | (MutationKind::Delete, _) => return Ok(None),
+    }
+    cx.rebase(draft.model, &draft.key)?;
+    Ok(Some(last.number))
+}
+
+/// Writes the entry, saves the base row if this is the record's first unsettled one, and lays the optimistic update.
+fn put(
+    cx: &mut Context<'_>,
+    draft: Draft,
+    number: MutationNumber,
+    first: MutationNumber,
+    atomic: bool,
+) -> Result<(), StepError> {
+    if cx.tx.base(draft.model, &draft.key)? == Base::Unsaved {
+        let view = cx.tx.view(draft.model, &draft.key)?;
+        cx.tx.put_base(draft.model, &draft.key, view.as_ref(), None)?;
+    }
+    let entry = OutboxEntry {
+        number,
+        first,
+        atomic,
+        intent: draft.intent,
+        state: EntryState::Queued,
+        depends_on: draft.depends_on,
+        seen: draft.before.iter().map(|e| e.number).collect(),
+        author: draft.author,
+        schema: cx.schema.hash.clone(),
+        created_at_ms: cx.now.wall_ms,
+        tries: 0,
+    };
+    cx.add_entry(&entry)?;
+    cx.rebase(draft.model, &draft.key)
+}
+
+/// The app wants a wedged mutation to be sent again, now.
+pub(crate) fn retry(cx: &mut Context<'_>, number: MutationNumber) -> Result<(), StepError> {
+    let entry = cx.tx.entry(number)?.ok_or(StepError::UnknownMutation(number))?;
+    match entry.state {
+        EntryState::Wedged { .. } => {
+            for mut entry in cx.tx.group(entry.first)? {
+                entry.tries = 0;
+                cx.set_state(&mut entry, EntryState::InFlight)?;
+            }
+        }
+        EntryState::InFlight => {}
+        EntryState::Queued | EntryState::Acked { .. } | EntryState::Rejected(_) => {
+            return Err(StepError::NotWedged(number));
+        }
+    }
+    if !cx.state.in_flight.contains_key(&entry.first) {
+        cx.state.due.insert(entry.first, cx.now.monotonic);
+    }
+    Ok(())
+}
+
+/// The app gives a mutation up, or has taken note of a refused one.
+pub(crate) fn discard(cx: &mut Context<'_>, number: MutationNumber) -> Result<(), StepError> {
+    let entry = cx.tx.entry(number)?.ok_or(StepError::UnknownMutation(number))?;
+    match entry.state {
+        EntryState::Rejected(_) => {
+            cx.remove_entry(&entry)?;
+            Ok(())
+        }
+        EntryState::Queued | EntryState::Wedged { .. } => {
+            for entry in cx.tx.group(entry.first)? {
+                // Those that waited for it no longer do: whether they make sense without it the server will say.
+                for mut dependent in cx.tx.dependents(entry.number)? {
+                    dependent.depends_on.retain(|n| *n != entry.number);
+                    dependent.seen.retain(|n| *n != entry.number);
+                    cx.tx.put_entry(&dependent)?;
+                }
+                cx.state.due.remove(&entry.first);
+                cx.remove_entry(&entry)?;
+                cx.effects.push(Effect::Decided {
+                    number: entry.number,
+                    outcome: FinalOutcome::Discarded,
+                });
+                cx.rebase_entry(&entry)?;
+            }
+            Ok(())
+        }
+        EntryState::InFlight | EntryState::Acked { .. } => Err(StepError::NotDiscardable(number)),
+    }
+}

@@ -1,0 +1,127 @@
+//! Intent → GraphQL mutation request. The document's text is the same for every mutation of one model and kind, so that
+//! the server's plan cache hits; what varies travels as variables.
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value as Json};
+use tombolo_core::id::{ModelId, ReplicaId};
+use tombolo_core::schema::{Model, MutationKind, MutationRoot, Schema};
+use tombolo_core::wire::envelope::MutationEnvelope;
+use tombolo_core::wire::graphql::Request;
+
+use crate::outbox::OutboxEntry;
+
+/// The request for an entry, or for all entries of one atomic transaction, by number.
+#[must_use]
+pub fn request(schema: &Schema, replica: &ReplicaId, entries: &[OutboxEntry], settled_through: u64) -> Request {
+    let mut declared = String::new();
+    let mut roots = String::new();
+    let mut variables = Map::new();
+    for (at, entry) in entries.iter().enumerate() {
+        let intent = &entry.intent;
+        let at_model = schema.models.iter().position(|m| m.name == intent.model).map(ModelId);
+        let model = at_model.and_then(|id| schema.models.get(id.0));
+        let separator = if at == 0 { "" } else { ", " };
+        // Writing to a string cannot fail.
+        let _ = write!(
+            declared,
+            "{separator}$i{at}: {verb}{name}Input!, $c{at}: Model{name}ConditionInput",
+            verb = verb(intent.kind, true),
+            name = intent.model,
+        );
+        let field = at_model
+            .and_then(|id| root_field(schema, id, intent.kind))
+            .unwrap_or_else(|| {
+                // The model or its mutation is gone from this schema; the server may still have it under its usual name.
+                format!("{}{}", verb(intent.kind, false), intent.model)
+            });
+        let _ = write!(
+            roots,
+            " m{at}: {field}(input: $i{at}, condition: $c{at}) {{ {selection} }}",
+            selection = selection(model),
+        );
+        let mut input = match intent.kind {
+            MutationKind::Create | MutationKind::Update => intent.values.clone(),
+            MutationKind::Delete => model.map_or_else(|| intent.values.clone(), |model| key_only(model, entry)),
+        };
+        if let Some(version) = intent.base_version {
+            input.insert("_version".into(), Json::from(version.0));
+        }
+        variables.insert(format!("i{at}"), Json::Object(input));
+        if let Some(condition) = &intent.condition {
+            variables.insert(format!("c{at}"), condition.clone());
+        }
+    }
+    let mut extensions = Map::new();
+    if let Some(envelope) = envelope(replica, entries, settled_through) {
+        extensions.insert("tombolo".into(), envelope);
+    }
+    Request {
+        query: format!("mutation({declared}) {{{roots} }}"),
+        operation_name: None,
+        variables: Some(variables),
+        extensions: Some(extensions),
+    }
+}
+
+fn envelope(replica: &ReplicaId, entries: &[OutboxEntry], settled_through: u64) -> Option<Json> {
+    let first = entries.first()?;
+    let union = |numbers: &dyn Fn(&OutboxEntry) -> Vec<tombolo_core::id::MutationNumber>| {
+        let mut all: Vec<_> = entries.iter().flat_map(numbers).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    };
+    serde_json::to_value(MutationEnvelope {
+        replica: replica.clone(),
+        number: first.number,
+        depends_on: union(&|e| e.depends_on.clone()),
+        seen: union(&|e| e.seen.clone()),
+        schema: first.schema.clone(),
+        settled_through,
+        atomic: first.atomic,
+    })
+    .ok()
+}
+
+fn root_field(schema: &Schema, model: ModelId, kind: MutationKind) -> Option<String> {
+    schema
+        .roots
+        .mutation
+        .iter()
+        .find(|(_, root)| **root == MutationRoot::Model(model, kind))
+        .map(|(name, _)| name.clone())
+}
+
+fn verb(kind: MutationKind, capital: bool) -> &'static str {
+    match (kind, capital) {
+        (MutationKind::Create, true) => "Create",
+        (MutationKind::Create, false) => "create",
+        (MutationKind::Update, true) => "Update",
+        (MutationKind::Update, false) => "update",
+        (MutationKind::Delete, true) => "Delete",
+        (MutationKind::Delete, false) => "delete",
+    }
+}
+
+fn selection(model: Option<&Model>) -> String {
+    let Some(model) = model else {
+        return "__typename".to_owned();
+    };
+    let mut text = String::new();
+    for field in model.key.iter().filter_map(|f| model.fields.get(f.0)) {
+        text.push_str(&field.name);
+        text.push(' ');
+    }
+    text.push_str("_version");
+    text
+}
+
+fn key_only(model: &Model, entry: &OutboxEntry) -> Map<String, Json> {
+    let names = model
+        .key
+        .iter()
+        .filter_map(|f| model.fields.get(f.0))
+        .map(|f| f.name.clone());
+    names.zip(entry.intent.key.iter().cloned()).collect()
+}

@@ -1,0 +1,143 @@
+//! The machine's memory: small, copied for each step, replaced when the step's transaction is committed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tombolo_core::id::MutationNumber;
+
+use crate::backoff::Backoff;
+use crate::effect::{LastError, LinkStatus, ScopeStatus, Status};
+use crate::input::FeedNumber;
+use crate::scope::ScopeRow;
+use crate::store::OutboxCounts;
+
+/// The link, as the machine sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// The app wants none.
+    Offline,
+    /// It failed; to be tried again at this moment of the monotonic clock.
+    Waiting {
+        /// When.
+        until: Duration,
+    },
+    /// The driver is opening it.
+    Opening,
+    /// It is there.
+    Open {
+        /// Whether the feed has caught up.
+        feed: Feed,
+    },
+    /// The credential was refused; the app was asked for another.
+    Paused,
+}
+
+/// How far the feed of an open link is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feed {
+    /// Some scope is not complete up to the head yet.
+    CatchingUp,
+    /// All are.
+    Live,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct State {
+    /// `Input::Start` was handled.
+    pub started: bool,
+    pub link: Link,
+    /// Links that failed since the last progress.
+    pub failures: u32,
+    pub backoff: Backoff,
+    /// The current subscription.
+    pub feed: FeedNumber,
+    /// A subscription of that number is open.
+    pub subscribed: bool,
+    /// Models fetched by pages before the subscription begins.
+    pub paging: BTreeSet<String>,
+    pub scopes: BTreeMap<String, ScopeRow>,
+    /// Sent on this link and not answered, by (first) number; the value says when.
+    pub in_flight: BTreeMap<MutationNumber, Duration>,
+    /// Sent before, undecided, to be sent again at the given moment.
+    pub due: BTreeMap<MutationNumber, Duration>,
+    pub counts: OutboxCounts,
+    /// Since when the open link owes us something without having given anything.
+    pub owed_since: Option<Duration>,
+    /// Since when there has been something to send in a step of its own.
+    pub send_since: Option<Duration>,
+    /// The wake-up last asked for.
+    pub wake_at: Option<Duration>,
+    pub last_error: Option<LastError>,
+    /// As last told.
+    pub status: Status,
+}
+
+impl State {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            started: false,
+            link: Link::Offline,
+            failures: 0,
+            backoff: Backoff::new(seed),
+            feed: FeedNumber(0),
+            subscribed: false,
+            paging: BTreeSet::new(),
+            scopes: BTreeMap::new(),
+            in_flight: BTreeMap::new(),
+            due: BTreeMap::new(),
+            counts: OutboxCounts::default(),
+            owed_since: None,
+            send_since: None,
+            wake_at: None,
+            last_error: None,
+            status: Status::default(),
+        }
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.link, Link::Open { .. })
+    }
+
+    /// What the feed is, by its scopes.
+    pub(crate) fn feed_state(&self) -> Feed {
+        if self.scopes.values().all(|scope| scope.up_to_date) {
+            Feed::Live
+        } else {
+            Feed::CatchingUp
+        }
+    }
+
+    /// Whether an open link should be bringing something.
+    pub(crate) fn is_owed(&self) -> bool {
+        self.is_open() && (!self.in_flight.is_empty() || self.counts.acked > 0 || self.feed_state() == Feed::CatchingUp)
+    }
+
+    pub(crate) fn to_status(&self) -> Status {
+        Status {
+            link: match self.link {
+                Link::Offline => LinkStatus::Offline,
+                Link::Waiting { .. } => LinkStatus::Waiting,
+                Link::Opening => LinkStatus::Opening,
+                Link::Open { feed: Feed::CatchingUp } => LinkStatus::CatchingUp,
+                Link::Open { feed: Feed::Live } => LinkStatus::Live,
+                Link::Paused => LinkStatus::Paused,
+            },
+            pending: self.counts.queued + self.counts.in_flight + self.counts.acked,
+            in_flight: self.counts.in_flight,
+            wedged: self.counts.wedged,
+            rejected: self.counts.rejected,
+            last_error: self.last_error.clone(),
+            up_to_date: self.is_open() && self.feed_state() == Feed::Live,
+            scopes: self
+                .scopes
+                .values()
+                .map(|scope| ScopeStatus {
+                    model: scope.model.clone(),
+                    filter: scope.filter.clone(),
+                    cursor: scope.cursor.clone(),
+                    up_to_date: scope.up_to_date,
+                })
+                .collect(),
+        }
+    }
+}
