@@ -21,7 +21,9 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tombolo_core::wire::graphql::Request;
 use tombolo_core::wire::ws::SUBPROTOCOL;
 
-use crate::{BoxFuture, CloseReason, Credential, Endpoint, Link, OperationId, Outgoing, Transport, limits, tls};
+use crate::{
+    BoxFuture, CloseReason, Credential, Endpoint, Incoming, Link, OperationId, Outgoing, Transport, limits, tls,
+};
 
 /// WebSocket links to one [`Endpoint`].
 #[derive(Debug)]
@@ -162,16 +164,14 @@ impl WebSocket {
         let id = OperationId(1);
         link.send(Outgoing::Start { id, request })
             .map_err(|e| CloseReason::protocol(e.to_string()))?;
-        let answer = loop {
-            match link.receive().await {
-                crate::Incoming::Next { payload, .. } => break Ok(payload),
-                crate::Incoming::Failed { errors, .. } => {
-                    break serde_json::to_vec(&serde_json::json!({ "data": null, "errors": errors }))
-                        .map_err(|e| CloseReason::protocol(e.to_string()));
-                }
-                crate::Incoming::Complete { .. } => break Err(CloseReason::protocol("complete without an answer")),
-                crate::Incoming::Closed(reason) => break Err(reason),
+        let answer = match link.receive().await {
+            Incoming::Next { payload, .. } => Ok(payload),
+            Incoming::Failed { errors, .. } => {
+                serde_json::to_vec(&serde_json::json!({ "data": null, "errors": errors }))
+                    .map_err(|e| CloseReason::protocol(e.to_string()))
             }
+            Incoming::Complete { .. } => Err(CloseReason::protocol("complete without an answer")),
+            Incoming::Closed(reason) => Err(reason),
         };
         link.close().await;
         answer

@@ -132,28 +132,26 @@ impl SocketLink {
 
     /// Ready when a ping was put in line; an error when the other side has been silent for too long.
     fn poll_alive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CloseReason>> {
-        loop {
-            let quiet = if self.pinged {
-                self.timing.silent_after
-            } else {
-                self.timing.ping_after
-            };
-            let due = self.heard_at + quiet;
-            if self.timer.deadline() != due {
-                self.timer.as_mut().reset(due);
-            }
-            if self.timer.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            if self.pinged {
-                return Poll::Ready(Err(CloseReason::TimedOut {
-                    what: "any word from the server",
-                }));
-            }
-            self.pinged = true;
-            self.outgoing.push_back(frame::PING.to_owned());
-            return Poll::Ready(Ok(()));
+        let quiet = if self.pinged {
+            self.timing.silent_after
+        } else {
+            self.timing.ping_after
+        };
+        let due = self.heard_at + quiet;
+        if self.timer.deadline() != due {
+            self.timer.as_mut().reset(due);
         }
+        if self.timer.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        if self.pinged {
+            return Poll::Ready(Err(CloseReason::TimedOut {
+                what: "any word from the server",
+            }));
+        }
+        self.pinged = true;
+        self.outgoing.push_back(frame::PING.to_owned());
+        Poll::Ready(Ok(()))
     }
 
     async fn next(&mut self) -> Incoming {
