@@ -2,11 +2,146 @@
 //!
 //! [`Schema::parse`] does everything: it reads the file, checks it, and builds the API's own GraphQL schema. All errors
 //! of a file are gathered and returned at once, each with its place, the rule broken and the mend.
+//!
+//! The stages, one file each: `read` (text → definitions, extensions merged), `types` (what can be stored), `draft`
+//! (models: fields, keys, indexes, operations, rules), `relations` (join models, foreign keys, both ends matched),
+//! `api` (AppSync's API as SDL). Beside them: `scalar` checks and writes values of fields, `diff` compares two schemas.
 
+mod api;
+mod auth;
+mod directives;
+mod draft;
+mod hash;
 mod lookup;
 mod model;
 mod names;
+mod read;
+mod relations;
+mod report;
 mod scalar;
+mod types;
 
 pub use model::*;
 pub use scalar::ValueError;
+
+use crate::limits;
+
+use draft::{Draft, Surroundings};
+use read::Kind;
+
+impl Schema {
+    /// Reads a schema file; `file` is its name in messages.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the file, by place. Syntax errors hide the rest until they are mended.
+    pub fn parse(sdl: &str, file: &str) -> Result<Self, SchemaErrors> {
+        let (declared, mut report) = read::read(sdl, file)?;
+        let kinds = declared.kinds();
+        let enums = types::enums(&declared, &mut report);
+        let embeddable = types::Embeddable::of(&declared, &kinds);
+        let around = Surroundings {
+            kinds: &kinds,
+            enums: &enums,
+            embeddable: &embeddable,
+            defined: &declared.directives,
+        };
+        let mut drafts: Vec<Draft> = Vec::new();
+        for object in &declared.objects {
+            if kinds.get(object.name.as_str()) == Some(&Kind::Model) {
+                drafts.push(Draft::read(&mut report, &around, object));
+            } else {
+                check_plain(&mut report, &declared, object);
+            }
+        }
+        relations::resolve(&mut report, &kinds, &mut drafts);
+        for draft in &mut drafts {
+            draft.add_generated(&mut report);
+        }
+        check_models(&mut report, &drafts);
+        let embedded = embeddable.reachable(drafts.iter().flat_map(Draft::embedded_names));
+        types::check_cycles(&mut report, &declared, &embedded);
+        let input = api::Input {
+            drafts: &drafts,
+            declared: &declared,
+            enums: &enums,
+            embedded: &embedded,
+        };
+        let generated = api::generate(&mut report, &input);
+        let Some(api) = generated.filter(|_| !report.has_errors()) else {
+            return Err(report.into_errors());
+        };
+        let models: Vec<Model> = drafts.into_iter().map(|draft| draft.model).collect();
+        let hash = hash::hash(models.iter());
+        Ok(Self {
+            models,
+            enums,
+            embedded,
+            api: api.schema,
+            api_sdl: api.sdl,
+            roots: api.roots,
+            hash,
+            warnings: report.into_warnings(),
+        })
+    }
+}
+
+/// Directives on types that are not models, and the enums and others beside them.
+fn check_plain(
+    report: &mut report::Report,
+    declared: &read::Declared,
+    object: &apollo_compiler::ast::ObjectTypeDefinition,
+) {
+    if read::is_root(&object.name)
+        && let Some(directive) = object.directives.get("model")
+    {
+        report.error(
+            directive.location(),
+            format!("`{}` cannot be a model", object.name),
+            "rename the type",
+        );
+    }
+    directives::check_list(report, &object.directives, directives::On::Type, &declared.directives);
+    for field in &object.fields {
+        directives::check_list(report, &field.directives, directives::On::Field, &declared.directives);
+        for wrong in [
+            "primaryKey",
+            "index",
+            "hasOne",
+            "hasMany",
+            "belongsTo",
+            "manyToMany",
+            "default",
+        ] {
+            if let Some(directive) = field.directives.get(wrong) {
+                report.error(
+                    directive.location(),
+                    format!("@{wrong} stands in `{}`, which is not a model", object.name),
+                    "add @model to the type, or remove the directive",
+                );
+            }
+        }
+    }
+}
+
+fn check_models(report: &mut report::Report, drafts: &[Draft]) {
+    for (i, draft) in drafts.iter().enumerate() {
+        let name = &draft.model.name;
+        if let Some(other) = drafts.iter().take(i).find(|d| d.model.name.eq_ignore_ascii_case(name)) {
+            report.error(
+                draft.place,
+                format!(
+                    "`{name}` and `{}` are the same name in a database, which ignores case",
+                    other.model.name
+                ),
+                "rename one",
+            );
+        }
+    }
+    if drafts.len() > limits::SCHEMA_MODELS_MAX {
+        report.error(
+            None,
+            format!("more than {} models", limits::SCHEMA_MODELS_MAX),
+            "split the schema",
+        );
+    }
+}

@@ -338,8 +338,16 @@ pub enum AuthOperation {
 
 impl AuthOperation {
     /// All of them; `read` in a rule means the last five.
-    pub const ALL: [Self; 8] =
-        [Self::Create, Self::Update, Self::Delete, Self::Get, Self::List, Self::Sync, Self::Listen, Self::Search];
+    pub const ALL: [Self; 8] = [
+        Self::Create,
+        Self::Update,
+        Self::Delete,
+        Self::Get,
+        Self::List,
+        Self::Sync,
+        Self::Listen,
+        Self::Search,
+    ];
 }
 
 /// What each root field of the generated API means.

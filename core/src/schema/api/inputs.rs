@@ -1,0 +1,268 @@
+//! Input types of each model: mutations' inputs, filters, conditions, composite keys.
+
+use std::collections::BTreeSet;
+
+use crate::id::FieldId;
+
+use crate::schema::draft::Draft;
+use crate::schema::model::{Field, FieldKind, FieldOrigin, Model, Scalar};
+use crate::schema::names;
+use crate::schema::report::Report;
+
+use super::{Pair, Writer, composite_name, is_filterable, pair};
+
+/// The scalar whose operator inputs serve `kind`: enums and most AWS scalars compare as strings.
+fn operator_scalar(kind: &FieldKind) -> &'static str {
+    match kind {
+        FieldKind::Scalar(Scalar::Id) => "ID",
+        FieldKind::Scalar(Scalar::Int | Scalar::AwsTimestamp) => "Int",
+        FieldKind::Scalar(Scalar::Float) => "Float",
+        FieldKind::Scalar(Scalar::Boolean) => "Boolean",
+        FieldKind::Scalar(_) | FieldKind::Enum(_) | FieldKind::Embedded(_) => "String",
+    }
+}
+
+/// The scalar of a sort key's condition input.
+pub(super) fn key_condition_scalar(kind: &FieldKind) -> &'static str {
+    operator_scalar(kind)
+}
+
+/// The input that filters and conditions use for a field.
+fn filter_input(field: &Field) -> String {
+    match (&field.ty.kind, field.ty.list) {
+        (FieldKind::Enum(name), None) => format!("Model{name}Input"),
+        (FieldKind::Enum(name), Some(_)) => format!("Model{name}ListInput"),
+        (kind, _) => format!("Model{}Input", operator_scalar(kind)),
+    }
+}
+
+impl Writer<'_> {
+    /// All inputs of one model.
+    pub(super) fn write_inputs(&mut self, report: &mut Report, draft: &Draft) {
+        self.write_mutation_inputs(report, draft);
+        self.write_filters(report, draft);
+        let model = &draft.model;
+        if let [_, sort @ ..] = model.key.as_slice() {
+            self.write_composite(report, draft, sort, "Primary");
+        }
+        for index in &model.indexes {
+            // A hidden index has no argument of its own.
+            let listed = index.query_field.is_some() || self.is_listed_over(draft, &index.fields);
+            if let ([_, sort @ ..], true) = (index.fields.as_slice(), listed) {
+                self.write_composite(report, draft, sort, &index.name);
+            }
+        }
+    }
+
+    /// Whether a list relation of another model takes a condition on the sort key of this path.
+    fn is_listed_over(&self, draft: &Draft, path: &[FieldId]) -> bool {
+        self.input.drafts.iter().flat_map(|d| &d.model.relations).any(|r| {
+            self.input
+                .drafts
+                .get(r.target.0)
+                .is_some_and(|t| t.model.name == draft.model.name)
+                && r.target_fields.len() == 1
+                && path.starts_with(&r.target_fields)
+                && path.ends_with(&r.sort_fields)
+                && path.len() == r.target_fields.len() + r.sort_fields.len()
+        })
+    }
+
+    fn write_mutation_inputs(&mut self, report: &mut Report, draft: &Draft) {
+        let model = &draft.model;
+        let name = names::upper(&model.name);
+        let given = |field: &&Field| {
+            matches!(
+                field.origin,
+                FieldOrigin::Declared | FieldOrigin::ImplicitId | FieldOrigin::ForeignKey
+            )
+        };
+        let is_key = |field: &Field| model.key.iter().any(|k| model.fields[k.0].name == field.name);
+        let automatic = |field: &Field| {
+            let stamp = [model.created_at, model.updated_at].into_iter().flatten();
+            let generated_id = field.name == "id" && field.ty.kind == FieldKind::Scalar(Scalar::Id);
+            let is_stamp = stamp.into_iter().any(|s| model.fields[s.0].name == field.name) && !is_key(field);
+            generated_id || field.default.is_some() || is_stamp
+        };
+        let version = || pair("_version", "Int");
+        let fields = || model.fields.iter().filter(given);
+        if draft.operations.create.is_some() {
+            let mut pairs: Vec<Pair> = fields()
+                .map(|f| (f.name.clone(), self.input_type(f, f.ty.required && !automatic(f))))
+                .collect();
+            pairs.push(version());
+            self.typed(report, "input", &format!("Create{name}Input"), &pairs, draft.place);
+        }
+        if draft.operations.update.is_some() {
+            let mut pairs: Vec<Pair> = fields()
+                .map(|f| (f.name.clone(), self.input_type(f, is_key(f))))
+                .collect();
+            pairs.push(version());
+            self.typed(report, "input", &format!("Update{name}Input"), &pairs, draft.place);
+        }
+        if draft.operations.delete.is_some() {
+            let mut pairs: Vec<Pair> = model
+                .key
+                .iter()
+                .map(|k| &model.fields[k.0])
+                .map(|f| (f.name.clone(), self.input_type(f, true)))
+                .collect();
+            pairs.push(version());
+            self.typed(report, "input", &format!("Delete{name}Input"), &pairs, draft.place);
+        }
+    }
+
+    fn input_type(&self, field: &Field, required: bool) -> String {
+        let ty = field.ty.with_required(required);
+        match &ty.kind {
+            FieldKind::Embedded(name) => ty.to_string().replacen(name.as_str(), &format!("{name}Input"), 1),
+            FieldKind::Scalar(_) | FieldKind::Enum(_) => ty.to_string(),
+        }
+    }
+
+    fn write_filters(&mut self, report: &mut Report, draft: &Draft) {
+        let model = &draft.model;
+        let keyed = |field: &Field| model.key.iter().any(|k| model.fields[k.0].name == field.name);
+        let fields = || model.fields.iter().filter(|f| is_filterable(&f.ty.kind));
+        // AppSync gives every filter an `id`, also where the model has none.
+        let stray_id = model.field("id").is_none();
+        let tree = |name: &str, with_not: bool| {
+            let mut pairs = vec![pair("and", format!("[{name}]")), pair("or", format!("[{name}]"))];
+            if with_not {
+                pairs.push(pair("not", name));
+            }
+            pairs.push(pair("_deleted", "ModelBooleanInput"));
+            pairs
+        };
+
+        let name = format!("Model{}FilterInput", model.name);
+        let mut pairs: Vec<Pair> = fields().map(|f| (f.name.clone(), filter_input(f))).collect();
+        if stray_id {
+            pairs.push(pair("id", "ModelIDInput"));
+        }
+        pairs.extend(tree(&name, true));
+        self.typed(report, "input", &name, &pairs, draft.place);
+
+        let ops = &draft.operations;
+        if ops.create.is_some() || ops.update.is_some() || ops.delete.is_some() {
+            let name = format!("Model{}ConditionInput", model.name);
+            let mut pairs: Vec<Pair> = fields()
+                .filter(|f| !keyed(f))
+                .map(|f| (f.name.clone(), filter_input(f)))
+                .collect();
+            pairs.extend(tree(&name, true));
+            self.typed(report, "input", &name, &pairs, draft.place);
+        }
+        if !(ops.on_create.is_empty() && ops.on_update.is_empty() && ops.on_delete.is_empty()) {
+            let name = format!("ModelSubscription{}FilterInput", model.name);
+            let mut pairs: Vec<Pair> = fields()
+                .map(|f| {
+                    let ty = match f.origin {
+                        FieldOrigin::Owner => "ModelStringInput".to_owned(),
+                        _ => format!("ModelSubscription{}Input", operator_scalar(&f.ty.kind)),
+                    };
+                    (f.name.clone(), ty)
+                })
+                .collect();
+            if stray_id {
+                pairs.push(pair("id", "ModelSubscriptionIDInput"));
+            }
+            pairs.extend(tree(&name, false));
+            self.typed(report, "input", &name, &pairs, draft.place);
+        }
+    }
+
+    /// The two helper types of a sort key of several fields.
+    fn write_composite(&mut self, report: &mut Report, draft: &Draft, sort: &[FieldId], index: &str) {
+        if sort.len() < 2 {
+            return;
+        }
+        let model: &Model = &draft.model;
+        let base = composite_name(model, index);
+        let key = format!("{base}KeyInput");
+        let mut pairs: Vec<Pair> = ["eq", "le", "lt", "ge", "gt"]
+            .iter()
+            .map(|op| pair(op, key.clone()))
+            .collect();
+        pairs.push(pair("between", format!("[{key}]")));
+        pairs.push(pair("beginsWith", key.clone()));
+        self.typed(
+            report,
+            "input",
+            &format!("{base}KeyConditionInput"),
+            &pairs,
+            draft.place,
+        );
+        let pairs: Vec<Pair> = sort
+            .iter()
+            .map(|id| &model.fields[id.0])
+            .map(|f| (f.name.clone(), f.ty.kind.name().to_owned()))
+            .collect();
+        self.typed(report, "input", &key, &pairs, draft.place);
+    }
+
+    /// `ModelPostStatusInput` for enums that models use, and `…ListInput` for lists of them.
+    pub(super) fn write_enum_inputs(&mut self, report: &mut Report) {
+        let (mut single, mut listed) = (BTreeSet::new(), BTreeSet::new());
+        for field in self.input.drafts.iter().flat_map(|d| &d.model.fields) {
+            if let FieldKind::Enum(name) = &field.ty.kind {
+                if field.ty.list.is_some() {
+                    &mut listed
+                } else {
+                    &mut single
+                }
+                .insert(name.clone());
+            }
+        }
+        let place_of = |name: &str| {
+            let found = self.input.declared.enums.iter().find(|e| e.name == name);
+            found.and_then(|e| e.name.location())
+        };
+        for name in single.iter().filter(|name| self.input.enums.contains_key(*name)) {
+            let pairs = [pair("eq", name.as_str()), pair("ne", name.as_str())];
+            let place = place_of(name);
+            self.typed(report, "input", &format!("Model{name}Input"), &pairs, place);
+        }
+        for name in &listed {
+            let (list, one) = (format!("[{name}]"), name.clone());
+            let pairs = [
+                pair("eq", list.clone()),
+                pair("ne", list),
+                pair("contains", one.clone()),
+                pair("notContains", one),
+            ];
+            let place = place_of(name);
+            self.typed(report, "input", &format!("Model{name}ListInput"), &pairs, place);
+        }
+    }
+
+    /// `LocationInput` for embedded types, unless the file declares it itself.
+    pub(super) fn write_embedded_inputs(&mut self, report: &mut Report) {
+        let embedded = self.input.embedded;
+        for (name, fields) in embedded {
+            let input = format!("{name}Input");
+            if self.input.declared.inputs.iter().any(|i| i.name == input.as_str()) {
+                continue;
+            }
+            let pairs: Vec<Pair> = fields
+                .iter()
+                .map(|f| {
+                    let text = f.ty.to_string();
+                    let text = match &f.ty.kind {
+                        FieldKind::Embedded(other) => text.replacen(other.as_str(), &format!("{other}Input"), 1),
+                        FieldKind::Scalar(_) | FieldKind::Enum(_) => text,
+                    };
+                    (f.name.clone(), text)
+                })
+                .collect();
+            let place = self
+                .input
+                .declared
+                .objects
+                .iter()
+                .find(|o| o.name == name.as_str())
+                .and_then(|o| o.name.location());
+            self.typed(report, "input", &input, &pairs, place);
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! The schema room from outside: golden APIs, errors by place, scalars, differences, random schemas.
+
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
+
+mod golden;
