@@ -1,0 +1,354 @@
+//! One row for each case.
+
+use super::*;
+use crate::id::Position;
+use crate::record::{FieldVersions, Meta, Record};
+use crate::schema::{Field, FieldKind, FieldOrigin, FieldType, Scalar};
+
+const ID: FieldId = FieldId(0);
+const TITLE: FieldId = FieldId(1);
+const NOTE: FieldId = FieldId(2);
+const TAGS: FieldId = FieldId(3);
+const PLACE: FieldId = FieldId(4);
+
+fn model(conflict: ConflictStrategy) -> Model {
+    let field = |name: &str, kind: FieldKind, list: Option<bool>| Field {
+        name: name.into(),
+        ty: FieldType {
+            kind,
+            list,
+            required: false,
+        },
+        default: None,
+        auth: None,
+        origin: FieldOrigin::Declared,
+    };
+    let scalar = |s| FieldKind::Scalar(s);
+    Model {
+        name: "Todo".into(),
+        plural: "Todos".into(),
+        fields: vec![
+            field("id", scalar(Scalar::Id), None),
+            field("title", scalar(Scalar::String), None),
+            field("note", scalar(Scalar::String), None),
+            field("tags", scalar(Scalar::String), Some(true)),
+            field("place", FieldKind::Embedded("Place".into()), None),
+        ],
+        key: vec![ID],
+        indexes: vec![],
+        relations: vec![],
+        created_at: None,
+        updated_at: None,
+        auth: None,
+        conflict,
+        order: vec![],
+    }
+}
+
+fn text(t: &str) -> Value {
+    Value::Text(t.into())
+}
+
+fn json(t: &str) -> Value {
+    Value::Json(t.into())
+}
+
+/// Version 4; the title changed at 3, the tags at 4, the place at 4, the note never.
+fn stored() -> StoredRecord {
+    StoredRecord {
+        record: Record {
+            values: vec![
+                text("1"),
+                text("server"),
+                Value::Null,
+                json(r#"["a"]"#),
+                json(r#"{"x":1,"y":{"z":[1]},"n":null}"#),
+            ],
+            meta: Meta {
+                version: Version(4),
+                deleted: false,
+                last_changed_at: 0,
+            },
+        },
+        position: Position(9),
+        field_versions: FieldVersions(vec![(TITLE, Version(3)), (TAGS, Version(4)), (PLACE, Version(4))]),
+    }
+}
+
+struct Case {
+    name: &'static str,
+    strategy: ConflictStrategy,
+    base: Option<i64>,
+    seen: &'static [i64],
+    incoming: (FieldId, Value),
+    want: Merge,
+}
+
+fn applied(field: FieldId, value: Value) -> Merge {
+    Merge::Write {
+        values: vec![(field, value)],
+        kind: MergeKind::Applied,
+        dropped: vec![],
+    }
+}
+
+fn merged(field: FieldId, value: Value) -> Merge {
+    Merge::Write {
+        values: vec![(field, value)],
+        kind: MergeKind::Merged,
+        dropped: vec![],
+    }
+}
+
+fn dropped(field: FieldId) -> Merge {
+    Merge::Write {
+        values: vec![],
+        kind: MergeKind::Merged,
+        dropped: vec![field],
+    }
+}
+
+#[test]
+fn each_case_has_its_decision() {
+    use ConflictStrategy::{Automerge, Custom, LastWriterWins, OptimisticConcurrency};
+    let case = |name, strategy, base, seen, incoming, want| Case {
+        name,
+        strategy,
+        base,
+        seen,
+        incoming,
+        want,
+    };
+    let mine = || (TITLE, text("mine"));
+    let cases = [
+        case(
+            "base is the newest",
+            Automerge,
+            Some(4),
+            &[],
+            mine(),
+            applied(TITLE, text("mine")),
+        ),
+        case(
+            "no base means the newest",
+            Automerge,
+            None,
+            &[],
+            mine(),
+            applied(TITLE, text("mine")),
+        ),
+        case(
+            "no base, optimistic",
+            OptimisticConcurrency,
+            None,
+            &[],
+            mine(),
+            applied(TITLE, text("mine")),
+        ),
+        case(
+            "the field did not change since",
+            Automerge,
+            Some(3),
+            &[],
+            mine(),
+            applied(TITLE, text("mine")),
+        ),
+        case(
+            "the field never changed",
+            Automerge,
+            Some(1),
+            &[],
+            (NOTE, text("n")),
+            applied(NOTE, text("n")),
+        ),
+        case(
+            "a scalar in conflict: the server's stands",
+            Automerge,
+            Some(2),
+            &[],
+            mine(),
+            dropped(TITLE),
+        ),
+        case(
+            "both wrote the same",
+            Automerge,
+            Some(2),
+            &[],
+            (TITLE, text("server")),
+            applied(TITLE, text("server")),
+        ),
+        case(
+            "the change was its own",
+            Automerge,
+            Some(2),
+            &[3],
+            mine(),
+            applied(TITLE, text("mine")),
+        ),
+        case(
+            "only a later change was its own",
+            Automerge,
+            Some(2),
+            &[4],
+            mine(),
+            dropped(TITLE),
+        ),
+        case(
+            "every change was its own",
+            OptimisticConcurrency,
+            Some(2),
+            &[3, 4],
+            mine(),
+            applied(TITLE, text("mine")),
+        ),
+        case(
+            "not every change was its own",
+            OptimisticConcurrency,
+            Some(2),
+            &[3],
+            mine(),
+            Merge::Conflict,
+        ),
+        case(
+            "optimistic and stale",
+            OptimisticConcurrency,
+            Some(3),
+            &[],
+            mine(),
+            Merge::Conflict,
+        ),
+        case(
+            "custom without a resolver",
+            Custom,
+            Some(3),
+            &[],
+            mine(),
+            Merge::Conflict,
+        ),
+        case(
+            "last writer wins",
+            LastWriterWins,
+            Some(1),
+            &[],
+            mine(),
+            merged(TITLE, text("mine")),
+        ),
+        case(
+            "null over a change: the server's stands",
+            Automerge,
+            Some(2),
+            &[],
+            (TITLE, Value::Null),
+            dropped(TITLE),
+        ),
+        case(
+            "null without conflict",
+            Automerge,
+            Some(3),
+            &[],
+            (TITLE, Value::Null),
+            applied(TITLE, Value::Null),
+        ),
+        case(
+            "version 0 knows nothing",
+            Automerge,
+            Some(0),
+            &[],
+            mine(),
+            dropped(TITLE),
+        ),
+        case(
+            "version 0 over the server's null",
+            Automerge,
+            Some(0),
+            &[],
+            (NOTE, text("n")),
+            merged(NOTE, text("n")),
+        ),
+        case(
+            "a base that was never given",
+            Automerge,
+            Some(99),
+            &[],
+            mine(),
+            dropped(TITLE),
+        ),
+        case(
+            "a base that was never given, optimistic",
+            OptimisticConcurrency,
+            Some(5),
+            &[],
+            mine(),
+            Merge::Conflict,
+        ),
+        case(
+            "lists: theirs after ours",
+            Automerge,
+            Some(1),
+            &[],
+            (TAGS, json(r#"["a","b"]"#)),
+            merged(TAGS, json(r#"["a","a","b"]"#)),
+        ),
+        case(
+            "embedded: by key",
+            Automerge,
+            Some(1),
+            &[],
+            (PLACE, json(r#"{"x":2,"y":{"z":[2],"w":3},"n":5,"new":true}"#)),
+            merged(PLACE, json(r#"{"x":1,"y":{"z":[1,2],"w":3},"n":5,"new":true}"#)),
+        ),
+        case(
+            "embedded: nothing of theirs is kept",
+            Automerge,
+            Some(1),
+            &[],
+            (PLACE, json(r#"{"x":2}"#)),
+            dropped(PLACE),
+        ),
+        case(
+            "key fields are not written",
+            Automerge,
+            Some(4),
+            &[],
+            (ID, text("1")),
+            Merge::Write {
+                values: vec![],
+                kind: MergeKind::Applied,
+                dropped: vec![],
+            },
+        ),
+    ];
+    for Case {
+        name,
+        strategy,
+        base,
+        seen,
+        incoming,
+        want,
+    } in cases
+    {
+        let seen: Vec<Version> = seen.iter().map(|v| Version(*v)).collect();
+        let got = merge(&model(strategy), &stored(), &[incoming], base.map(Version), &seen);
+        assert_eq!(got, want, "{name}");
+    }
+}
+
+#[test]
+fn one_field_in_conflict_does_not_take_the_others_down() {
+    let incoming = [(TITLE, text("mine")), (NOTE, text("n"))];
+    let got = merge(
+        &model(ConflictStrategy::Automerge),
+        &stored(),
+        &incoming,
+        Some(Version(2)),
+        &[],
+    );
+    assert_eq!(
+        got,
+        Merge::Write {
+            values: vec![(NOTE, text("n"))],
+            kind: MergeKind::Merged,
+            dropped: vec![TITLE]
+        }
+    );
+}

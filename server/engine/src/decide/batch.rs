@@ -1,0 +1,544 @@
+//! What makes a mutation take effect exactly once.
+//!
+//! For each submission, in order: seen before? (answer from the stored outcome) → settled long ago? → depends on a
+//! refused one? → decide row by row → note the outcome. An atomic submission keeps an undo list of the rows it touched.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tombolo_core::id::{ModelId, MutationId, MutationNumber, Position, ReplicaId, Version};
+use tombolo_core::query::{FilterColumn, MutationInput};
+use tombolo_core::record::{Change, Key, Record, StoredRecord};
+use tombolo_core::schema::Schema;
+use tombolo_core::wire::envelope::{MutationEnvelope, OutcomeKind, RejectReason};
+use tombolo_core::wire::graphql::ErrorType;
+
+use super::row::{Decision, RowFacts, decide_row, key_of};
+use super::{Departure, Facts, RowKey, RowWrite, Settled, StoredOutcome, Writes, mutation_id};
+use crate::limits;
+use crate::store::{MutationResult, Submission, Verdict};
+
+/// Decides `batch` on `facts`, at `now_ms`: one verdict for each submission, and everything there is to write.
+#[must_use]
+pub fn decide(schema: &Schema, facts: Facts, batch: &[Submission], now_ms: i64) -> (Vec<Verdict>, Writes) {
+    let mut batcher = Batcher::new(schema, facts, now_ms);
+    let verdicts = batch.iter().map(|submission| batcher.submission(submission)).collect();
+    (verdicts, batcher.into_writes())
+}
+
+/// A row during the batch.
+struct RowState {
+    key: Key,
+    stored: Option<StoredRecord>,
+    /// It was in the store before the batch.
+    existed: bool,
+    dirty: bool,
+}
+
+struct Batcher<'a> {
+    schema: &'a Schema,
+    now_ms: i64,
+    head: Position,
+    rows: BTreeMap<RowKey, RowState>,
+    outcomes: BTreeMap<MutationId, StoredOutcome>,
+    new_outcomes: Vec<(MutationId, StoredOutcome)>,
+    settled: BTreeMap<ReplicaId, u64>,
+    settled_new: BTreeSet<ReplicaId>,
+    watched: BTreeMap<ModelId, BTreeSet<FilterColumn>>,
+    departures: Vec<Departure>,
+    moved: bool,
+    last_changed_at: i64,
+}
+
+/// What an atomic submission needs to take itself back.
+struct Mark {
+    head: Position,
+    departures: usize,
+    moved: bool,
+}
+
+impl<'a> Batcher<'a> {
+    fn new(schema: &'a Schema, facts: Facts, now_ms: i64) -> Self {
+        let row = |((model, text), stored): (RowKey, StoredRecord)| {
+            let key = stored.record.key(&schema[model].key);
+            (
+                (model, text),
+                RowState {
+                    key,
+                    stored: Some(stored),
+                    existed: true,
+                    dirty: false,
+                },
+            )
+        };
+        Self {
+            schema,
+            now_ms: now_ms.max(facts.last_changed_at),
+            head: facts.head,
+            rows: facts.rows.into_iter().map(row).collect(),
+            outcomes: facts.outcomes,
+            new_outcomes: Vec::new(),
+            settled: facts.settled,
+            settled_new: BTreeSet::new(),
+            watched: facts.watched,
+            departures: Vec::new(),
+            moved: false,
+            last_changed_at: facts.last_changed_at,
+        }
+    }
+
+    fn submission(&mut self, submission: &Submission) -> Verdict {
+        let Some(envelope) = &submission.envelope else {
+            return self.anonymous(submission);
+        };
+        let settled_through = self.settle(envelope);
+        let count = submission.count();
+        let numbers = || (0..count as u64).map(|i| envelope.number.0.saturating_add(i));
+        if numbers().any(|n| self.outcomes.contains_key(&mutation_id(&envelope.replica, n))) {
+            return Verdict {
+                results: numbers().map(|n| self.replay(envelope, n)).collect(),
+                undecided: None,
+            };
+        }
+        if envelope.number.0 <= settled_through {
+            // A duplicate that strayed: the replica has had its answer, and nothing may happen twice.
+            let results = numbers().map(|n| forgotten(n)).collect();
+            return Verdict {
+                results,
+                undecided: None,
+            };
+        }
+        if let Some((reason, _)) = &submission.refusal {
+            return self.reject_all(envelope, submission, None, reason.clone());
+        }
+        match self.dependencies(envelope, settled_through) {
+            Dependencies::Met => {}
+            Dependencies::Refused(reason) => return self.reject_all(envelope, submission, None, reason),
+            Dependencies::Unknown(number) => {
+                let undecided = format!(
+                    "mutation {} of this replica depends on mutation {number}, which has not arrived: send that first",
+                    envelope.number
+                );
+                return Verdict {
+                    results: Vec::new(),
+                    undecided: Some(undecided),
+                };
+            }
+        }
+        let seen = self.seen(envelope);
+        if submission.atomic {
+            return self.atomic(envelope, submission, seen);
+        }
+        let mut fresh_ids = submission.fresh_ids.iter();
+        let results = submission.mutations.iter().zip(numbers()).map(|(mutation, number)| {
+            let result = self.mutation(mutation, &mut fresh_ids, &seen, None);
+            self.note(envelope, number, mutation, result)
+        });
+        Verdict {
+            results: results.collect(),
+            undecided: None,
+        }
+    }
+
+    /// A request without an envelope: plain GraphQL, each root field for itself unless `atomic`.
+    fn anonymous(&mut self, submission: &Submission) -> Verdict {
+        let mut fresh_ids = submission.fresh_ids.iter();
+        let mut results = Vec::with_capacity(submission.mutations.len());
+        let mark = self.mark();
+        let mut undo = submission.atomic.then(Vec::new);
+        for mutation in &submission.mutations {
+            let result = self.mutation(mutation, &mut fresh_ids, &[], undo.as_mut());
+            let failed = result.outcome == OutcomeKind::Rejected;
+            results.push(result);
+            if failed && let Some(undo) = undo.take() {
+                self.undo(mark, undo);
+                let culprit = results.len() - 1;
+                results.resize_with(submission.mutations.len(), || rejected(None, whole_failed(None)));
+                for (place, result) in results.iter_mut().enumerate() {
+                    if place != culprit {
+                        *result = rejected(None, whole_failed(None));
+                    }
+                }
+                break;
+            }
+        }
+        Verdict {
+            results,
+            undecided: None,
+        }
+    }
+
+    fn atomic(&mut self, envelope: &MutationEnvelope, submission: &Submission, mut seen: Vec<Version>) -> Verdict {
+        let mark = self.mark();
+        let mut undo = Vec::new();
+        let mut fresh_ids = submission.fresh_ids.iter();
+        let mut done = Vec::with_capacity(submission.mutations.len());
+        for (place, mutation) in submission.mutations.iter().enumerate() {
+            let result = self.mutation(mutation, &mut fresh_ids, &seen, Some(&mut undo));
+            if result.outcome == OutcomeKind::Rejected {
+                self.undo(mark, undo);
+                return self.reject_all(envelope, submission, Some(place), result_reason(&result));
+            }
+            // Later ones of the same transaction were made on top of this one.
+            seen.extend(result.record.as_ref().map(|record| record.meta.version));
+            done.push(result);
+        }
+        let numbers = (0..).map(|i| envelope.number.0.saturating_add(i));
+        let noted = done.into_iter().zip(&submission.mutations).zip(numbers);
+        let results = noted
+            .map(|((result, mutation), number)| self.note(envelope, number, mutation, result))
+            .collect();
+        Verdict {
+            results,
+            undecided: None,
+        }
+    }
+
+    /// Rejects every mutation of `submission`: the one at `culprit` (all, without one) for `reason`, the others because
+    /// of it.
+    fn reject_all(
+        &mut self,
+        envelope: &MutationEnvelope,
+        submission: &Submission,
+        culprit: Option<usize>,
+        reason: RejectReason,
+    ) -> Verdict {
+        let first = envelope.number.0;
+        let results = (0..submission.count()).map(|place| {
+            let number = first.saturating_add(place as u64);
+            let reason = match culprit {
+                Some(culprit) if culprit != place => whole_failed(Some(first.saturating_add(culprit as u64))),
+                Some(_) | None => reason.clone(),
+            };
+            let mut result = rejected(Some(number), reason);
+            match submission.mutations.get(place) {
+                Some(mutation) => {
+                    if let Some(key) = mutation.key(&self.schema[mutation.model]) {
+                        result.record = self.record_now(mutation.model, &key);
+                    }
+                    self.note(envelope, number, mutation, result)
+                }
+                None => {
+                    self.note_outcome(envelope, number, None, &result);
+                    result
+                }
+            }
+        });
+        Verdict {
+            results: results.collect(),
+            undecided: None,
+        }
+    }
+
+    fn mutation<'i>(
+        &mut self,
+        mutation: &MutationInput,
+        fresh_ids: &mut impl Iterator<Item = &'i String>,
+        seen: &[Version],
+        undo: Option<&mut Vec<(RowKey, Option<StoredRecord>, bool)>>,
+    ) -> MutationResult {
+        let model = &self.schema[mutation.model];
+        let Some(key) = key_of(model, mutation, fresh_ids) else {
+            let message = format!("the key of `{}` is not given whole: name every key field", model.name);
+            return rejected(
+                None,
+                RejectReason {
+                    code: ErrorType::BadRequest,
+                    message,
+                },
+            );
+        };
+        let row_key = (mutation.model, key.to_text());
+        let fresh = || RowState {
+            key: key.clone(),
+            stored: None,
+            existed: false,
+            dirty: false,
+        };
+        let row = self.rows.entry(row_key.clone()).or_insert_with(fresh);
+        let facts = RowFacts {
+            model,
+            key: &key,
+            stored: row.stored.as_ref(),
+            seen,
+            position: Position(self.head.0.saturating_add(1)),
+            now_ms: self.now_ms,
+        };
+        let (outcome, next) = match decide_row(&facts, mutation) {
+            Decision::Write(outcome, next) => (outcome, next),
+            Decision::Reject(reason) => {
+                let record = row.stored.as_ref().map(|stored| Arc::new(stored.record.clone()));
+                return MutationResult {
+                    record,
+                    ..rejected(None, reason)
+                };
+            }
+        };
+        let position = next.position;
+        let after = Arc::new(next.record.clone());
+        let previous = row.stored.replace(next);
+        if let Some(undo) = undo {
+            undo.push((row_key, previous.clone(), row.dirty));
+        }
+        row.dirty = true;
+        self.head = position;
+        self.moved = true;
+        let before = previous.map(|previous| previous.record);
+        if let Some(before) = &before
+            && self
+                .watched
+                .get(&mutation.model)
+                .is_some_and(|columns| altered(columns, before, &after))
+        {
+            self.departures.push(Departure {
+                position,
+                model: mutation.model,
+                key,
+                before: before.clone(),
+            });
+        }
+        let change = Change {
+            position,
+            model: mutation.model,
+            before: before.map(Arc::new),
+            after: Arc::clone(&after),
+        };
+        MutationResult {
+            number: None,
+            outcome,
+            reason: None,
+            record: Some(after),
+            position: Some(position),
+            change: Some(Arc::new(change)),
+        }
+    }
+
+    fn mark(&self) -> Mark {
+        Mark {
+            head: self.head,
+            departures: self.departures.len(),
+            moved: self.moved,
+        }
+    }
+
+    fn undo(&mut self, mark: Mark, undo: Vec<(RowKey, Option<StoredRecord>, bool)>) {
+        for (row_key, stored, dirty) in undo.into_iter().rev() {
+            if let Some(row) = self.rows.get_mut(&row_key) {
+                row.stored = stored;
+                row.dirty = dirty;
+            }
+        }
+        self.head = mark.head;
+        self.departures.truncate(mark.departures);
+        self.moved = mark.moved;
+    }
+
+    /// Takes the replica's word on what it has settled, as far as that makes sense, and gives the bound.
+    fn settle(&mut self, envelope: &MutationEnvelope) -> u64 {
+        let claimed = envelope.settled_through.min(envelope.number.0.saturating_sub(1));
+        let known = self.settled.entry(envelope.replica.clone()).or_default();
+        if claimed > *known {
+            *known = claimed;
+            self.settled_new.insert(envelope.replica.clone());
+        }
+        *known
+    }
+
+    fn dependencies(&self, envelope: &MutationEnvelope, settled_through: u64) -> Dependencies {
+        for number in &envelope.depends_on {
+            if *number >= envelope.number {
+                let message = format!(
+                    "mutation {} depends on {number}, which is not an earlier one",
+                    envelope.number
+                );
+                return Dependencies::Refused(RejectReason {
+                    code: ErrorType::BadRequest,
+                    message,
+                });
+            }
+            match self.outcomes.get(&mutation_id(&envelope.replica, number.0)) {
+                Some(outcome) if outcome.kind == OutcomeKind::Rejected => {
+                    let why = outcome
+                        .reason
+                        .as_ref()
+                        .map_or_else(String::new, |reason| format!(" ({reason})"));
+                    let message = format!("it depends on mutation {number}, which was rejected{why}");
+                    return Dependencies::Refused(RejectReason {
+                        code: ErrorType::DependencyRejected,
+                        message,
+                    });
+                }
+                Some(_) => {}
+                None if number.0 <= settled_through => {}
+                None => return Dependencies::Unknown(*number),
+            }
+        }
+        Dependencies::Met
+    }
+
+    fn seen(&self, envelope: &MutationEnvelope) -> Vec<Version> {
+        let version = |number: &MutationNumber| {
+            let outcome = self.outcomes.get(&mutation_id(&envelope.replica, number.0))?;
+            (outcome.kind != OutcomeKind::Rejected).then_some(outcome.version)
+        };
+        envelope.seen.iter().filter_map(version).collect()
+    }
+
+    fn note(
+        &mut self,
+        envelope: &MutationEnvelope,
+        number: u64,
+        mutation: &MutationInput,
+        mut result: MutationResult,
+    ) -> MutationResult {
+        result.number = Some(MutationNumber(number));
+        let model = &self.schema[mutation.model];
+        let key = match &result.change {
+            Some(change) => Some(change.after.key(&model.key)),
+            None => mutation.key(model),
+        };
+        self.note_outcome(envelope, number, key.map(|key| (mutation.model, key)), &result);
+        result
+    }
+
+    fn note_outcome(
+        &mut self,
+        envelope: &MutationEnvelope,
+        number: u64,
+        row: Option<(ModelId, Key)>,
+        result: &MutationResult,
+    ) {
+        let version = match &result.change {
+            Some(change) => change.after.meta.version,
+            None => Version(0),
+        };
+        let outcome = StoredOutcome {
+            kind: result.outcome,
+            reason: result.reason.clone(),
+            row,
+            position: result.position.unwrap_or_default(),
+            version,
+        };
+        let id = mutation_id(&envelope.replica, number);
+        self.outcomes.insert(id.clone(), outcome.clone());
+        self.new_outcomes.push((id, outcome));
+    }
+
+    fn replay(&self, envelope: &MutationEnvelope, number: u64) -> MutationResult {
+        let Some(outcome) = self.outcomes.get(&mutation_id(&envelope.replica, number)) else {
+            // The number was used before by a request with fewer root fields.
+            let message = format!("mutation {} was sent before without number {number}", envelope.number);
+            return rejected(
+                Some(number),
+                RejectReason {
+                    code: ErrorType::BadRequest,
+                    message,
+                },
+            );
+        };
+        let record = outcome
+            .row
+            .as_ref()
+            .and_then(|(model, key)| self.record_now(*model, key));
+        MutationResult {
+            number: Some(MutationNumber(number)),
+            outcome: outcome.kind,
+            reason: outcome.reason.clone(),
+            record,
+            position: (outcome.kind != OutcomeKind::Rejected).then_some(outcome.position),
+            change: None,
+        }
+    }
+
+    fn record_now(&self, model: ModelId, key: &Key) -> Option<Arc<Record>> {
+        let row = self.rows.get(&(model, key.to_text()))?;
+        row.stored.as_ref().map(|stored| Arc::new(stored.record.clone()))
+    }
+
+    fn into_writes(self) -> Writes {
+        let row = |((model, _), row): (RowKey, RowState)| {
+            let (true, Some(stored)) = (row.dirty, row.stored) else {
+                return None;
+            };
+            Some(RowWrite {
+                model,
+                key: row.key,
+                stored,
+                new: !row.existed,
+            })
+        };
+        let mut rows: Vec<RowWrite> = self.rows.into_iter().filter_map(row).collect();
+        // In the order of the feed, which is the order of the tables.
+        rows.sort_by_key(|row| row.stored.position);
+        let settled = self.settled_new.into_iter().map(|replica| {
+            let through = self.settled.get(&replica).copied().unwrap_or_default();
+            Settled {
+                replica,
+                through,
+                forget_through: through.saturating_sub(limits::OUTCOMES_KEPT),
+            }
+        });
+        Writes {
+            rows,
+            outcomes: self.new_outcomes,
+            departures: self.departures,
+            settled: settled.collect(),
+            head: self.head,
+            last_changed_at: if self.moved { self.now_ms } else { self.last_changed_at },
+        }
+    }
+}
+
+enum Dependencies {
+    Met,
+    Refused(RejectReason),
+    Unknown(MutationNumber),
+}
+
+fn altered(columns: &BTreeSet<FilterColumn>, before: &Record, after: &Record) -> bool {
+    columns.iter().any(|column| match column {
+        FilterColumn::Field(field) => before.value(*field) != after.value(*field),
+        FilterColumn::Deleted => before.meta.deleted != after.meta.deleted,
+    })
+}
+
+fn rejected(number: Option<u64>, reason: RejectReason) -> MutationResult {
+    MutationResult {
+        number: number.map(MutationNumber),
+        outcome: OutcomeKind::Rejected,
+        reason: Some(reason),
+        record: None,
+        position: None,
+        change: None,
+    }
+}
+
+/// A mutation whose outcome the replica has settled and the server has forgotten.
+fn forgotten(number: u64) -> MutationResult {
+    MutationResult {
+        number: Some(MutationNumber(number)),
+        outcome: OutcomeKind::Applied,
+        reason: None,
+        record: None,
+        position: None,
+        change: None,
+    }
+}
+
+fn whole_failed(culprit: Option<u64>) -> RejectReason {
+    let message = match culprit {
+        Some(number) => format!("mutation {number} of the same transaction was rejected, so none of it was applied"),
+        None => "another mutation of the same transaction was rejected, so none of it was applied".to_owned(),
+    };
+    RejectReason {
+        code: ErrorType::DependencyRejected,
+        message,
+    }
+}
+
+fn result_reason(result: &MutationResult) -> RejectReason {
+    result.reason.clone().unwrap_or(RejectReason {
+        code: ErrorType::InternalFailure,
+        message: String::new(),
+    })
+}

@@ -1,0 +1,171 @@
+//! From a batch of submissions and the facts about them to what is to be written. Pure; a store calls it inside its
+//! write transaction, in four steps:
+//!
+//! 1. [`Needs::of`] says which outcomes and replicas the batch refers to; the store loads them;
+//! 2. [`Needs::rows`] says which rows; the store loads those that exist;
+//! 3. [`decide`] gives verdicts and [`Writes`];
+//! 4. the store writes them and commits.
+//!
+//! Everything that makes a mutation take effect exactly once stands in [`batch`]; what one mutation does to one row in
+//! [`row`]. Later submissions of a batch see what earlier ones wrote; an atomic submission that fails halfway is undone
+//! here, in memory, before anything is written.
+
+mod batch;
+mod needs;
+mod row;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value as Json;
+use tombolo_core::id::{ModelId, MutationId, MutationNumber, Position, ReplicaId, Version};
+use tombolo_core::query::FilterColumn;
+use tombolo_core::record::{FieldVersions, Key, Record, StoredRecord};
+use tombolo_core::schema::{FieldKind, Model, Scalar};
+use tombolo_core::value::Value;
+use tombolo_core::wire::envelope::{OutcomeKind, RejectReason};
+
+pub use batch::decide;
+pub use needs::Needs;
+
+/// A row's name in memory: model and key text.
+pub type RowKey = (ModelId, String);
+
+/// What the store loaded.
+#[derive(Debug, Default)]
+pub struct Facts {
+    /// The newest position.
+    pub head: Position,
+    /// The newest `_lastChangedAt`, which never decreases.
+    pub last_changed_at: i64,
+    /// Rows of [`Needs::rows`] that exist, tombstones included.
+    pub rows: BTreeMap<RowKey, StoredRecord>,
+    /// Outcomes of [`Needs::outcomes`] that exist.
+    pub outcomes: BTreeMap<MutationId, StoredOutcome>,
+    /// For replicas of [`Needs::replicas`] up to where they have settled; a missing one is 0.
+    pub settled: BTreeMap<ReplicaId, u64>,
+    /// For each model the columns whose change leaves a departure.
+    pub watched: BTreeMap<ModelId, BTreeSet<FilterColumn>>,
+}
+
+/// The outcome of one mutation, kept until the replica has settled it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredOutcome {
+    /// How it ended.
+    pub kind: OutcomeKind,
+    /// Why it was rejected.
+    pub reason: Option<RejectReason>,
+    /// The record it was about; `None` if the request could not be read so far.
+    pub row: Option<(ModelId, Key)>,
+    /// The position it made; 0 for a rejection.
+    pub position: Position,
+    /// The record's version it made; 0 for a rejection.
+    pub version: Version,
+}
+
+/// What the store is to write, all of it or nothing.
+#[derive(Debug, Default)]
+pub struct Writes {
+    /// Each row once, at its newest.
+    pub rows: Vec<RowWrite>,
+    /// New outcomes.
+    pub outcomes: Vec<(MutationId, StoredOutcome)>,
+    /// Before-images of changes to watched columns.
+    pub departures: Vec<Departure>,
+    /// Replicas that have settled further than before: the new bound, and up to where outcomes may be forgotten.
+    pub settled: Vec<Settled>,
+    /// The newest position now.
+    pub head: Position,
+    /// The newest `_lastChangedAt` now.
+    pub last_changed_at: i64,
+}
+
+/// One row to write.
+#[derive(Debug)]
+pub struct RowWrite {
+    /// Its model.
+    pub model: ModelId,
+    /// Its key.
+    pub key: Key,
+    /// The row as it is to be.
+    pub stored: StoredRecord,
+    /// The row does not exist yet.
+    pub new: bool,
+}
+
+/// The image of a record before a change that may have taken it out of a scope.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Departure {
+    /// The change's position.
+    pub position: Position,
+    /// The model.
+    pub model: ModelId,
+    /// The record's key.
+    pub key: Key,
+    /// The image.
+    pub before: Record,
+}
+
+/// How far a replica has settled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// Which.
+    pub replica: ReplicaId,
+    /// Every mutation up to here is settled.
+    pub through: u64,
+    /// Outcomes up to here may be deleted.
+    pub forget_through: u64,
+}
+
+/// A mutation's name.
+pub(crate) fn mutation_id(replica: &ReplicaId, number: u64) -> MutationId {
+    MutationId {
+        replica: replica.clone(),
+        number: MutationNumber(number),
+    }
+}
+
+/// The key that [`Key::to_text`] gave as `text`; `None` if it is not one of `model`.
+#[must_use]
+pub fn key_from_text(model: &Model, text: &str) -> Option<Key> {
+    let values: Vec<Json> = serde_json::from_str(text).ok()?;
+    if values.len() != model.key.len() {
+        return None;
+    }
+    let value = |(json, field): (Json, _)| {
+        Some(match json {
+            Json::String(text) => Value::Text(text),
+            Json::Bool(flag) => Value::Bool(flag),
+            Json::Number(number) => match &model.field_at(field).ty.kind {
+                FieldKind::Scalar(Scalar::Float) => Value::Float(number.as_f64()?),
+                FieldKind::Scalar(_) | FieldKind::Enum(_) | FieldKind::Embedded(_) => Value::Int(number.as_i64()?),
+            },
+            Json::Null | Json::Array(_) | Json::Object(_) => return None,
+        })
+    };
+    values
+        .into_iter()
+        .zip(model.key.iter().copied())
+        .map(value)
+        .collect::<Option<Vec<_>>>()
+        .map(Key)
+}
+
+/// The stored text of `versions`: a JSON object of field names, or `None` when every field is at version 1.
+#[must_use]
+pub fn field_versions_to_text(model: &Model, versions: &FieldVersions) -> Option<String> {
+    if versions.0.is_empty() {
+        return None;
+    }
+    let name = |(field, version): &(_, Version)| (model.field_at(*field).name.clone(), Json::from(version.0));
+    Some(Json::Object(versions.0.iter().map(name).collect()).to_string())
+}
+
+/// The versions that [`field_versions_to_text`] gave as `text`. Fields that the model no longer has are left out.
+#[must_use]
+pub fn field_versions_from_text(model: &Model, text: &str) -> FieldVersions {
+    let Ok(Json::Object(object)) = serde_json::from_str::<Json>(text) else {
+        return FieldVersions::default();
+    };
+    let entry = |(name, version): (String, Json)| Some((model.field(&name)?, Version(version.as_i64()?)));
+    FieldVersions(object.into_iter().filter_map(entry).collect())
+}

@@ -1,0 +1,259 @@
+//! The change feed: pages of a scope, and the sessions that stay.
+//!
+//! A session is *behind* until it has read its scopes from the store up to the head; from then on it is *live* and takes
+//! what is new from the hub's ring. If it falls so far behind that the ring has moved on, it is behind again and reads the
+//! store: nothing waits for it, and nothing is kept for it but its positions.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tombolo_core::access::Access;
+use tombolo_core::id::{Cursor, FieldId, ModelId, Position};
+use tombolo_core::query::{Filter, ScopeInput};
+use tombolo_core::schema::{AuthOperation, Model, Schema};
+use tombolo_core::wire::batch::{BatchHead, META_FIELDS, write_batch, write_record};
+use tombolo_core::wire::graphql::ErrorType;
+
+use crate::hub::{Entry, Recent};
+use crate::limits;
+use crate::prepare::Prepared;
+use crate::service::{Engine, EngineError};
+use crate::store::{ChangePage, PageRequest, Store};
+
+/// One scope of a session.
+#[derive(Debug)]
+pub(crate) struct FeedScope {
+    model: ModelId,
+    filter: Option<Filter>,
+    fields: Vec<FieldId>,
+    /// `fields` by name, then the meta columns.
+    names: Vec<String>,
+    /// The columns of `filter` leave departures.
+    watched: bool,
+    /// The cursor as it was given, until it has been looked at.
+    given: Option<Cursor>,
+    /// Everything up to here has been looked at; `None` before a base sync.
+    position: Option<Position>,
+    /// The position that the replica was last told.
+    told: Position,
+    /// It is to be read from the store.
+    behind: bool,
+    /// A batch is due even if it is empty: the first one, and after the replica's own mutation.
+    due: bool,
+}
+
+impl FeedScope {
+    pub(crate) fn new(schema: &Schema, access: &Access, input: &ScopeInput) -> Result<Self, EngineError> {
+        let model = &schema[input.model];
+        if !access.model(input.model, AuthOperation::Sync) {
+            let message = format!("Not Authorized to access the changes of {}", model.name);
+            return Err(EngineError::request(ErrorType::Unauthorized, message));
+        }
+        let given = match &input.cursor {
+            Some(text) => Some(
+                text.parse::<Cursor>()
+                    .map_err(|e| EngineError::request(ErrorType::BadRequest, e.to_string()))?,
+            ),
+            None => None,
+        };
+        let fields: Vec<FieldId> = (0..model.fields.len())
+            .map(FieldId)
+            .filter(|field| access.can_read(input.model, *field))
+            .collect();
+        let names = fields.iter().map(|field| model.field_at(*field).name.clone());
+        Ok(Self {
+            names: names.chain(META_FIELDS.map(str::to_owned)).collect(),
+            model: input.model,
+            filter: input.filter.clone(),
+            fields,
+            watched: false,
+            given,
+            position: None,
+            told: Position(0),
+            behind: true,
+            due: true,
+        })
+    }
+
+    pub(crate) fn model(&self) -> ModelId {
+        self.model
+    }
+
+    pub(crate) fn filter(&self) -> Option<&Filter> {
+        self.filter.as_ref()
+    }
+}
+
+impl<S: Store> Engine<S> {
+    /// One page, for the `tomboloChanges` query.
+    pub(crate) async fn page(
+        &self,
+        prepared: &Prepared,
+        scopes: &[ScopeInput],
+        limit: Option<usize>,
+    ) -> Result<Vec<u8>, EngineError> {
+        let Some(input) = scopes.first() else {
+            return Err(EngineError::request(ErrorType::BadRequest, "`scope` is missing"));
+        };
+        let mut scope = FeedScope::new(&self.schema, &prepared.access, input)?;
+        let rows = limit
+            .unwrap_or(self.settings.feed_rows_http)
+            .clamp(1, limits::FEED_ROWS_MAX);
+        match self.read(&mut scope, rows).await? {
+            Some(batch) => Ok(batch),
+            None => Err(EngineError::request(
+                ErrorType::InternalFailure,
+                "the first batch of a scope is missing",
+            )),
+        }
+    }
+
+    /// The next batch of a session's scopes; `None` when there is nothing to tell.
+    pub(crate) async fn next_batch(
+        &self,
+        scopes: &mut [FeedScope],
+        due: &BTreeSet<ModelId>,
+    ) -> Result<Option<Vec<u8>>, EngineError> {
+        for scope in scopes.iter_mut().filter(|scope| due.contains(&scope.model)) {
+            scope.due = true;
+        }
+        for scope in scopes.iter_mut() {
+            if !scope.behind {
+                if let Some(batch) = self.live(scope).await? {
+                    return Ok(Some(batch));
+                }
+            }
+            if scope.behind
+                && let Some(batch) = self.read(scope, self.settings.feed_rows_live).await?
+            {
+                return Ok(Some(batch));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads one page from the store.
+    async fn read(&self, scope: &mut FeedScope, rows_max: usize) -> Result<Option<Vec<u8>>, EngineError> {
+        if !scope.watched {
+            if let Some(filter) = &scope.filter {
+                self.store.watch_fields(scope.model, filter.columns()).await?;
+            }
+            scope.watched = true;
+        }
+        let mut reset = false;
+        if let Some(given) = scope.given.take() {
+            let head = self.store.head().await?;
+            // Another history, a history that was taken back (a restored backup), or departures no longer kept.
+            reset = given.epoch != head.epoch || given.position > head.position || given.position < head.low_watermark;
+            scope.position = (!reset).then_some(given.position);
+        }
+        let page = self.store.changes(PageRequest {
+            model: scope.model,
+            filter: scope.filter.clone(),
+            after: scope.position,
+            rows_max,
+            bytes_max: limits::FEED_BYTES_MAX,
+            fields: scope.fields.clone(),
+        });
+        let page: ChangePage = page.await?;
+        let up_to_date = page.position >= page.head.position;
+        scope.position = Some(page.position);
+        scope.behind = !up_to_date;
+        if page.count == 0 && page.left_count == 0 && up_to_date && !scope.due && !reset {
+            return Ok(None);
+        }
+        scope.told = page.position;
+        scope.due &= !up_to_date;
+        let cursor = Cursor {
+            epoch: page.head.epoch.clone(),
+            position: page.position,
+        }
+        .to_string();
+        let model = &self.schema[scope.model];
+        let head = BatchHead {
+            model: &model.name,
+            cursor: &cursor,
+            up_to_date,
+            reset,
+            fields: &scope.names,
+        };
+        Ok(Some(write_batch(&head, &page.rows, &page.left)))
+    }
+
+    /// Takes what is new from the ring.
+    async fn live(&self, scope: &mut FeedScope) -> Result<Option<Vec<u8>>, EngineError> {
+        let position = scope.position.unwrap_or_default();
+        let (entries, through, more) = match self.hub.after(position, scope.model, self.settings.feed_rows_live) {
+            Recent::Entries { entries, through, more } => (entries, through, more),
+            Recent::TooOld => {
+                scope.behind = true;
+                return Ok(None);
+            }
+        };
+        let model = &self.schema[scope.model];
+        let (rows, left) = self.encode(model, scope, &entries);
+        scope.position = Some(through);
+        let lag = through.0.saturating_sub(scope.told.0);
+        if rows.len() <= 2 && left.len() <= 2 && !scope.due && lag <= limits::FEED_CURSOR_LAG_MAX {
+            return Ok(None);
+        }
+        scope.told = through;
+        scope.due = false;
+        let cursor = self.cursor(through).await?;
+        let head = BatchHead {
+            model: &model.name,
+            cursor: &cursor,
+            up_to_date: !more,
+            reset: false,
+            fields: &scope.names,
+        };
+        Ok(Some(write_batch(&head, &rows, &left)))
+    }
+
+    /// Rows and departures of `entries`: each record once, at its newest.
+    fn encode(&self, model: &Model, scope: &FeedScope, entries: &[Arc<Entry>]) -> (Vec<u8>, Vec<u8>) {
+        // By key: the place of the newest, and whether the scope held the record before it.
+        let mut newest: BTreeMap<String, (usize, bool)> = BTreeMap::new();
+        let matches = |record: &_| scope.filter.as_ref().is_none_or(|filter| filter.matches(model, record));
+        for (place, entry) in entries.iter().enumerate() {
+            let key = entry.change.after.key(&model.key).to_text();
+            let held = entry.change.before.as_deref().is_some_and(matches);
+            let known = newest.entry(key).or_insert((place, false));
+            *known = (place, known.1 || held);
+        }
+        let (mut rows, mut left) = (vec![b'['], vec![b'[']);
+        let mut keys: Vec<(String, usize, bool)> = newest
+            .into_iter()
+            .map(|(key, (place, held))| (key, place, held))
+            .collect();
+        keys.sort_by_key(|(_, place, _)| *place);
+        let whole = scope.fields.len() == model.fields.len();
+        for (key, place, held) in keys {
+            let Some(entry) = entries.get(place) else { continue };
+            if matches(&entry.change.after) {
+                separate(&mut rows);
+                if whole {
+                    rows.extend_from_slice(entry.row.get_or_init(|| {
+                        let mut row = Vec::new();
+                        write_record(model, &scope.fields, &entry.change.after, &mut row);
+                        row
+                    }));
+                } else {
+                    write_record(model, &scope.fields, &entry.change.after, &mut rows);
+                }
+            } else if held {
+                separate(&mut left);
+                left.extend_from_slice(key.as_bytes());
+            }
+        }
+        rows.push(b']');
+        left.push(b']');
+        (rows, left)
+    }
+}
+
+fn separate(array: &mut Vec<u8>) {
+    if array.len() > 1 {
+        array.push(b',');
+    }
+}

@@ -1,0 +1,49 @@
+//! Every limit of the engine: name, unit, default, reason.
+
+/// Most submissions in one transaction. One `fsync` costs about as much as 200 decisions, so more gains little and only
+/// lengthens the wait of the first.
+pub const BATCH_SUBMISSIONS_MAX: usize = 256;
+
+/// Most changes kept in the hub's ring: some seconds of a busy server, so that a live subscriber never reads the store.
+pub const RING_CHANGES_MAX: usize = 16_384;
+
+/// Most bytes kept in the hub's ring, as estimated from the records' values: bounds memory when records are large.
+pub const RING_BYTES_MAX: usize = 32 << 20;
+
+/// Rows of one change batch over HTTP: at some 300 B a row 600 kB, compressed to about a sixth.
+pub const FEED_ROWS_HTTP: usize = 2_000;
+
+/// Rows of one live change batch: keeps one frame near 150 kB so that other answers on the socket do not wait long.
+pub const FEED_ROWS_LIVE: usize = 500;
+
+/// Most rows that a caller may ask for in one change batch.
+pub const FEED_ROWS_MAX: usize = 10_000;
+
+/// Bytes of one change batch after which no further row is taken: rows of 400 kB each must not add up to gigabytes.
+pub const FEED_BYTES_MAX: usize = 4 << 20;
+
+/// Departures looked at for one change batch: each is read and matched in memory.
+pub const FEED_DEPARTURES_MAX: usize = 5_000;
+
+/// Scopes of one feed subscription: one for each model, and no schema that people write has more.
+pub const FEED_SCOPES_MAX: usize = 200;
+
+/// Positions that the feed may move on without telling an idle scope. A replica that comes back reads its model's rows
+/// after its cursor through an index, so a stale cursor costs little; telling each scope of each change costs a frame.
+pub const FEED_CURSOR_LAG_MAX: i64 = 1_000;
+
+/// Parsed documents that are cached: apps have tens to hundreds of documents.
+pub const DOCUMENTS_CACHED_MAX: usize = 1_000;
+
+/// Outcomes of one replica that are kept although it has settled them: later mutations may name them as `seen` or
+/// `dependsOn` for a while. About 100 B each.
+pub const OUTCOMES_KEPT: u64 = 1_000;
+
+/// Most root fields in one atomic mutation: what one transaction on a phone reasonably holds.
+pub const ATOMIC_MUTATIONS_MAX: usize = 1_000;
+
+/// Longest replica id, in bytes: it is a UUID; anything longer would only fill the outcome table.
+pub const REPLICA_ID_BYTES_MAX: usize = 64;
+
+/// Most numbers in `dependsOn` or in `seen`, each of which is one look-up.
+pub const NUMBERS_MAX: usize = 10_000;

@@ -1,0 +1,405 @@
+//! What listeners call.
+//!
+//! A mutation's way: [`Engine::prepare`] → [`Engine::submission`] → the caller's one writer queue → [`Engine::commit`]
+//! with what is waiting → [`Engine::respond`]. A query's: [`Engine::prepare`] → [`Engine::query`]. A subscription's:
+//! [`Engine::prepare`] → [`Engine::subscribe`] → [`Engine::next`] until it gives `None`, then again when woken.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, OnceLock};
+
+use serde_json::Value as Json;
+use tombolo_core::access::{Access, Identity};
+use tombolo_core::id::{Cursor, Epoch, ModelId, Position, ReplicaId};
+use tombolo_core::query::{Answer, Bound, Cache, OperationKind, QueryLimits, RootField, Side, Supplied};
+use tombolo_core::schema::Schema;
+use tombolo_core::wire::envelope::{MutationAnswer, MutationEnvelope, MutationOutcome, OutcomeKind};
+use tombolo_core::wire::graphql::{ErrorType, GraphqlError, Request};
+
+use crate::hub::Hub;
+use crate::limits;
+use crate::prepare::{Body, Extensions, Prepared, reason, refusal};
+use crate::store::{MutationResult, Store, StoreError, Submission, Verdict};
+
+/// What can be set; each default is the constant of the same name in [`crate::limits`].
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// [`limits::BATCH_SUBMISSIONS_MAX`].
+    pub batch_max: usize,
+    /// [`limits::RING_CHANGES_MAX`].
+    pub ring_changes_max: usize,
+    /// [`limits::RING_BYTES_MAX`].
+    pub ring_bytes_max: usize,
+    /// [`limits::FEED_ROWS_HTTP`].
+    pub feed_rows_http: usize,
+    /// [`limits::FEED_ROWS_LIVE`].
+    pub feed_rows_live: usize,
+    /// Limits of one operation.
+    pub query: QueryLimits,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            batch_max: limits::BATCH_SUBMISSIONS_MAX,
+            ring_changes_max: limits::RING_CHANGES_MAX,
+            ring_bytes_max: limits::RING_BYTES_MAX,
+            feed_rows_http: limits::FEED_ROWS_HTTP,
+            feed_rows_live: limits::FEED_ROWS_LIVE,
+            query: QueryLimits::default(),
+        }
+    }
+}
+
+/// Why a request got no answer.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum EngineError {
+    /// The store failed; nothing was decided.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The request cannot be carried out.
+    #[error("{}", .0.first().map_or("the request cannot be carried out", |error| error.message.as_str()))]
+    Request(Vec<GraphqlError>),
+}
+
+impl EngineError {
+    /// As the errors of an answer.
+    #[must_use]
+    pub fn to_graphql(&self) -> Vec<GraphqlError> {
+        match self {
+            Self::Store(error) => vec![GraphqlError::new(ErrorType::InternalFailure, error.to_string())],
+            Self::Request(errors) => errors.clone(),
+        }
+    }
+
+    pub(crate) fn request(code: ErrorType, message: impl Into<String>) -> Self {
+        Self::Request(vec![GraphqlError::new(code, message)])
+    }
+}
+
+/// The server without its listeners and its database. Share it as an `Arc`.
+pub struct Engine<S> {
+    pub(crate) schema: Arc<Schema>,
+    pub(crate) store: S,
+    pub(crate) settings: Settings,
+    pub(crate) hub: Arc<Hub>,
+    documents: Cache,
+    /// What an API key may do: the same for each, so worked out once.
+    api_key: Arc<Access>,
+    local: Arc<Access>,
+    epoch: OnceLock<Epoch>,
+}
+
+impl<S: Store> Engine<S> {
+    /// An engine for `schema` over `store`, which must have been opened with the same schema.
+    #[must_use]
+    pub fn new(schema: Arc<Schema>, store: S, settings: Settings) -> Self {
+        Self {
+            hub: Arc::new(Hub::new(settings.ring_changes_max, settings.ring_bytes_max)),
+            documents: Cache::default(),
+            api_key: Arc::new(Access::of(&schema, &Identity::ApiKey { name: String::new() })),
+            local: Arc::new(Access::of(&schema, &Identity::Local)),
+            epoch: OnceLock::new(),
+            schema,
+            store,
+            settings,
+        }
+    }
+
+    /// The schema.
+    #[must_use]
+    pub fn schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> &S {
+        &self.store
+    }
+
+    /// The ring of newest changes.
+    #[must_use]
+    pub fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Reads and checks a request. A replica's mutation that cannot be carried out is prepared too: commit it like any
+    /// other, so that its rejection is kept and it is never sent again.
+    ///
+    /// # Errors
+    /// Any other request that cannot be carried out: give the errors to the caller.
+    pub fn prepare(&self, identity: &Identity, request: &Request) -> Result<Prepared, Vec<GraphqlError>> {
+        let extensions = Extensions::read(request).map_err(|error| vec![error])?;
+        let access = match identity {
+            Identity::ApiKey { .. } => &self.api_key,
+            Identity::Local => &self.local,
+        };
+        let bound = self.bind(access, request).map(Arc::new);
+        let prepared = |body, envelope| Prepared {
+            body,
+            envelope,
+            replica: extensions.replica.clone(),
+            access: Arc::clone(access),
+        };
+        match (bound, extensions.envelope) {
+            (Ok(bound), envelope) => {
+                let envelope = envelope.filter(|_| bound.kind() == OperationKind::Mutation);
+                Ok(prepared(Body::Bound(bound), envelope))
+            }
+            (Err(errors), None) => Err(errors),
+            (Err(errors), Some(envelope)) => {
+                let refusal = Arc::new(refusal(errors, &envelope, &request.query));
+                Ok(prepared(Body::Refused(refusal), Some(envelope)))
+            }
+        }
+    }
+
+    fn bind(&self, access: &Access, request: &Request) -> Result<Bound, Vec<GraphqlError>> {
+        let document = self
+            .documents
+            .parse(&self.schema, &request.query, &self.settings.query)?;
+        let none = serde_json::Map::new();
+        let variables = request.variables.as_ref().unwrap_or(&none);
+        document.bind(request.operation_name.as_deref(), variables, access, Side::Server)
+    }
+
+    /// Answers a query.
+    ///
+    /// # Errors
+    /// The store's; and a request that is not a query.
+    pub async fn query(&self, prepared: &Prepared) -> Result<Answer, EngineError> {
+        let bound = match &prepared.body {
+            Body::Bound(bound) if bound.kind() == OperationKind::Query => bound,
+            Body::Bound(_) | Body::Refused(_) => {
+                return Err(EngineError::request(
+                    ErrorType::BadRequest,
+                    "the operation is not a query",
+                ));
+            }
+        };
+        let mut supplied = Vec::new();
+        for (place, root) in bound.roots().iter().enumerate() {
+            if let RootField::Changes(scopes, limit) = &root.field {
+                let with = match self.page(prepared, scopes, *limit).await {
+                    Ok(bytes) => Supplied::Raw(bytes),
+                    Err(EngineError::Request(errors)) => match errors.into_iter().next() {
+                        Some(error) => Supplied::Error(error),
+                        None => Supplied::Null,
+                    },
+                    Err(error @ EngineError::Store(_)) => return Err(error),
+                };
+                supplied.push((place, with));
+            }
+        }
+        Ok(self.store.answer(Arc::clone(bound), supplied).await?)
+    }
+
+    /// What the writer queue takes for a mutation. `fresh_ids` are UUIDs for creations that bring no id, at least
+    /// [`Prepared::fresh_ids_needed`].
+    #[must_use]
+    pub fn submission(&self, prepared: &Prepared, fresh_ids: Vec<String>) -> Submission {
+        let envelope = prepared.envelope.clone();
+        let atomic = envelope.as_ref().is_some_and(|envelope| envelope.atomic);
+        let (mutations, refusal) = match &prepared.body {
+            Body::Refused(refusal) => (Vec::new(), Some((refusal.reason.clone(), refusal.count))),
+            Body::Bound(bound) => {
+                let mutations: Vec<_> = mutations(bound).cloned().collect();
+                let refusal = envelope.as_ref().and_then(|envelope| refused(bound, envelope));
+                (if refusal.is_some() { Vec::new() } else { mutations }, refusal)
+            }
+        };
+        Submission {
+            envelope,
+            mutations,
+            atomic,
+            fresh_ids,
+            refusal,
+        }
+    }
+
+    /// Decides and writes what is waiting, in order, and tells the hub. One verdict for each submission. To be called
+    /// from one place at a time: subscriptions to a model's mutations end with an error when commits overtake each other.
+    ///
+    /// Beyond [`Settings::batch_max`] it takes several transactions; those that fail after the first leave their
+    /// submissions undecided.
+    ///
+    /// # Errors
+    /// The store's: nothing was decided, the submitters may send again.
+    pub async fn commit(&self, batch: Vec<Submission>, now_ms: i64) -> Result<Vec<Verdict>, StoreError> {
+        let mut verdicts = Vec::with_capacity(batch.len());
+        let mut batch = batch.into_iter().peekable();
+        while batch.peek().is_some() {
+            let part: Vec<Submission> = batch.by_ref().take(self.settings.batch_max.max(1)).collect();
+            let (count, replicas) = (part.len(), replicas(&part));
+            match self.store.write(part, now_ms).await {
+                Ok(decided) => {
+                    self.publish(&decided, &replicas);
+                    verdicts.extend(decided);
+                }
+                Err(error) if verdicts.is_empty() && batch.peek().is_none() => return Err(error),
+                Err(error) => {
+                    let undecided = Verdict {
+                        results: Vec::new(),
+                        undecided: Some(error.to_string()),
+                    };
+                    verdicts.resize(verdicts.len() + count, undecided);
+                }
+            }
+        }
+        Ok(verdicts)
+    }
+
+    fn publish(&self, verdicts: &[Verdict], replicas: &[Option<ReplicaId>]) {
+        let mut changes = Vec::new();
+        let mut own: BTreeMap<ReplicaId, BTreeSet<ModelId>> = BTreeMap::new();
+        for (verdict, replica) in verdicts.iter().zip(replicas) {
+            let made = verdict.results.iter().filter_map(|result| result.change.as_ref());
+            for change in made {
+                changes.push(Arc::clone(change));
+                if let Some(replica) = replica {
+                    own.entry(replica.clone()).or_default().insert(change.model);
+                }
+            }
+        }
+        if !changes.is_empty() {
+            self.hub.publish(&changes, &own);
+        }
+    }
+
+    /// The response to a mutation, with the outcomes of a replica's in `extensions.tombolo`.
+    ///
+    /// # Errors
+    /// The store's. The mutation stands as the verdict says; a replica sends again and is answered from its outcome.
+    pub async fn respond(&self, prepared: &Prepared, verdict: &Verdict) -> Result<Vec<u8>, EngineError> {
+        if let Some(why) = &verdict.undecided {
+            let error = GraphqlError::new(ErrorType::InternalFailure, why.clone());
+            return Ok(Answer::refused(vec![error]).into_bytes(None));
+        }
+        let answer = match &prepared.body {
+            Body::Refused(refusal) => Answer::refused(refusal.errors.clone()),
+            Body::Bound(bound) => {
+                let roots = bound.roots().iter().enumerate();
+                let places = roots.filter(|(_, root)| matches!(root.field, RootField::Mutation(_)));
+                let supplied = places
+                    .zip(&verdict.results)
+                    .map(|((place, _), result)| (place, supply(result)));
+                self.finish(bound, supplied.collect()).await?
+            }
+        };
+        let extensions = match &prepared.envelope {
+            Some(envelope) => Some(self.outcomes(envelope, verdict).await?),
+            None => None,
+        };
+        Ok(answer.into_bytes(extensions.as_ref()))
+    }
+
+    async fn outcomes(&self, envelope: &MutationEnvelope, verdict: &Verdict) -> Result<Json, StoreError> {
+        let mut outcomes = Vec::with_capacity(verdict.results.len());
+        for result in &verdict.results {
+            let cursor = match result.position {
+                Some(position) => Some(self.cursor(position).await?),
+                None => None,
+            };
+            outcomes.push(MutationOutcome {
+                number: result.number.unwrap_or(envelope.number),
+                outcome: result.outcome,
+                reason: result.reason.clone(),
+                cursor,
+            });
+        }
+        Ok(serde_json::json!({ "tombolo": MutationAnswer { outcomes } }))
+    }
+
+    /// Answers `bound` with what is `supplied`, through the store only if the selection reads from it.
+    pub(crate) async fn finish(
+        &self,
+        bound: &Arc<Bound>,
+        supplied: Vec<(usize, Supplied)>,
+    ) -> Result<Answer, StoreError> {
+        let mut execution = bound.execute();
+        for (root, with) in &supplied {
+            execution.supply(*root, with.clone());
+        }
+        if execution.next_statement().is_none() {
+            return Ok(execution.finish());
+        }
+        drop(execution);
+        self.store.answer(Arc::clone(bound), supplied).await
+    }
+
+    /// The cursor of `position` in this history.
+    pub(crate) async fn cursor(&self, position: Position) -> Result<String, StoreError> {
+        let epoch = self.epoch().await?;
+        Ok(Cursor { epoch, position }.to_string())
+    }
+
+    /// This history's identity, which never changes while the store is open.
+    pub(crate) async fn epoch(&self) -> Result<Epoch, StoreError> {
+        if let Some(epoch) = self.epoch.get() {
+            return Ok(epoch.clone());
+        }
+        let head = self.store.head().await?;
+        Ok(self.epoch.get_or_init(|| head.epoch).clone())
+    }
+}
+
+impl<S> std::fmt::Debug for Engine<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("hub", &self.hub).finish_non_exhaustive()
+    }
+}
+
+fn mutations(bound: &Bound) -> impl Iterator<Item = &tombolo_core::query::MutationInput> {
+    bound.roots().iter().filter_map(|root| match &root.field {
+        RootField::Mutation(input) => Some(input),
+        RootField::Read | RootField::Fixed | RootField::Subscription(_) | RootField::Changes(..) => None,
+    })
+}
+
+/// Why a replica's mutation is refused as a whole, and how many mutation numbers it takes.
+fn refused(bound: &Bound, envelope: &MutationEnvelope) -> Option<(tombolo_core::wire::envelope::RejectReason, usize)> {
+    let refusals: Vec<GraphqlError> = (0..bound.roots().len())
+        .filter_map(|place| bound.refusal(place).cloned())
+        .collect();
+    let count = mutations(bound).count() + refusals.len();
+    if !refusals.is_empty() {
+        return Some((reason(&refusals), count));
+    }
+    let problem = match (count, envelope.atomic) {
+        (0, _) => "the operation holds no mutation",
+        (1, _) | (_, true) => return None,
+        (_, false) => "one mutation for each request, or `atomic: true`",
+    };
+    Some((
+        reason(&[GraphqlError::new(ErrorType::BadRequest, problem)]),
+        count.max(1),
+    ))
+}
+
+fn replicas(batch: &[Submission]) -> Vec<Option<ReplicaId>> {
+    batch
+        .iter()
+        .map(|submission| submission.envelope.as_ref().map(|envelope| envelope.replica.clone()))
+        .collect()
+}
+
+/// A mutation's result as its root field is answered.
+fn supply(result: &MutationResult) -> Supplied {
+    match (result.outcome, &result.reason, &result.record) {
+        (OutcomeKind::Applied | OutcomeKind::Merged, _, Some(record)) => Supplied::Record(Arc::clone(record)),
+        (OutcomeKind::Applied | OutcomeKind::Merged, _, None) | (OutcomeKind::Rejected, None, _) => Supplied::Null,
+        (OutcomeKind::Rejected, Some(reason), record) => {
+            let error = GraphqlError::new(reason.code.clone(), reason.message.clone());
+            match (&reason.code, record) {
+                (ErrorType::ConflictUnhandled, Some(record)) => Supplied::Conflict(error, Arc::clone(record)),
+                _ => Supplied::Error(error),
+            }
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! What the engine asks of a database. Every method is one transaction; no handle to an open one crosses this trait.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::sync::Arc;
+
+use tombolo_core::id::{Epoch, FieldId, ModelId, MutationNumber, Position};
+use tombolo_core::query::{Answer, Bound, Filter, FilterColumn, MutationInput, Supplied};
+use tombolo_core::record::{Change, Record};
+use tombolo_core::wire::envelope::{MutationEnvelope, OutcomeKind, RejectReason};
+
+/// A server's database.
+///
+/// What [`Store::write`] must keep, and [`crate::suite`] tests: it loads the facts that [`crate::decide`] asks for,
+/// hands them over and writes what was decided, all in one transaction during which nobody else writes. Positions
+/// become visible in order and without gaps.
+pub trait Store: Send + Sync + 'static {
+    /// Answers an operation: runs its statements on one snapshot; `supplied` are the roots answered without a statement.
+    fn answer(
+        &self,
+        bound: Arc<Bound>,
+        supplied: Vec<(usize, Supplied)>,
+    ) -> impl Future<Output = Result<Answer, StoreError>> + Send;
+
+    /// Decides and writes `batch` in order; one verdict for each submission. On an error nothing was written and nothing
+    /// was decided.
+    fn write(
+        &self,
+        batch: Vec<Submission>,
+        now_ms: i64,
+    ) -> impl Future<Output = Result<Vec<Verdict>, StoreError>> + Send;
+
+    /// Reads one page of a scope's changes on one snapshot.
+    fn changes(&self, page: PageRequest) -> impl Future<Output = Result<ChangePage, StoreError>> + Send;
+
+    /// The history's identity and its newest position.
+    fn head(&self) -> impl Future<Output = Result<Head, StoreError>> + Send;
+
+    /// Sees to it that from now on a change of one of these columns leaves a departure. Durable; cheap when already so.
+    /// Gives the position since which all of them leave departures.
+    fn watch_fields(
+        &self,
+        model: ModelId,
+        columns: BTreeSet<FilterColumn>,
+    ) -> impl Future<Output = Result<Position, StoreError>> + Send;
+}
+
+/// Why a store could not do it. Nothing was written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// Another process holds the database.
+    #[error("the database is locked by another process; it will be tried again")]
+    Busy,
+    /// No room on the disk.
+    #[error("the disk is full: free some space; reads go on, and writes resume by themselves")]
+    Full,
+    /// The file or its folder may not be written.
+    #[error("the database cannot be written: check the permissions of the file and of its folder")]
+    ReadOnly,
+    /// The file is damaged.
+    #[error("the database is damaged ({0}): restore it from a backup")]
+    Corrupt(String),
+    /// The store has been closed.
+    #[error("the database is closed: the server is shutting down")]
+    Closed,
+    /// Anything else that the database reports.
+    #[error("the database failed: {0}")]
+    Backend(String),
+}
+
+impl StoreError {
+    /// Whether the same call may succeed later without anybody mending anything here.
+    #[must_use]
+    pub fn can_retry(&self) -> bool {
+        match self {
+            Self::Busy | Self::Full => true,
+            Self::ReadOnly | Self::Corrupt(_) | Self::Closed | Self::Backend(_) => false,
+        }
+    }
+}
+
+/// The mutations of one request.
+#[derive(Clone, Debug)]
+pub struct Submission {
+    /// Present for a mutation of a replica: with it each takes effect at most once.
+    pub envelope: Option<MutationEnvelope>,
+    /// In order; with an envelope and without `atomic` exactly one (none for a refusal).
+    pub mutations: Vec<MutationInput>,
+    /// All or none.
+    pub atomic: bool,
+    /// Ids for creations that bring none, taken in order.
+    pub fresh_ids: Vec<String>,
+    /// The request was found wanting before it came here: nothing is to be done, but the rejection is to be kept under
+    /// the envelope's number, for each of this many mutations.
+    pub refusal: Option<(RejectReason, usize)>,
+}
+
+/// What became of a [`Submission`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Verdict {
+    /// One for each mutation, in order; empty if undecided.
+    pub results: Vec<MutationResult>,
+    /// Why nothing was decided: the replica is to send it again later. Nothing was written.
+    pub undecided: Option<String>,
+}
+
+/// What became of one mutation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MutationResult {
+    /// Its number, if it came with an envelope.
+    pub number: Option<MutationNumber>,
+    /// How it ended.
+    pub outcome: OutcomeKind,
+    /// Why it was rejected.
+    pub reason: Option<RejectReason>,
+    /// The record for the answer: as written; as it is now for a replay; the server's for a conflict.
+    pub record: Option<Arc<Record>>,
+    /// Where its effect stands in the feed; `None` for a rejection.
+    pub position: Option<Position>,
+    /// The change it made; `None` for a rejection and for a replay.
+    pub change: Option<Arc<Change>>,
+}
+
+/// The history's identity and bounds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Its identity.
+    pub epoch: Epoch,
+    /// The newest position; 0 before the first change.
+    pub position: Position,
+    /// Cursors below this one may have missed departures that are no longer kept.
+    pub low_watermark: Position,
+}
+
+/// Which part of which scope to read.
+#[derive(Clone, Debug)]
+pub struct PageRequest {
+    /// The model.
+    pub model: ModelId,
+    /// The scope's filter.
+    pub filter: Option<Filter>,
+    /// Only what came after this; `None` for a base sync (no departures then, since nothing is held yet).
+    pub after: Option<Position>,
+    /// Most rows.
+    pub rows_max: usize,
+    /// Bytes after which no further row is taken.
+    pub bytes_max: usize,
+    /// The columns of a row, before the meta columns: what the identity may read.
+    pub fields: Vec<FieldId>,
+}
+
+/// A page of a scope's changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChangePage {
+    /// The history and its head on the page's snapshot.
+    pub head: Head,
+    /// Everything of the scope up to here is in.
+    pub position: Position,
+    /// `[[…],…]`: rows in order of position, values in the order of the request's fields, then
+    /// [`tombolo_core::wire::batch::META_FIELDS`].
+    pub rows: Vec<u8>,
+    /// How many rows.
+    pub count: usize,
+    /// `[[…],…]`: keys of records that left the scope.
+    pub left: Vec<u8>,
+    /// How many left.
+    pub left_count: usize,
+}

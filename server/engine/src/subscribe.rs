@@ -1,0 +1,200 @@
+//! Subscriptions: a model's mutations, and sessions of the change feed.
+
+use std::sync::Arc;
+
+use tombolo_core::id::Position;
+use tombolo_core::query::{Bound, OperationKind, RootField, SubscriptionInput, Supplied};
+use tombolo_core::record::Change;
+use tombolo_core::schema::MutationKind;
+use tombolo_core::wire::graphql::ErrorType;
+
+use crate::feed::FeedScope;
+use crate::hub::{Hub, Interest, Recent, SubscriberId, Waker};
+use crate::limits;
+use crate::prepare::Prepared;
+use crate::service::{Engine, EngineError};
+use crate::store::Store;
+
+/// One running subscription. Dropping it ends it.
+pub struct Subscriber {
+    id: SubscriberId,
+    hub: Arc<Hub>,
+    bound: Arc<Bound>,
+    root: usize,
+    state: State,
+}
+
+enum State {
+    Events {
+        input: SubscriptionInput,
+        position: Position,
+    },
+    Feed {
+        scopes: Vec<FeedScope>,
+    },
+}
+
+impl Subscriber {
+    /// Sets what is called when there may be something new. Set it before the first [`Engine::next`]: then nothing is
+    /// missed. It is called under no lock, from the thread that committed.
+    pub fn set_waker(&self, waker: Waker) {
+        self.hub.set_waker(self.id, waker);
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        self.hub.unregister(self.id);
+    }
+}
+
+impl std::fmt::Debug for Subscriber {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Subscriber")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S: Store> Engine<S> {
+    /// Begins a subscription. What is committed from now on reaches it.
+    ///
+    /// # Errors
+    /// A request that is not a subscription, or one that is refused.
+    pub fn subscribe(&self, prepared: &Prepared) -> Result<Subscriber, EngineError> {
+        let Some(bound) = prepared
+            .bound()
+            .filter(|bound| bound.kind() == OperationKind::Subscription)
+        else {
+            return Err(EngineError::request(
+                ErrorType::BadRequest,
+                "the operation is not a subscription",
+            ));
+        };
+        let refusals: Vec<_> = (0..bound.roots().len())
+            .filter_map(|root| bound.refusal(root).cloned())
+            .collect();
+        if !refusals.is_empty() {
+            return Err(EngineError::Request(refusals));
+        }
+        let asked = bound
+            .roots()
+            .iter()
+            .enumerate()
+            .find_map(|(place, root)| match &root.field {
+                RootField::Subscription(_) | RootField::Changes(..) => Some((place, &root.field)),
+                RootField::Read | RootField::Fixed | RootField::Mutation(_) => None,
+            });
+        let (root, state, interests) = match asked {
+            Some((root, RootField::Subscription(input))) => {
+                let interests = vec![Interest::of(input.model, input.filter.as_ref())];
+                (
+                    root,
+                    State::Events {
+                        input: input.clone(),
+                        position: Position(0),
+                    },
+                    interests,
+                )
+            }
+            Some((root, RootField::Changes(scopes, _))) => {
+                if scopes.is_empty() || scopes.len() > limits::FEED_SCOPES_MAX {
+                    let message = format!("`scopes` takes 1 to {} scopes", limits::FEED_SCOPES_MAX);
+                    return Err(EngineError::request(ErrorType::BadRequest, message));
+                }
+                let scopes: Vec<FeedScope> = scopes
+                    .iter()
+                    .map(|scope| FeedScope::new(&self.schema, &prepared.access, scope))
+                    .collect::<Result<_, _>>()?;
+                let interests = scopes
+                    .iter()
+                    .map(|scope| Interest::of(scope.model(), scope.filter()))
+                    .collect();
+                (root, State::Feed { scopes }, interests)
+            }
+            Some(_) | None => {
+                return Err(EngineError::request(
+                    ErrorType::UnsupportedOperation,
+                    "the subscription has no field",
+                ));
+            }
+        };
+        let id = self.hub.register(interests, prepared.replica.clone());
+        let mut subscriber = Subscriber {
+            id,
+            hub: Arc::clone(&self.hub),
+            bound: Arc::clone(bound),
+            root,
+            state,
+        };
+        if let State::Events { position, .. } = &mut subscriber.state {
+            *position = self.hub.head();
+        }
+        Ok(subscriber)
+    }
+
+    /// The next payload, a whole response object; `None` when there is none: wait to be woken.
+    ///
+    /// # Errors
+    /// The subscription is over. A store that failed for a moment ([`EngineError::Store`]) may be asked again.
+    pub async fn next(&self, subscriber: &mut Subscriber) -> Result<Option<Vec<u8>>, EngineError> {
+        let root = subscriber.root;
+        let with = match &mut subscriber.state {
+            State::Feed { scopes } => {
+                let due = subscriber.hub.take_due(subscriber.id);
+                self.next_batch(scopes, &due).await?.map(Supplied::Raw)
+            }
+            State::Events { input, position } => self
+                .next_event(input, position)?
+                .map(|change| Supplied::Record(Arc::clone(&change.after))),
+        };
+        let Some(with) = with else { return Ok(None) };
+        let answer = self.finish(&subscriber.bound, vec![(root, with)]).await?;
+        Ok(Some(answer.into_bytes(None)))
+    }
+
+    fn next_event(
+        &self,
+        input: &SubscriptionInput,
+        position: &mut Position,
+    ) -> Result<Option<Arc<Change>>, EngineError> {
+        /// Looked at for one event: most subscribers are up with the head and see one or two.
+        const CHANGES: usize = 64;
+        let model = &self.schema[input.model];
+        loop {
+            let (entries, through, more) = match self.hub.events_after(*position, input.model, CHANGES) {
+                Recent::Entries { entries, through, more } => (entries, through, more),
+                Recent::TooOld => {
+                    let message = "too slow: this subscription fell behind what the server keeps; \
+                                   subscribe again and read what was missed";
+                    return Err(EngineError::request(ErrorType::LimitExceeded, message));
+                }
+            };
+            for entry in &entries {
+                *position = entry.change.position;
+                let change = &entry.change;
+                let wanted = kind(change) == input.kind
+                    && input
+                        .filter
+                        .as_ref()
+                        .is_none_or(|filter| filter.matches(model, &change.after));
+                if wanted {
+                    return Ok(Some(Arc::clone(change)));
+                }
+            }
+            *position = through.max(*position);
+            if !more {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+/// What kind of mutation made `change`.
+fn kind(change: &Change) -> MutationKind {
+    match &change.before {
+        None => MutationKind::Create,
+        Some(before) if change.after.meta.deleted && !before.meta.deleted => MutationKind::Delete,
+        Some(_) => MutationKind::Update,
+    }
+}
