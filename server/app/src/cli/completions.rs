@@ -7,7 +7,12 @@ use super::output::{self, Exit, Outcome};
 
 /// What `tombolo completions` takes.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  tombolo completions bash > ~/.local/share/bash-completion/completions/tombolo")]
+#[command(after_help = format!("Examples:
+  tombolo completions bash > ~/.local/share/bash-completion/completions/tombolo
+  tombolo completions zsh > ~/.zfunc/_tombolo
+  tombolo completions fish > ~/.config/fish/completions/tombolo.fish
+
+{}", output::EXIT_CODES))]
 pub struct Args {
     /// Which shell
     shell: clap_complete::Shell,
@@ -18,6 +23,7 @@ pub struct Args {
 /// # Errors
 /// Standard output cannot be written.
 pub fn run(args: &Args) -> Outcome {
+    // Into memory first: the generator panics on a writer that fails.
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "tombolo", &mut script);
     output::stdout_bytes(&script)?;

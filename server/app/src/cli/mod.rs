@@ -3,10 +3,14 @@
 //! Standard output carries results alone (JSON, SDL, CSV); people's words go to standard error. A subcommand's module
 //! offers `Args`, which clap reads, and `run(Args) -> Outcome`; adding one is a line in [`Command`] and a line in [`run`].
 
+mod api;
 pub mod client;
 pub mod completions;
 pub mod export;
 pub mod import;
+mod import_ledger;
+mod import_read;
+mod import_send;
 pub mod output;
 pub mod remote;
 pub mod schema;
@@ -60,7 +64,7 @@ pub async fn run(cli: Cli) -> Outcome {
     match cli.command {
         Command::Dev(args) => crate::dev::run(args).await,
         Command::Serve(args) => crate::serve::run(args).await,
-        Command::Schema(args) => schema::run(args).await,
+        Command::Schema(args) => schema::run(&args),
         Command::Import(args) => import::run(args).await,
         Command::Export(args) => export::run(args).await,
         Command::Client(args) => client::run(args).await,
