@@ -58,6 +58,8 @@ pub(super) struct Draft {
     /// Names of the automatic timestamps; `None` when dropped.
     timestamps: (Option<String>, Option<String>),
     pub(super) interfaces: Vec<String>,
+    /// Made for a `@manyToMany`, not declared.
+    pub(super) is_join: bool,
 }
 
 /// What reading a model needs to know of the rest of the file.
@@ -103,6 +105,7 @@ impl Draft {
             pending: Vec::new(),
             timestamps: (Some("createdAt".to_owned()), Some("updatedAt".to_owned())),
             interfaces: Vec::new(),
+            is_join: false,
         }
     }
 

@@ -9,6 +9,7 @@
 
 mod api;
 mod auth;
+mod diff;
 mod directives;
 mod draft;
 mod hash;
@@ -21,6 +22,7 @@ mod report;
 mod scalar;
 mod types;
 
+pub use diff::{Difference, diff};
 pub use model::*;
 pub use scalar::ValueError;
 

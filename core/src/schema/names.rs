@@ -1,14 +1,34 @@
 //! The names that AppSync makes up: plurals, camel case, input types. One place, since clients compute them too.
 
-/// The plural as npm's `pluralize` gives it, first letter as in `name`.
+/// Words for which the `pluralizer` crate has rules that npm's `pluralize` lacks, with what npm says.
+const NPM_DIFFERS: [(&str, &str); 7] = [
+    ("canvas", "canvas"),
+    ("her", "hers"),
+    ("his", "his"),
+    ("its", "its"),
+    ("my", "mies"),
+    ("he", "they"),
+    ("she", "they"),
+];
+
+/// The plural as npm's `pluralize` gives it, with its habits of letter case: what is added after a capital is capital
+/// (`UserAPI` → `UserAPIS`), and the first letter stays as in `name`.
 pub(super) fn plural(name: &str) -> String {
-    let plural = pluralizer::pluralize(name, 2, false);
-    match (name.chars().next(), plural.chars().next()) {
-        (Some(first), Some(given)) if first != given && first.eq_ignore_ascii_case(&given) => {
-            format!("{first}{}", &plural[given.len_utf8()..])
-        }
-        _ => plural,
-    }
+    let word = name.to_lowercase();
+    let plural = match NPM_DIFFERS.iter().find(|(w, _)| *w == word) {
+        Some((_, plural)) => (*plural).to_owned(),
+        None => pluralizer::pluralize(name, 2, false),
+    };
+    let same = name.chars().zip(plural.chars()).take_while(|(a, b)| a.eq_ignore_ascii_case(b)).count();
+    let capital = |i: usize| name.chars().nth(i).is_some_and(char::is_uppercase);
+    let ends_capital = name.chars().last().is_some_and(char::is_uppercase);
+    let fix = |(i, c): (usize, char)| match i {
+        0 if capital(0) => c.to_ascii_uppercase(),
+        i if i < same => name.chars().nth(i).unwrap_or(c),
+        _ if ends_capital => c.to_ascii_uppercase(),
+        _ => c,
+    };
+    plural.chars().enumerate().map(fix).collect()
 }
 
 /// `name` with its first letter in upper case.
@@ -48,5 +68,32 @@ pub(super) fn graphql(name: &str) -> String {
         format!("_{kept}")
     } else {
         kept
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What npm's `pluralize` 8.0.0 says of each word.
+    const PLURALS: &str = include_str!("../../tests/data/schema/plurals.txt");
+
+    #[test]
+    fn plurals_are_those_of_npms_pluralize() {
+        let wrong: Vec<String> = PLURALS
+            .lines()
+            .filter_map(|line| line.split_once(' '))
+            .filter(|(word, expected)| plural(word) != *expected)
+            .map(|(word, expected)| format!("{word}: {} instead of {expected}", plural(word)))
+            .collect();
+        assert!(wrong.is_empty(), "{wrong:#?}");
+    }
+
+    #[test]
+    fn made_up_names_are_appsyncs() {
+        assert_eq!(camel(&["Project", "tasks", "id"]), "projectTasksId");
+        assert_eq!(index_query("Items", &["name", "n"]), "itemsByNameAndN");
+        assert_eq!(graphql("by-email"), "byemail");
+        assert_eq!(graphql("2nd"), "_2nd");
     }
 }

@@ -163,6 +163,7 @@ fn make_join_models(report: &mut Report, kinds: &BTreeMap<String, Kind>, drafts:
 /// The model whose records say which `a` goes with which `b`.
 fn join_model(name: &str, a: &Draft, b: &Draft, place: Place, directive: &Node<Directive>) -> Draft {
     let mut join = Draft::new(name, place);
+    join.is_join = true;
     let id = FieldType {
         kind: FieldKind::Scalar(Scalar::Id),
         list: None,
@@ -260,7 +261,12 @@ fn read_all(report: &mut Report, kinds: &BTreeMap<String, Kind>, drafts: &[Draft
         for (at, pending) in draft.pending.iter().enumerate() {
             let directive = &pending.directive;
             // A join model's own relations carry the @manyToMany that made them.
-            let in_join = directive.name == "manyToMany" && !pending.list;
+            let in_join = draft.is_join;
+            let joined = find(drafts, &pending.target).is_some_and(|t| drafts[t.0].is_join);
+            if directive.name == "manyToMany" && !in_join && !joined {
+                // No join model was made, and that has been said.
+                continue;
+            }
             let (kind, known): (_, &[&str]) = match directive.name.as_str() {
                 "hasOne" => (RelationKind::HasOne, &["fields", "references"]),
                 "belongsTo" => (RelationKind::BelongsTo, &["fields", "references"]),
