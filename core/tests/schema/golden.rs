@@ -95,3 +95,67 @@ fn compare(name: &str) {
 fn the_worked_example_is_appsyncs() {
     compare("worked_example");
 }
+
+#[test]
+fn composite_keys_and_indexes_are_appsyncs() {
+    compare("keys");
+}
+
+#[test]
+fn a_many_to_many_makes_its_join_model() {
+    compare("many_to_many");
+}
+
+#[test]
+fn relations_without_fields_make_their_keys() {
+    compare("implicit_keys");
+}
+
+#[test]
+fn operations_are_renamed_and_disabled_and_custom_types_stand() {
+    compare("operations");
+}
+
+#[test]
+fn owner_rules_add_their_field_and_argument() {
+    compare("owner");
+}
+
+#[test]
+fn the_shared_inputs_have_appsyncs_operators() {
+    let schema = Schema::parse("type A @model { a: Int }", "a.graphql").unwrap();
+    let got = facts(&schema.api_sdl);
+    let ops = |name: &str| {
+        let start = format!("input {name}.");
+        let mut ops: Vec<&str> = got.iter().filter_map(|f| f.strip_prefix(&start)).collect();
+        ops.sort_unstable();
+        ops.join(" ").replace(": ", ":")
+    };
+    let text = |t: &str, last: &str| {
+        format!("beginsWith:{t} between:[{t}] contains:{t} eq:{t} ge:{t} gt:{t}{last} le:{t} lt:{t} ne:{t} notContains:{t}")
+    };
+    for (name, t) in [("String", "String"), ("ID", "ID")] {
+        let attributes = "attributeExists:Boolean attributeType:ModelAttributeTypes ";
+        assert_eq!(ops(&format!("Model{name}Input")), format!("{attributes}{} size:ModelSizeInput", text(t, "")));
+        let subscription = format!("{} notIn:[{t}]", text(t, &format!(" in:[{t}]")));
+        assert_eq!(ops(&format!("ModelSubscription{name}Input")), subscription);
+        assert_eq!(
+            ops(&format!("Model{name}KeyConditionInput")),
+            format!("beginsWith:{t} between:[{t}] eq:{t} ge:{t} gt:{t} le:{t} lt:{t}")
+        );
+    }
+    for t in ["Int", "Float"] {
+        assert_eq!(
+            ops(&format!("Model{t}Input")),
+            format!("attributeExists:Boolean attributeType:ModelAttributeTypes between:[{t}] eq:{t} ge:{t} gt:{t} le:{t} lt:{t} ne:{t}")
+        );
+        assert_eq!(
+            ops(&format!("ModelSubscription{t}Input")),
+            format!("between:[{t}] eq:{t} ge:{t} gt:{t} in:[{t}] le:{t} lt:{t} ne:{t} notIn:[{t}]")
+        );
+        assert_eq!(ops(&format!("Model{t}KeyConditionInput")), format!("between:[{t}] eq:{t} ge:{t} gt:{t} le:{t} lt:{t}"));
+    }
+    assert_eq!(ops("ModelBooleanInput"), "attributeExists:Boolean attributeType:ModelAttributeTypes eq:Boolean ne:Boolean");
+    assert_eq!(ops("ModelSubscriptionBooleanInput"), "eq:Boolean ne:Boolean");
+    assert_eq!(ops("ModelSizeInput"), "between:[Int] eq:Int ge:Int gt:Int le:Int lt:Int ne:Int");
+}
