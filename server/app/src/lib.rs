@@ -2,9 +2,28 @@
 //!
 //! What is decided (accept, refuse, merge, answer, fan out) is decided by `tombolo-engine`; what is stored is stored by
 //! `tombolo-store-sqlite`. This crate carries requests to them and answers back, and holds the bounds of doing so
-//! ([`limits`]). The life of a request: [`routes`] → [`http`] or [`ws`] → [`auth`] → engine, and for a mutation through
-//! the one queue of [`writer`].
+//! ([`limits`]). The life of a request: [`listener`] → [`routes`] → [`http`] or [`ws`] → [`auth`] → [`api`], and for a
+//! mutation through the one queue of [`writer`].
+//!
+//! [`Server::start`] runs all of it inside a process of yours; on port 0 of this machine and in memory it is what tests
+//! and benches start.
 
+pub mod api;
+pub mod auth;
 pub mod cli;
+pub mod config;
+pub mod demo_data;
 pub mod dev;
+pub mod http;
+pub mod limits;
+pub mod listener;
+pub mod routes;
 pub mod serve;
+mod server;
+pub mod shutdown;
+pub mod telemetry;
+pub mod writer;
+pub mod ws;
+
+pub use config::Config;
+pub use server::{Ended, Running, Server, StartError};

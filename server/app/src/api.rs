@@ -1,0 +1,164 @@
+//! The engine, its store and the writer's queue, as the listeners use them.
+
+use std::sync::Arc;
+
+use tombolo_core::access::Identity;
+use tombolo_core::query::{Answer, OperationKind};
+use tombolo_core::schema::Schema;
+use tombolo_core::wire::graphql::{ErrorType, GraphqlError, Request};
+use tombolo_engine::{Engine, EngineError, Prepared, StoreError, Subscriber};
+use tombolo_store_sqlite::SqliteStore;
+
+use crate::writer::{self, Writer};
+
+/// What listeners call.
+#[derive(Debug)]
+pub struct Api {
+    engine: Arc<Engine<SqliteStore>>,
+    writer: Writer,
+}
+
+/// A request, read and checked, by what is to be done with it.
+#[derive(Debug)]
+pub enum Work {
+    /// For [`Api::query`].
+    Query(Prepared),
+    /// For [`Api::enqueue`].
+    Mutation(Prepared),
+    /// For [`Api::subscribe`].
+    Subscription(Prepared),
+}
+
+/// A mutation in the writer's queue.
+#[derive(Debug)]
+pub struct Pending {
+    prepared: Prepared,
+    answer: writer::Answer,
+}
+
+/// The server could not answer. A mutation may or may not have been decided: its replica sends it again.
+#[derive(Clone, Debug)]
+pub struct Failed {
+    /// For the caller.
+    pub error: GraphqlError,
+    /// Whether the same request may succeed soon.
+    pub can_retry: bool,
+}
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
+        let can_retry = error.can_retry() || error == StoreError::Closed;
+        Self {
+            error: GraphqlError::new(ErrorType::InternalFailure, error.to_string()),
+            can_retry,
+        }
+    }
+}
+
+impl Api {
+    /// The API over an engine and the writer that was started for it.
+    #[must_use]
+    pub fn new(engine: Arc<Engine<SqliteStore>>, writer: Writer) -> Self {
+        Self { engine, writer }
+    }
+
+    /// The schema.
+    #[must_use]
+    pub fn schema(&self) -> &Arc<Schema> {
+        self.engine.schema()
+    }
+
+    /// The engine.
+    #[must_use]
+    pub fn engine(&self) -> &Arc<Engine<SqliteStore>> {
+        &self.engine
+    }
+
+    /// The writer's queue.
+    #[must_use]
+    pub fn writer(&self) -> &Writer {
+        &self.writer
+    }
+
+    /// Whether the store can be read, and could be written last time.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn can_write(&self) -> Result<(), StoreError> {
+        self.writer.can_write()?;
+        tombolo_engine::Store::head(self.engine.store()).await.map(drop)
+    }
+
+    /// Reads and checks a request.
+    ///
+    /// # Errors
+    /// It is no operation of the schema, or one that `identity` may not ask for.
+    pub fn prepare(&self, identity: &Identity, request: &Request) -> Result<Work, Vec<GraphqlError>> {
+        let prepared = self.engine.prepare(identity, request)?;
+        Ok(match prepared.kind() {
+            OperationKind::Query => Work::Query(prepared),
+            OperationKind::Mutation => Work::Mutation(prepared),
+            OperationKind::Subscription => Work::Subscription(prepared),
+        })
+    }
+
+    /// Answers a query: the whole response object.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn query(&self, prepared: Prepared) -> Result<Vec<u8>, Failed> {
+        respond(self.engine.query(&prepared).await.map(|answer| answer.into_bytes(None)))
+    }
+
+    /// Puts a mutation into the writer's queue, waiting for room. When this returns it will be carried out, also if the
+    /// caller goes away.
+    ///
+    /// # Errors
+    /// The server is ending; nothing was or will be done.
+    pub async fn enqueue(&self, prepared: Prepared) -> Result<Pending, Failed> {
+        let fresh = (0..prepared.fresh_ids_needed())
+            .map(|_| uuid::Uuid::new_v4().to_string())
+            .collect();
+        let answer = self.writer.submit(self.engine.submission(&prepared, fresh)).await?;
+        Ok(Pending { prepared, answer })
+    }
+
+    /// Waits for a mutation's end: the whole response object.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn settle(&self, pending: Pending) -> Result<Vec<u8>, Failed> {
+        let verdict = pending.answer.await.map_err(|_| StoreError::Closed)??;
+        respond(self.engine.respond(&pending.prepared, &verdict).await)
+    }
+
+    /// Begins a subscription; `waker` is called when [`Api::next`] may have something new.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub fn subscribe(
+        &self,
+        prepared: &Prepared,
+        waker: Arc<dyn Fn() + Send + Sync>,
+    ) -> Result<Subscriber, Vec<GraphqlError>> {
+        let subscriber = self.engine.subscribe(prepared).map_err(|e| e.to_graphql())?;
+        subscriber.set_waker(waker);
+        Ok(subscriber)
+    }
+
+    /// The next payload of a subscription; `None`: wait for the waker.
+    ///
+    /// # Errors
+    /// The subscription is over, or the store failed.
+    pub async fn next(&self, subscriber: &mut Subscriber) -> Result<Option<Vec<u8>>, EngineError> {
+        self.engine.next(subscriber).await
+    }
+}
+
+fn respond(answer: Result<Vec<u8>, impl Into<EngineError>>) -> Result<Vec<u8>, Failed> {
+    match answer.map_err(Into::into) {
+        Ok(bytes) => Ok(bytes),
+        Err(EngineError::Store(error)) => Err(error.into()),
+        Err(EngineError::Request(errors)) => Ok(Answer::refused(errors).into_bytes(None)),
+    }
+}

@@ -1,0 +1,325 @@
+//! GraphQL over HTTP: `POST /graphql` and `GET /graphql`.
+//!
+//! Follows the "GraphQL over HTTP" draft for methods, media types and statuses, and AppSync for the bodies and headers of
+//! refusals (`x-amzn-ErrorType` is what its JavaScript client reads). A request that was read but is no valid operation is
+//! answered with 200 to a client that asked for `application/json` and with 400 to one that asked for
+//! `application/graphql-response+json`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{FromRequestParts as _, Query, State, WebSocketUpgrade};
+use axum::http::header::{ACCEPT, ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, UPGRADE};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request as HttpRequest, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use futures_util::StreamExt as _;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::json;
+use tombolo_core::wire::graphql::{ErrorType, GraphqlError, Request};
+
+use crate::api::{Api, Failed, Work};
+use crate::auth::{API_KEY_HEADER, Refusal};
+use crate::routes::App;
+use crate::ws;
+
+/// The header that names an error, as AppSync's clients read it.
+pub const ERROR_TYPE_HEADER: HeaderName = HeaderName::from_static("x-amzn-errortype");
+
+/// The header that names a request.
+pub const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-amzn-requestid");
+
+/// The two media types of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Media {
+    /// `application/json`: what AppSync's clients read.
+    Json,
+    /// `application/graphql-response+json`: a status that is not 2xx still carries a GraphQL answer.
+    GraphqlResponse,
+}
+
+impl Media {
+    /// The first of the most wanted types in `accept` that we can give; `None` if there is none. Without the header, and
+    /// for wildcards, it is JSON.
+    fn negotiate(headers: &HeaderMap) -> Option<Self> {
+        let mut best: Option<(Self, f32)> = None;
+        let mut asked = false;
+        for value in headers.get_all(ACCEPT) {
+            for item in value.to_str().unwrap_or("").split(',').map(str::trim).filter(|i| !i.is_empty()) {
+                asked = true;
+                let mut parts = item.split(';').map(str::trim);
+                let media = match parts.next().unwrap_or("").to_ascii_lowercase().as_str() {
+                    "application/graphql-response+json" => Self::GraphqlResponse,
+                    "application/json" | "application/*" | "*/*" => Self::Json,
+                    _ => continue,
+                };
+                let wanted = parts.find_map(|p| p.strip_prefix("q=")).and_then(|q| q.parse::<f32>().ok()).unwrap_or(1.0);
+                if wanted > 0.0 && best.is_none_or(|(_, w)| wanted > w) {
+                    best = Some((media, wanted));
+                }
+            }
+        }
+        if asked { best.map(|(media, _)| media) } else { Some(Self::Json) }
+    }
+
+    fn content_type(self) -> HeaderValue {
+        match self {
+            Self::Json => HeaderValue::from_static("application/json; charset=utf-8"),
+            Self::GraphqlResponse => HeaderValue::from_static("application/graphql-response+json; charset=utf-8"),
+        }
+    }
+}
+
+/// `/graphql`, every method.
+pub(crate) async fn graphql(State(app): State<Arc<App>>, request: HttpRequest<Body>) -> Response {
+    let (mut parts, body) = request.into_parts();
+    if parts.method == Method::GET && parts.headers.contains_key(UPGRADE) {
+        return match WebSocketUpgrade::from_request_parts(&mut parts, &app).await {
+            Ok(upgrade) => ws::upgrade(app, upgrade, &parts),
+            Err(refused) => refused.into_response(),
+        };
+    }
+    let answered = match parts.method {
+        Method::POST => post(&app, &parts, body).await,
+        Method::GET => get(&app, &mut parts).await,
+        _ => Err(Problem::method("GET, POST", "GraphQL is asked with POST, or with GET for queries.")),
+    };
+    answered.unwrap_or_else(Problem::into_response)
+}
+
+async fn post(app: &App, parts: &Parts, body: Body) -> Result<Response, Problem> {
+    let media = negotiated(parts)?;
+    let (api, identity) = admitted(app, parts)?;
+    readable(&parts.headers)?;
+    let limit = app.limits.body_bytes_max;
+    let wait = Duration::from_millis(app.limits.body_read_timeout_ms);
+    let bytes = read(parts, body, limit, wait).await?;
+    if bytes.is_empty() {
+        return Err(Problem::malformed("Request body is empty."));
+    }
+    if bytes.first() == Some(&b'[') {
+        return Err(Problem::malformed("Batches are not served: send one request object for each operation."));
+    }
+    let request: Request = serde_json::from_slice(&bytes).map_err(|e| {
+        Problem::malformed(format!("The request body is not a GraphQL request in JSON: {e}."))
+    })?;
+    drop(bytes);
+    match api.prepare(&identity, &request) {
+        Ok(Work::Query(prepared)) => finish(media, api.query(prepared).await),
+        Ok(Work::Mutation(mutation)) => {
+            let pending = api.enqueue(mutation).await.map_err(Problem::failed)?;
+            finish(media, api.settle(pending).await)
+        }
+        Ok(Work::Subscription(_)) => Err(Problem::subscription()),
+        Err(errors) => Ok(invalid(media, &errors)),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Parameters {
+    query: Option<String>,
+    operation_name: Option<String>,
+    variables: Option<String>,
+    extensions: Option<String>,
+}
+
+async fn get(app: &App, parts: &mut Parts) -> Result<Response, Problem> {
+    let media = negotiated(parts)?;
+    let (api, identity) = admitted(app, parts)?;
+    let Query(parameters) = Query::<Parameters>::from_request_parts(parts, &())
+        .await
+        .map_err(|e| Problem::malformed(format!("The query string cannot be read: {}.", e.body_text())))?;
+    let object = |name: &str, text: Option<String>| match text.filter(|t| !t.is_empty()) {
+        None => Ok(None),
+        Some(text) => serde_json::from_str(&text)
+            .map_err(|e| Problem::malformed(format!("The parameter `{name}` is not a JSON object: {e}."))),
+    };
+    let request = Request {
+        query: parameters.query.filter(|q| !q.is_empty()).ok_or_else(|| {
+            Problem::malformed("The parameter `query` is missing: GET /graphql?query={__typename}, or POST a JSON body.")
+        })?,
+        operation_name: parameters.operation_name.filter(|n| !n.is_empty()),
+        variables: object("variables", parameters.variables)?,
+        extensions: object("extensions", parameters.extensions)?,
+    };
+    match api.prepare(&identity, &request) {
+        Ok(Work::Query(prepared)) => finish(media, api.query(prepared).await),
+        Ok(Work::Mutation(_)) => Err(Problem::method("POST", "A mutation is sent with POST: GET must change nothing.")),
+        Ok(Work::Subscription(_)) => Err(Problem::subscription()),
+        Err(errors) => Ok(invalid(media, &errors)),
+    }
+}
+
+fn negotiated(parts: &Parts) -> Result<Media, Problem> {
+    Media::negotiate(&parts.headers).ok_or_else(|| {
+        let message = "Answers are application/json or application/graphql-response+json; accept one of them.";
+        Problem::new(StatusCode::NOT_ACCEPTABLE, ErrorType::BadRequest, message)
+    })
+}
+
+/// The API, if it is open, and who is asking, if they may.
+fn admitted<'a>(app: &'a App, parts: &Parts) -> Result<(&'a Api, tombolo_core::access::Identity), Problem> {
+    let api = app.api().ok_or_else(|| {
+        let mut problem =
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, ErrorType::InternalFailure, "The server is starting.");
+        problem.header = Some((RETRY_AFTER, "1"));
+        problem
+    })?;
+    let identity = app.keys.identify(api_key(&parts.headers), Timestamp::now()).map_err(Problem::refused)?;
+    Ok((api, identity))
+}
+
+/// The API key among `headers`. One that is not visible ASCII is none that we know.
+pub(crate) fn api_key(headers: &HeaderMap) -> Option<&str> {
+    headers.get(API_KEY_HEADER).map(|v| v.to_str().unwrap_or(""))
+}
+
+/// Whether the body is JSON as we read it.
+fn readable(headers: &HeaderMap) -> Result<(), Problem> {
+    let unsupported = |message: &str| Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, ErrorType::BadRequest, message));
+    let content_type = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("").to_ascii_lowercase();
+    let mut parts = content_type.split(';').map(str::trim);
+    if parts.next() != Some("application/json") {
+        return unsupported("The body must be JSON: send `content-type: application/json`.");
+    }
+    if parts.filter_map(|p| p.strip_prefix("charset=")).any(|c| !matches!(c.trim_matches('"'), "utf-8" | "utf8")) {
+        return unsupported("The body must be UTF-8.");
+    }
+    match headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes) {
+        None | Some(b"identity") => Ok(()),
+        Some(_) => unsupported("Compressed request bodies are not read: send it as it is."),
+    }
+}
+
+async fn read(parts: &Parts, body: Body, limit: usize, wait: Duration) -> Result<Vec<u8>, Problem> {
+    let too_large = || {
+        let message = format!("The request body is larger than {limit} bytes: send less at once.");
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorType::LimitExceeded, message)
+    };
+    let length = parts.headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<usize>().ok());
+    if length.is_some_and(|length| length > limit) {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::with_capacity(length.unwrap_or(0));
+    let mut chunks = body.into_data_stream();
+    let all = async {
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|_| Problem::malformed("The request body ended early."))?;
+            if bytes.len() + chunk.len() > limit {
+                return Err(too_large());
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(())
+    };
+    match tokio::time::timeout(wait, all).await {
+        Ok(ended) => ended.map(|()| bytes),
+        Err(_) => {
+            let message = format!("The request body did not arrive within {} ms.", wait.as_millis());
+            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, ErrorType::LimitExceeded, message))
+        }
+    }
+}
+
+fn finish(media: Media, answer: Result<Vec<u8>, Failed>) -> Result<Response, Problem> {
+    answer.map(|bytes| respond(StatusCode::OK, media, bytes)).map_err(Problem::failed)
+}
+
+/// The answer to what is no valid operation of the schema.
+fn invalid(media: Media, errors: &[GraphqlError]) -> Response {
+    let (status, body) = match media {
+        Media::Json => (StatusCode::OK, json!({"data": null, "errors": errors})),
+        Media::GraphqlResponse => (StatusCode::BAD_REQUEST, json!({"errors": errors})),
+    };
+    respond(status, media, body.to_string().into_bytes())
+}
+
+fn respond(status: StatusCode, media: Media, bytes: Vec<u8>) -> Response {
+    let mut response = Response::new(Body::from(bytes));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, media.content_type());
+    response
+}
+
+/// A request that is refused before or instead of being executed.
+pub(crate) struct Problem {
+    status: StatusCode,
+    error: GraphqlError,
+    header: Option<(HeaderName, &'static str)>,
+}
+
+impl Problem {
+    pub(crate) fn new(status: StatusCode, error_type: ErrorType, message: impl Into<String>) -> Self {
+        Self { status, error: GraphqlError::new(error_type, message), header: None }
+    }
+
+    fn malformed(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, ErrorType::MalformedHttpRequestException, message)
+    }
+
+    fn method(allow: &'static str, message: &str) -> Self {
+        let mut problem = Self::new(StatusCode::METHOD_NOT_ALLOWED, ErrorType::BadRequest, message);
+        problem.header = Some((ALLOW, allow));
+        problem
+    }
+
+    fn subscription() -> Self {
+        let message = "Subscriptions need a WebSocket: connect to this URL with the subprotocol graphql-transport-ws.";
+        Self::new(StatusCode::BAD_REQUEST, ErrorType::UnsupportedOperation, message)
+    }
+
+    fn refused(refusal: Refusal) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, ErrorType::UnauthorizedException, refusal.to_string())
+    }
+
+    fn failed(failed: Failed) -> Self {
+        let status =
+            if failed.can_retry { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::INTERNAL_SERVER_ERROR };
+        Self { status, error: failed.error, header: failed.can_retry.then_some((RETRY_AFTER, "1")) }
+    }
+
+    pub(crate) fn into_response(self) -> Response {
+        let body = json!({"errors": [self.error]});
+        let mut response = respond(self.status, Media::Json, body.to_string().into_bytes());
+        let name = self.error.error_type.as_ref().map(ToString::to_string);
+        if let Some(name) = name.and_then(|n| HeaderValue::from_str(&n).ok()) {
+            response.headers_mut().insert(ERROR_TYPE_HEADER, name);
+        }
+        if let Some((header, value)) = self.header {
+            response.headers_mut().insert(header, HeaderValue::from_static(value));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_wanted_media_type_is_given() {
+        let table = [
+            (None, Some(Media::Json)),
+            (Some(""), Some(Media::Json)),
+            (Some("*/*"), Some(Media::Json)),
+            (Some("application/json, text/plain, */*"), Some(Media::Json)),
+            (Some("application/graphql-response+json"), Some(Media::GraphqlResponse)),
+            (Some("application/graphql-response+json, application/json;q=0.9"), Some(Media::GraphqlResponse)),
+            (Some("application/graphql-response+json;q=0.5, application/json"), Some(Media::Json)),
+            (Some("application/graphql-response+json; charset=utf-8, application/json"), Some(Media::GraphqlResponse)),
+            (Some("application/json;q=0"), None),
+            (Some("text/html"), None),
+            (Some("text/html,application/xhtml+xml,*/*;q=0.8"), Some(Media::Json)),
+        ];
+        for (accept, expected) in table {
+            let mut headers = HeaderMap::new();
+            if let Some(accept) = accept {
+                headers.insert(ACCEPT, HeaderValue::from_static(accept));
+            }
+            assert_eq!(Media::negotiate(&headers), expected, "{accept:?}");
+        }
+    }
+}

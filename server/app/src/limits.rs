@@ -1,0 +1,146 @@
+//! Every limit of the listeners and the writer's queue: name, unit, default, reason. Limits of documents, pages and
+//! records stand in `tombolo_core::limits`, those of the feed in the engine.
+
+use std::time::Duration;
+
+/// Most connections held at once, WebSockets included. An idle socket costs about 10 kB with [`SOCKET_BUFFER_BYTES`], so
+/// the default stays near 100 MB; the operating system's limit on open files must be above it. At the limit new
+/// connections wait in the kernel's queue.
+pub const CONNECTIONS_MAX: usize = 10_000;
+
+/// Largest HTTP request body and WebSocket message, in bytes: a document of 1 MiB (`DOCUMENT_BYTES_MAX`) with ten
+/// records of the largest size in its variables.
+pub const BODY_BYTES_MAX: usize = 5 * 1024 * 1024;
+
+/// Longest time from the opening of a connection, or from the end of the last answer on it, to the end of the next
+/// request's headers. Ends idle and dawdling connections alike.
+pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Longest time for a request's body to arrive: [`BODY_BYTES_MAX`] over a poor mobile link (1.4 Mbit/s).
+pub const BODY_READ_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Most bytes of a request's line and headers: four times what browsers send.
+pub const HEADER_BYTES_MAX: usize = 32 * 1024;
+
+/// Read and write buffer of a WebSocket, in bytes. Measured: an idle socket holds 131 kB with the library's default and
+/// under 5 kB with this.
+pub const SOCKET_BUFFER_BYTES: usize = 4096;
+
+/// Longest wait for `connection_init` on a new WebSocket: a mobile network's worst round trips and a credential fetched
+/// from a keychain.
+pub const INIT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A WebSocket gets a ping this often. Below the 30 to 60 s after which mobile carriers and load balancers forget idle
+/// connections.
+pub const PING_INTERVAL: Duration = Duration::from_secs(25);
+
+/// A WebSocket on which nothing has come in for this long (not even a pong) is given up: two pings unanswered.
+pub const SILENCE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A frame that the socket does not take for this long ends the session: the other side has stopped reading. Its replica
+/// returns with its cursor and loses nothing.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Time given to the other side to answer a close frame.
+pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Frames waiting for one socket. A subscription pulls its next batch only when its last one has found a place here, so
+/// this and the number of subscriptions bound what a slow reader can hold.
+pub const OUTGOING_FRAMES: usize = 4;
+
+/// Most queries and mutations of one socket in work at once; the next frame is read when one is done. Above the window
+/// in which a replica pipelines its mutations, so that group commit has something to group.
+pub const OPERATIONS_IN_FLIGHT_MAX: usize = 256;
+
+/// Most subscriptions open on one socket: DataStore opens three for each model; schemas of 60 models are large.
+pub const SUBSCRIPTIONS_MAX: usize = 200;
+
+/// Longest operation id, in bytes: a UUID has 36.
+pub const OPERATION_ID_BYTES_MAX: usize = 256;
+
+/// Mutations waiting for the writer. When it is full, requests wait: a mutation is never shed. At 10 000 mutations a
+/// second this is under half a second's work.
+pub const WRITER_QUEUE_MAX: usize = 4096;
+
+/// Most submissions in one transaction. One fsync for 256 mutations costs each of them little, and the first of them
+/// does not wait long.
+pub const BATCH_MAX: usize = 256;
+
+/// Longest time for a shutdown to finish what was accepted; then the process ends all the same. Below the 30 s after
+/// which Kubernetes kills.
+pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Answers shorter than this many bytes are not compressed: gzip would save less than a network packet.
+pub const COMPRESS_BYTES_MIN: u64 = 1024;
+
+/// The limits that a configuration may change (`[limits]`); the rest are constants.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// [`CONNECTIONS_MAX`].
+    pub connections_max: usize,
+    /// [`BODY_BYTES_MAX`].
+    pub body_bytes_max: usize,
+    /// [`HEADER_READ_TIMEOUT`], in milliseconds.
+    pub header_read_timeout_ms: u64,
+    /// [`BODY_READ_TIMEOUT`], in milliseconds.
+    pub body_read_timeout_ms: u64,
+    /// [`INIT_TIMEOUT`], in milliseconds.
+    pub init_timeout_ms: u64,
+    /// [`PING_INTERVAL`], in milliseconds.
+    pub ping_interval_ms: u64,
+    /// [`SILENCE_TIMEOUT`], in milliseconds.
+    pub silence_timeout_ms: u64,
+    /// [`SUBSCRIPTIONS_MAX`].
+    pub subscriptions_max: usize,
+    /// [`WRITER_QUEUE_MAX`].
+    pub writer_queue_max: usize,
+    /// [`BATCH_MAX`].
+    pub batch_max: usize,
+    /// [`SHUTDOWN_TIMEOUT`], in milliseconds.
+    pub shutdown_timeout_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let ms = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            connections_max: CONNECTIONS_MAX,
+            body_bytes_max: BODY_BYTES_MAX,
+            header_read_timeout_ms: ms(HEADER_READ_TIMEOUT),
+            body_read_timeout_ms: ms(BODY_READ_TIMEOUT),
+            init_timeout_ms: ms(INIT_TIMEOUT),
+            ping_interval_ms: ms(PING_INTERVAL),
+            silence_timeout_ms: ms(SILENCE_TIMEOUT),
+            subscriptions_max: SUBSCRIPTIONS_MAX,
+            writer_queue_max: WRITER_QUEUE_MAX,
+            batch_max: BATCH_MAX,
+            shutdown_timeout_ms: ms(SHUTDOWN_TIMEOUT),
+        }
+    }
+}
+
+impl Limits {
+    /// The names of the limits that are 0, which none may be: a server that takes no connection serves no one.
+    #[must_use]
+    pub fn zeros(&self) -> Vec<&'static str> {
+        let counts = [
+            ("connections_max", self.connections_max as u64),
+            ("body_bytes_max", self.body_bytes_max as u64),
+            ("header_read_timeout_ms", self.header_read_timeout_ms),
+            ("body_read_timeout_ms", self.body_read_timeout_ms),
+            ("init_timeout_ms", self.init_timeout_ms),
+            ("ping_interval_ms", self.ping_interval_ms),
+            ("silence_timeout_ms", self.silence_timeout_ms),
+            ("subscriptions_max", self.subscriptions_max as u64),
+            ("writer_queue_max", self.writer_queue_max as u64),
+            ("batch_max", self.batch_max as u64),
+            ("shutdown_timeout_ms", self.shutdown_timeout_ms),
+        ];
+        counts
+            .into_iter()
+            .filter(|(_, n)| *n == 0)
+            .map(|(name, _)| name)
+            .collect()
+    }
+}

@@ -1,0 +1,268 @@
+//! A server from start to end.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tombolo_core::schema::{Schema, SchemaErrors};
+use tombolo_engine::{Engine, Settings};
+use tombolo_store_sqlite::{Options, SqliteStore};
+
+use crate::api::Api;
+use crate::auth::Keys;
+use crate::config::{Config, Database, SchemaSource, Synchronous};
+use crate::listener;
+use crate::routes::{self, App};
+use crate::writer::Writer;
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The schema's file.
+    #[error("{}: {source}; give the file's path", .path.display())]
+    SchemaFile {
+        /// The file.
+        path: PathBuf,
+        /// Why it cannot be read.
+        source: std::io::Error,
+    },
+    /// The schema's content.
+    #[error(transparent)]
+    Schema(#[from] SchemaErrors),
+    /// The address is taken.
+    #[error("{0} is in use by another program: stop that one, or listen elsewhere (port 0 lets the system choose)")]
+    InUse(String),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {listen}: {source}; an address looks like 127.0.0.1:4000 or [::]:4000")]
+    Listen {
+        /// The address.
+        listen: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The database.
+    #[error("{database}: {reason}")]
+    Database {
+        /// Which.
+        database: String,
+        /// What is wrong and what to do about it.
+        reason: String,
+    },
+    /// The example data.
+    #[error("the example data cannot be loaded: {0}")]
+    Data(String),
+}
+
+/// How a shutdown went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// All that was accepted is finished.
+    InOrder,
+    /// The timeout came first.
+    TimedOut,
+}
+
+/// Starts servers.
+#[derive(Clone, Copy, Debug)]
+pub struct Server;
+
+/// A server at work. Dropping it stops nothing: call [`Running::shutdown`].
+#[derive(Debug)]
+pub struct Running {
+    /// Where it listens.
+    pub addr: SocketAddr,
+    app: Arc<App>,
+    accepting: JoinHandle<()>,
+    writing: JoinHandle<()>,
+}
+
+impl Server {
+    /// Starts a server; it serves when this returns.
+    ///
+    /// # Errors
+    /// What is wrong with the schema, the address or the database, and what to do about it.
+    pub async fn start(config: Config) -> Result<Running, StartError> {
+        Self::start_with(config, async |_| Ok(())).await
+    }
+
+    /// As [`Server::start`], but does `before` between opening the store and becoming ready; requests are answered with
+    /// 503 meanwhile.
+    ///
+    /// # Errors
+    /// As [`Server::start`], and those of `before`.
+    pub async fn start_with(
+        config: Config,
+        before: impl AsyncFnOnce(&Api) -> Result<(), StartError>,
+    ) -> Result<Running, StartError> {
+        let schema = Arc::new(read_schema(&config.schema)?);
+        for warning in &schema.warnings {
+            tracing::warn!("{warning}");
+        }
+        let listening = bind(&config.listen).await?;
+        let addr = listening.local_addr().map_err(|source| StartError::Listen {
+            listen: config.listen.clone(),
+            source,
+        })?;
+
+        let app = Arc::new(App::new(Keys::new(config.api_keys), config.limits.clone()));
+        let accepting = tokio::spawn(listener::accept(
+            listening,
+            routes::router(Arc::clone(&app)),
+            Arc::clone(&app),
+        ));
+        let opened = async {
+            let store = open(&config.database, config.synchronous, &schema).await?;
+            let settings = Settings {
+                batch_max: config.limits.batch_max,
+                ..Settings::default()
+            };
+            let engine = Arc::new(Engine::new(Arc::clone(&schema), store, settings));
+            let (writer, writing) = Writer::start(Arc::clone(&engine), &config.limits);
+            let api = app.open(Api::new(engine, writer));
+            match before(api).await {
+                Ok(()) => Ok(writing),
+                Err(error) => {
+                    api.writer().close();
+                    Err(error)
+                }
+            }
+        };
+        match opened.await {
+            Ok(writing) => {
+                app.life.ready();
+                tracing::info!(%addr, database = %config.database, models = schema.models.len(), "listening");
+                Ok(Running {
+                    addr,
+                    app,
+                    accepting,
+                    writing,
+                })
+            }
+            Err(error) => {
+                app.life.end();
+                accepting.abort();
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Running {
+    /// The URL for GraphQL over HTTP.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}/graphql", reachable(self.addr))
+    }
+
+    /// The URL for GraphQL over WebSocket.
+    #[must_use]
+    pub fn ws_url(&self) -> String {
+        format!("ws://{}/graphql", reachable(self.addr))
+    }
+
+    /// The schema; `None` never happens while the server runs.
+    #[must_use]
+    pub fn schema(&self) -> Option<&Arc<Schema>> {
+        self.app.opened().map(Api::schema)
+    }
+
+    /// The API without its listeners.
+    #[must_use]
+    pub fn api(&self) -> Option<&Api> {
+        self.app.opened()
+    }
+
+    /// Ends in good order: see [`crate::shutdown`].
+    pub async fn shutdown(self) -> Ended {
+        let Self {
+            app,
+            accepting,
+            writing,
+            ..
+        } = self;
+        app.life.end();
+        let timeout = Duration::from_millis(app.limits.shutdown_timeout_ms);
+        let in_order = async {
+            // An accept loop or a writer that has panicked has nothing left to finish.
+            let _ended = accepting.await;
+            app.life.tasks.wait().await;
+            if let Some(api) = app.opened() {
+                api.writer().close();
+            }
+            let _ended = writing.await;
+        };
+        if tokio::time::timeout(timeout, in_order).await.is_ok() {
+            tracing::info!("ended; all that was accepted is finished");
+            Ended::InOrder
+        } else {
+            let left = app.life.tasks.len();
+            tracing::warn!(
+                connections = left,
+                timeout_ms = timeout.as_millis(),
+                "ended before all was finished"
+            );
+            Ended::TimedOut
+        }
+    }
+}
+
+/// The address under which a server that listens everywhere is reached from here.
+fn reachable(addr: SocketAddr) -> SocketAddr {
+    match addr.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), addr.port()),
+        IpAddr::V6(ip) if ip.is_unspecified() => SocketAddr::new(Ipv6Addr::LOCALHOST.into(), addr.port()),
+        IpAddr::V4(_) | IpAddr::V6(_) => addr,
+    }
+}
+
+fn read_schema(source: &SchemaSource) -> Result<Schema, StartError> {
+    match source {
+        SchemaSource::Text { name, text } => Ok(Schema::parse(text, name)?),
+        SchemaSource::File(path) => {
+            let text = std::fs::read_to_string(path).map_err(|source| StartError::SchemaFile {
+                path: path.clone(),
+                source,
+            })?;
+            Ok(Schema::parse(&text, &path.display().to_string())?)
+        }
+    }
+}
+
+async fn bind(listen: &str) -> Result<TcpListener, StartError> {
+    TcpListener::bind(listen).await.map_err(|source| match source.kind() {
+        std::io::ErrorKind::AddrInUse => StartError::InUse(listen.to_owned()),
+        _ => StartError::Listen {
+            listen: listen.to_owned(),
+            source,
+        },
+    })
+}
+
+/// Opens the store; the database library blocks, so on a thread of its own.
+async fn open(database: &Database, synchronous: Synchronous, schema: &Arc<Schema>) -> Result<SqliteStore, StartError> {
+    let (name, database, schema) = (database.to_string(), database.clone(), Arc::clone(schema));
+    let synchronous = match synchronous {
+        Synchronous::Full => tombolo_store_sqlite::Synchronous::Full,
+        Synchronous::Normal => tombolo_store_sqlite::Synchronous::Normal,
+    };
+    let options = Options {
+        synchronous,
+        ..Options::default()
+    };
+    let opened = tokio::task::spawn_blocking(move || match database {
+        Database::Memory => SqliteStore::open_in_memory(schema, &options),
+        Database::File(path) => SqliteStore::open(path, schema, &options),
+    });
+    let failed = |reason: String| StartError::Database {
+        database: name.clone(),
+        reason,
+    };
+    match opened.await {
+        Ok(Ok(store)) => Ok(store),
+        Ok(Err(error)) => Err(failed(error.to_string())),
+        Err(panicked) => Err(failed(panicked.to_string())),
+    }
+}

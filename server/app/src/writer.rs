@@ -1,0 +1,154 @@
+//! The one queue through which everything that writes goes, from whichever listener.
+//!
+//! The writer takes what is waiting, up to a bound, into one commit, and answers each submitter when it is durable. The
+//! queue is bounded; when it is full, submitters wait. A mutation that is in the queue is carried out whether or not its
+//! submitter still listens, and also while the server ends.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tombolo_engine::{Engine, Store, StoreError, Submission, Verdict};
+
+use crate::limits::Limits;
+
+/// How long a failed commit is remembered by [`Writer::can_write`] if none succeeds after it. Not for ever: where a load
+/// balancer keeps writes away from a server that is not ready, none would come that could succeed.
+const FAILURE_MEMORY: Duration = Duration::from_secs(5);
+
+/// What a submitter waits for.
+pub type Answer = oneshot::Receiver<Result<Verdict, StoreError>>;
+
+struct Job {
+    submission: Submission,
+    answer: oneshot::Sender<Result<Verdict, StoreError>>,
+}
+
+/// The sending side of the queue.
+#[derive(Clone, Debug)]
+pub struct Writer {
+    queue: mpsc::Sender<Job>,
+    closing: CancellationToken,
+    state: Arc<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    failure: Mutex<Option<(Instant, StoreError)>>,
+    commits: AtomicU64,
+    submissions: AtomicU64,
+}
+
+impl Writer {
+    /// Starts the writer's task over `engine`.
+    pub fn start<S: Store>(engine: Arc<Engine<S>>, limits: &Limits) -> (Self, tokio::task::JoinHandle<()>) {
+        let (queue, jobs) = mpsc::channel(limits.writer_queue_max);
+        let writer = Self {
+            queue,
+            closing: CancellationToken::new(),
+            state: Arc::default(),
+        };
+        let task = tokio::spawn(run(
+            engine,
+            jobs,
+            limits.batch_max,
+            writer.closing.clone(),
+            Arc::clone(&writer.state),
+        ));
+        (writer, task)
+    }
+
+    /// Hands over a submission, waiting for room in the queue. When this returns the submission will be carried out.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`]: the server is ending; nothing was or will be done.
+    pub async fn submit(&self, submission: Submission) -> Result<Answer, StoreError> {
+        let (answer, wait) = oneshot::channel();
+        self.queue
+            .send(Job { submission, answer })
+            .await
+            .map_err(|_| StoreError::Closed)?;
+        Ok(wait)
+    }
+
+    /// Takes nothing more; what is in the queue is carried out, and then the task ends.
+    pub fn close(&self) {
+        self.closing.cancel();
+    }
+
+    /// Whether the newest commit succeeded, as far as it says anything about the next one.
+    ///
+    /// # Errors
+    /// Why the last commit failed, while that is fresh; [`StoreError::Closed`] after the end.
+    pub fn can_write(&self) -> Result<(), StoreError> {
+        if self.queue.is_closed() {
+            return Err(StoreError::Closed);
+        }
+        match &*self.state.failure.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some((when, error)) if when.elapsed() < FAILURE_MEMORY => Err(error.clone()),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// How many commits there were, and how many submissions were in them.
+    #[must_use]
+    pub fn counts(&self) -> (u64, u64) {
+        (
+            self.state.commits.load(Ordering::Relaxed),
+            self.state.submissions.load(Ordering::Relaxed),
+        )
+    }
+}
+
+async fn run<S: Store>(
+    engine: Arc<Engine<S>>,
+    mut jobs: mpsc::Receiver<Job>,
+    batch_max: usize,
+    closing: CancellationToken,
+    state: Arc<State>,
+) {
+    let mut waiting = Vec::with_capacity(batch_max);
+    loop {
+        let taken = tokio::select! {
+            biased;
+            taken = jobs.recv_many(&mut waiting, batch_max) => taken,
+            () = closing.cancelled(), if !jobs.is_closed() => {
+                jobs.close();
+                continue;
+            }
+        };
+        if taken == 0 {
+            return;
+        }
+        let (batch, answers): (Vec<_>, Vec<_>) = waiting.drain(..).map(|job| (job.submission, job.answer)).unzip();
+        let committed = engine.commit(batch, Timestamp::now().as_millisecond()).await;
+        state.note(taken, committed.as_ref().err());
+        match committed {
+            Ok(verdicts) => {
+                for (answer, verdict) in answers.into_iter().zip(verdicts) {
+                    // A submitter that has gone away learns the outcome when it asks again.
+                    let _gone = answer.send(Ok(verdict));
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, submissions = taken, "a commit failed; nothing of it was written");
+                for answer in answers {
+                    let _gone = answer.send(Err(error.clone()));
+                }
+            }
+        }
+    }
+}
+
+impl State {
+    fn note(&self, submissions: usize, error: Option<&StoreError>) {
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        *failure = error.map(|error| (Instant::now(), error.clone()));
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        self.submissions.fetch_add(submissions as u64, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,540 @@
+//! `graphql-transport-ws`: operations of all three kinds, many on one socket.
+//!
+//! A session is three kinds of task. The *reader* takes one frame at a time and is the only one that starts operations;
+//! mutations enter the writer's queue in the reader itself, so their order on the wire is their order there. Each
+//! *operation* waits for its answer, or pulls its subscription. The *sink* writes what they send, through a channel of a
+//! few frames. Everything that waits, waits for somebody further on: a subscription pulls its next batch only when the
+//! socket has taken the last, the reader takes the next frame only when an operation has room. So a slow or a greedy client
+//! holds a bounded amount of memory and slows down nobody but itself.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::extract::WebSocketUpgrade;
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
+use axum::http::request::Parts;
+use axum::response::Response;
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt as _, StreamExt as _};
+use jiff::Timestamp;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tombolo_core::access::Identity;
+use tombolo_core::wire::graphql::{ErrorType, GraphqlError, Request};
+use tombolo_core::wire::ws::{ClientFrame, SUBPROTOCOL, close};
+use tombolo_engine::{EngineError, Prepared};
+
+use crate::api::{Failed, Pending, Work};
+use crate::auth::API_KEY_HEADER;
+use crate::http::api_key;
+use crate::limits::{
+    CLOSE_TIMEOUT, OPERATION_ID_BYTES_MAX, OPERATIONS_IN_FLIGHT_MAX, OUTGOING_FRAMES, SOCKET_BUFFER_BYTES,
+    WRITE_TIMEOUT,
+};
+use crate::listener::Place;
+use crate::routes::App;
+
+/// "Service restart": a client that sees it comes back. 1000 and 1001 would tell many clients not to.
+pub const CLOSE_RESTART: u16 = 1012;
+
+/// "Internal error": a subscription cannot go on. The client comes back and resumes.
+pub const CLOSE_INTERNAL: u16 = 1011;
+
+/// Answers the upgrade and starts the session.
+pub(crate) fn upgrade(app: Arc<App>, upgrade: WebSocketUpgrade, parts: &Parts) -> Response {
+    let key = api_key(&parts.headers).map(str::to_owned);
+    let place = parts.extensions.get::<Place>().cloned();
+    let at_work = app.life.tasks.token();
+    let limit = app.limits.body_bytes_max;
+    let upgrade = upgrade
+        .read_buffer_size(SOCKET_BUFFER_BYTES)
+        .write_buffer_size(SOCKET_BUFFER_BYTES)
+        .max_message_size(limit)
+        .max_frame_size(limit)
+        .protocols([SUBPROTOCOL]);
+    let spoken = upgrade.selected_protocol().is_some();
+    upgrade.on_upgrade(move |socket| async move {
+        serve(socket, app, key, spoken).await;
+        drop((place, at_work));
+    })
+}
+
+/// Why a session ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// We close, with a code and a reason.
+    Close(u16, &'static str),
+    /// We close because the server ends: what was accepted is finished first.
+    Restart,
+    /// The other side closed or went away.
+    Gone,
+}
+
+async fn serve(socket: WebSocket, app: Arc<App>, key: Option<String>, spoken: bool) {
+    let (sink, stream) = socket.split();
+    let (out, frames) = mpsc::channel(OUTGOING_FRAMES);
+    let ping = Duration::from_millis(app.limits.ping_interval_ms);
+    let mut writing = tokio::spawn(write_out(sink, frames, ping));
+    let mut session = Session {
+        app,
+        key,
+        identity: None,
+        out,
+        stream,
+        operations: Operations::default(),
+        tasks: JoinSet::new(),
+        room: Arc::new(Semaphore::new(OPERATIONS_IN_FLIGHT_MAX)),
+        failed: CancellationToken::new(),
+    };
+    let end = if spoken {
+        session.read().await
+    } else {
+        End::Close(close::SUBPROTOCOL_NOT_ACCEPTABLE, "Subprotocol not acceptable")
+    };
+    session.finish(end).await;
+    if timeout(CLOSE_TIMEOUT, &mut writing).await.is_err() {
+        writing.abort();
+    }
+}
+
+/// Writes frames as they come, several to one flush when several are waiting, and pings.
+async fn write_out(mut sink: SplitSink<WebSocket, Message>, mut frames: mpsc::Receiver<Message>, ping: Duration) {
+    let mut pings = tokio::time::interval_at(Instant::now() + ping, ping);
+    loop {
+        let first = tokio::select! {
+            frame = frames.recv() => match frame {
+                Some(frame) => frame,
+                None => return,
+            },
+            _ = pings.tick() => Message::Ping(axum::body::Bytes::new()),
+        };
+        let write = async {
+            let mut next = Some(first);
+            while let Some(frame) = next {
+                let last = matches!(frame, Message::Close(_));
+                sink.feed(frame).await?;
+                next = if last { None } else { frames.try_recv().ok() };
+            }
+            sink.flush().await
+        };
+        match timeout(WRITE_TIMEOUT, write).await {
+            Ok(Ok(())) => {}
+            // The other side is gone, or reads no more. Dropping the channel ends everybody who sends into it.
+            Ok(Err(_)) | Err(_) => return,
+        }
+    }
+}
+
+struct Session {
+    app: Arc<App>,
+    /// The key in the upgrade's header.
+    key: Option<String>,
+    /// Who it is; `None` until `connection_init` is accepted.
+    identity: Option<Identity>,
+    out: mpsc::Sender<Message>,
+    stream: SplitStream<WebSocket>,
+    operations: Operations,
+    tasks: JoinSet<()>,
+    /// Room for queries and mutations in work.
+    room: Arc<Semaphore>,
+    /// Cancelled by a subscription that cannot go on.
+    failed: CancellationToken,
+}
+
+impl Session {
+    async fn read(&mut self) -> End {
+        let init_deadline = Instant::now() + Duration::from_millis(self.app.limits.init_timeout_ms);
+        let silence = Duration::from_millis(self.app.limits.silence_timeout_ms);
+        let mut heard = Instant::now();
+        let app = Arc::clone(&self.app);
+        loop {
+            let (deadline, late) = match self.identity {
+                None => (
+                    init_deadline,
+                    End::Close(close::INITIALISATION_TIMEOUT, "Connection initialisation timeout"),
+                ),
+                Some(_) => (heard + silence, End::Gone),
+            };
+            let message = tokio::select! {
+                biased;
+                () = app.life.ended() => return End::Restart,
+                () = self.failed.cancelled() => return End::Close(CLOSE_INTERNAL, "Internal server error"),
+                () = self.out.closed() => return End::Gone,
+                Some(_) = self.tasks.join_next() => continue,
+                message = timeout_at(deadline, self.stream.next()) => match message {
+                    Err(_) => return late,
+                    Ok(None | Some(Err(_))) => return End::Gone,
+                    Ok(Some(Ok(message))) => message,
+                },
+            };
+            heard = Instant::now();
+            let handled = match message {
+                Message::Text(text) => self.handle_text(&text).await,
+                Message::Binary(_) => Err(End::Close(close::BAD_REQUEST, "Binary frames are not spoken here")),
+                Message::Close(_) => Err(End::Gone),
+                Message::Ping(_) | Message::Pong(_) => Ok(()),
+            };
+            if let Err(end) = handled {
+                return end;
+            }
+        }
+    }
+
+    async fn handle_text(&mut self, text: &str) -> Result<(), End> {
+        let Ok(frame) = serde_json::from_str::<ClientFrame>(text) else {
+            return Err(End::Close(close::BAD_REQUEST, "Invalid message"));
+        };
+        match frame {
+            ClientFrame::ConnectionInit { payload } => self.handle_init(payload.as_ref()).await,
+            ClientFrame::Ping { .. } => {
+                self.send(Message::Text(Utf8Bytes::from_static(r#"{"type":"pong"}"#)))
+                    .await
+            }
+            ClientFrame::Pong { .. } => Ok(()),
+            ClientFrame::Subscribe { id, payload } => self.handle_subscribe(id, &payload).await,
+            ClientFrame::Complete { id } => {
+                self.operations.cancel(&id);
+                Ok(())
+            }
+        }
+    }
+
+    async fn handle_init(&mut self, payload: Option<&serde_json::Value>) -> Result<(), End> {
+        if self.identity.is_some() {
+            return Err(End::Close(
+                close::TOO_MANY_INITIALISATIONS,
+                "Too many initialisation requests",
+            ));
+        }
+        let given = payload.and_then(|p| p.as_object()).and_then(|p| {
+            p.iter()
+                .find(|(name, _)| name.eq_ignore_ascii_case(API_KEY_HEADER))
+                .map(|(_, v)| v.as_str().unwrap_or(""))
+        });
+        match self.app.keys.identify(given.or(self.key.as_deref()), Timestamp::now()) {
+            Ok(identity) => {
+                self.identity = Some(identity);
+                self.send(Message::Text(Utf8Bytes::from_static(r#"{"type":"connection_ack"}"#)))
+                    .await
+            }
+            Err(_) => Err(End::Close(close::FORBIDDEN, "Forbidden")),
+        }
+    }
+
+    async fn handle_subscribe(&mut self, id: String, request: &Request) -> Result<(), End> {
+        let Some(identity) = &self.identity else {
+            return Err(End::Close(close::UNAUTHORIZED, "Unauthorized"));
+        };
+        if id.is_empty() || id.len() > OPERATION_ID_BYTES_MAX {
+            return Err(End::Close(close::BAD_REQUEST, "Invalid message: id"));
+        }
+        if self.operations.is_open(&id) {
+            return Err(End::Close(
+                close::SUBSCRIBER_EXISTS,
+                "Subscriber for this id already exists",
+            ));
+        }
+        let app = Arc::clone(&self.app);
+        let Some(api) = app.api() else {
+            return Err(End::Restart);
+        };
+        match api.prepare(identity, request) {
+            Err(errors) => self.send(error_frame(&id, &errors)).await,
+            Ok(Work::Query(prepared)) => {
+                let room = self.make_room().await?;
+                self.start(id, false, |operation| async move {
+                    let answer = match app.api() {
+                        Some(api) => api.query(prepared).await,
+                        None => return,
+                    };
+                    drop(room);
+                    operation.answer(answer).await;
+                });
+                Ok(())
+            }
+            Ok(Work::Mutation(mutation)) => {
+                let room = self.make_room().await?;
+                match api.enqueue(mutation).await {
+                    Ok(pending) => {
+                        self.start(id, false, |operation| settle(app, operation, pending, room));
+                        Ok(())
+                    }
+                    Err(failed) => self.send(error_frame(&id, &[failed.error])).await,
+                }
+            }
+            Ok(Work::Subscription(prepared)) => {
+                let most = self.app.limits.subscriptions_max;
+                if self.operations.subscriptions() >= most {
+                    let message = format!("more than {most} subscriptions on one socket: open another one");
+                    return self
+                        .send(error_frame(
+                            &id,
+                            &[GraphqlError::new(ErrorType::LimitExceeded, message)],
+                        ))
+                        .await;
+                }
+                let failed = self.failed.clone();
+                self.start(id, true, |operation| subscribe(app, operation, prepared, failed));
+                Ok(())
+            }
+        }
+    }
+
+    /// Waits for room for one more query or mutation, unless the socket is gone.
+    async fn make_room(&self) -> Result<OwnedSemaphorePermit, End> {
+        tokio::select! {
+            permit = Arc::clone(&self.room).acquire_owned() => permit.map_err(|_| End::Gone),
+            () = self.out.closed() => Err(End::Gone),
+        }
+    }
+
+    fn start<F>(&mut self, id: String, subscription: bool, work: impl FnOnce(Operation) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let serial = self.operations.open(&id, subscription);
+        let operation = Operation {
+            id: id.clone(),
+            serial,
+            out: self.out.clone(),
+            operations: self.operations.clone(),
+        };
+        let handle = self.tasks.spawn(work(operation));
+        self.operations.attach(&id, serial, handle);
+    }
+
+    async fn send(&self, message: Message) -> Result<(), End> {
+        self.out.send(message).await.map_err(|_| End::Gone)
+    }
+
+    /// Ends what is open, tells the other side why, and waits a little for it to agree.
+    async fn finish(mut self, end: End) {
+        let close = match end {
+            End::Close(code, reason) => Some((code, reason)),
+            End::Restart => {
+                self.operations.cancel_subscriptions();
+                while self.tasks.join_next().await.is_some() {}
+                Some((CLOSE_RESTART, "Service restart"))
+            }
+            End::Gone => None,
+        };
+        self.tasks.shutdown().await;
+        if let Some((code, reason)) = close {
+            let frame = Message::Close(Some(CloseFrame {
+                code,
+                reason: Utf8Bytes::from_static(reason),
+            }));
+            if !matches!(timeout(CLOSE_TIMEOUT, self.out.send(frame)).await, Ok(Ok(()))) {
+                return;
+            }
+        }
+        drop(self.out);
+        // Until the other side has closed too: a socket dropped with unread bytes in it resets the connection, and the
+        // close frame may be lost with it.
+        let mut stream = self.stream;
+        let agreed = async { while let Some(Ok(_)) = stream.next().await {} };
+        if timeout(CLOSE_TIMEOUT, agreed).await.is_err() {
+            tracing::debug!("a socket's other side did not answer the close");
+        }
+    }
+}
+
+async fn settle(app: Arc<App>, operation: Operation, pending: Pending, room: OwnedSemaphorePermit) {
+    let answer = match app.api() {
+        Some(api) => api.settle(pending).await,
+        None => return,
+    };
+    drop(room);
+    operation.answer(answer).await;
+}
+
+async fn subscribe(app: Arc<App>, operation: Operation, prepared: Prepared, failed: CancellationToken) {
+    let Some(api) = app.api() else { return };
+    let wake = Arc::new(Notify::new());
+    let waker = {
+        let wake = Arc::clone(&wake);
+        Arc::new(move || wake.notify_one())
+    };
+    let mut subscription = match api.subscribe(&prepared, waker) {
+        Ok(subscription) => subscription,
+        Err(errors) => return operation.refuse(&errors).await,
+    };
+    loop {
+        match api.next(&mut subscription).await {
+            Ok(Some(payload)) => {
+                if !operation.next(&payload).await {
+                    return;
+                }
+            }
+            Ok(None) => wake.notified().await,
+            Err(EngineError::Request(errors)) => return operation.refuse(&errors).await,
+            Err(EngineError::Store(error)) => {
+                tracing::error!(%error, "a subscription cannot go on");
+                return failed.cancel();
+            }
+        }
+    }
+}
+
+/// One open operation.
+struct Operation {
+    id: String,
+    serial: u64,
+    out: mpsc::Sender<Message>,
+    operations: Operations,
+}
+
+impl Operation {
+    /// Sends one result once there is a place for it; false if nobody listens any more.
+    async fn next(&self, payload: &[u8]) -> bool {
+        match next_frame(&self.id, payload) {
+            Some(frame) => self.out.send(frame).await.is_ok(),
+            None => false,
+        }
+    }
+
+    /// Sends the only result and the end.
+    async fn answer(self, answer: Result<Vec<u8>, Failed>) {
+        match answer {
+            Ok(payload) => {
+                // Closed before the end is sent: whoever has seen the end may use the id again.
+                if self.next(&payload).await && self.operations.close(&self.id, self.serial) {
+                    let frame = Message::Text(format!(r#"{{"type":"complete","id":{}}}"#, quoted(&self.id)).into());
+                    // A socket that is gone needs no end.
+                    let _gone = self.out.send(frame).await;
+                }
+            }
+            Err(failed) => self.refuse(&[failed.error]).await,
+        }
+    }
+
+    /// Sends errors instead of a result.
+    async fn refuse(self, errors: &[GraphqlError]) {
+        if self.operations.close(&self.id, self.serial) {
+            let _gone = self.out.send(error_frame(&self.id, errors)).await;
+        }
+    }
+}
+
+/// The open operations of a session by id.
+#[derive(Clone, Default)]
+struct Operations(Arc<Mutex<Registry>>);
+
+#[derive(Default)]
+struct Registry {
+    open: HashMap<String, Open>,
+    serial: u64,
+    subscriptions: usize,
+}
+
+struct Open {
+    serial: u64,
+    subscription: bool,
+    task: Option<AbortHandle>,
+}
+
+impl Operations {
+    fn with<T>(&self, act: impl FnOnce(&mut Registry) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn is_open(&self, id: &str) -> bool {
+        self.with(|r| r.open.contains_key(id))
+    }
+
+    fn subscriptions(&self) -> usize {
+        self.with(|r| r.subscriptions)
+    }
+
+    fn open(&self, id: &str, subscription: bool) -> u64 {
+        self.with(|r| {
+            r.serial += 1;
+            r.subscriptions += usize::from(subscription);
+            r.open.insert(
+                id.to_owned(),
+                Open {
+                    serial: r.serial,
+                    subscription,
+                    task: None,
+                },
+            );
+            r.serial
+        })
+    }
+
+    /// Notes the task of an operation, if it is not over already.
+    fn attach(&self, id: &str, serial: u64, task: AbortHandle) {
+        self.with(|r| {
+            if let Some(open) = r.open.get_mut(id).filter(|o| o.serial == serial) {
+                open.task = Some(task);
+            }
+        });
+    }
+
+    /// Ends an operation from our side; false if it was over already.
+    fn close(&self, id: &str, serial: u64) -> bool {
+        self.with(|r| {
+            let open = r.open.get(id).is_some_and(|o| o.serial == serial);
+            if open {
+                r.remove(id);
+            }
+            open
+        })
+    }
+
+    /// Ends an operation from the other side. A mutation that is in the writer's queue is carried out all the same.
+    fn cancel(&self, id: &str) {
+        self.with(|r| {
+            if let Some(task) = r.remove(id).and_then(|o| o.task) {
+                task.abort();
+            }
+        });
+    }
+
+    fn cancel_subscriptions(&self) {
+        self.with(|r| {
+            for open in r.open.values().filter(|o| o.subscription) {
+                if let Some(task) = &open.task {
+                    task.abort();
+                }
+            }
+        });
+    }
+}
+
+impl Registry {
+    fn remove(&mut self, id: &str) -> Option<Open> {
+        let open = self.open.remove(id)?;
+        self.subscriptions -= usize::from(open.subscription);
+        Some(open)
+    }
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// A `next` frame around a result that is JSON already.
+fn next_frame(id: &str, payload: &[u8]) -> Option<Message> {
+    let Ok(payload) = std::str::from_utf8(payload) else {
+        tracing::error!("an answer is not UTF-8");
+        return None;
+    };
+    let id = quoted(id);
+    let mut text = String::with_capacity(payload.len() + id.len() + 40);
+    for part in [r#"{"type":"next","id":"#, &id, r#","payload":"#, payload, "}"] {
+        text.push_str(part);
+    }
+    Some(Message::Text(text.into()))
+}
+
+fn error_frame(id: &str, errors: &[GraphqlError]) -> Message {
+    Message::Text(
+        serde_json::json!({"type": "error", "id": id, "payload": errors})
+            .to_string()
+            .into(),
+    )
+}
