@@ -30,6 +30,8 @@ struct ModelAccess {
     operations: Vec<AuthOperation>,
     /// For each stored field whether it may be read, and written.
     fields: Vec<(bool, bool)>,
+    /// For each relation whether it may be followed, by the field's own rules.
+    relations: Vec<bool>,
 }
 
 impl Access {
@@ -60,6 +62,14 @@ impl Access {
                         )
                     })
                     .collect(),
+                relations: model
+                    .relations
+                    .iter()
+                    .map(|relation| {
+                        let rules = relation.auth.as_deref().or(model.auth.as_deref());
+                        allows(identity, rules, AuthOperation::Get)
+                    })
+                    .collect(),
             })
             .collect();
         Self { models }
@@ -68,19 +78,36 @@ impl Access {
     /// Whether `operation` on `model` is granted.
     #[must_use]
     pub fn model(&self, model: ModelId, operation: AuthOperation) -> bool {
-        self.models.get(model.0).is_some_and(|m| m.operations.contains(&operation))
+        self.models
+            .get(model.0)
+            .is_some_and(|m| m.operations.contains(&operation))
     }
 
     /// Whether `field` of `model` may be read: selected, filtered on, sorted by, streamed.
     #[must_use]
     pub fn can_read(&self, model: ModelId, field: FieldId) -> bool {
-        self.models.get(model.0).and_then(|m| m.fields.get(field.0)).is_some_and(|f| f.0)
+        self.models
+            .get(model.0)
+            .and_then(|m| m.fields.get(field.0))
+            .is_some_and(|f| f.0)
+    }
+
+    /// Whether relation `relation` (its place in the model's relations) of `model` may be followed.
+    #[must_use]
+    pub fn can_follow(&self, model: ModelId, relation: usize) -> bool {
+        self.models
+            .get(model.0)
+            .and_then(|m| m.relations.get(relation))
+            .is_some_and(|f| *f)
     }
 
     /// Whether `field` of `model` may be given in a mutation's input.
     #[must_use]
     pub fn can_write(&self, model: ModelId, field: FieldId) -> bool {
-        self.models.get(model.0).and_then(|m| m.fields.get(field.0)).is_some_and(|f| f.1)
+        self.models
+            .get(model.0)
+            .and_then(|m| m.fields.get(field.0))
+            .is_some_and(|f| f.1)
     }
 }
 

@@ -65,3 +65,6 @@ pub const ANSWER_BYTES_MAX_LOCAL: usize = 512 << 20;
 
 /// Most errors of one answer: a refused field in a list gives one for each row.
 pub const ANSWER_ERRORS_MAX: usize = 1_000;
+
+/// Most statements of one operation: one for each root list or get and one for each relation selected, aliases counted.
+pub const QUERY_NODES_MAX: usize = 512;

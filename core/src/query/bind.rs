@@ -3,19 +3,29 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use apollo_compiler::executable::OperationType;
 use serde_json::Value as Json;
 
-use super::document::Document;
+use super::coerce;
+use super::document::{Document, over};
 use super::execute::Execution;
+use super::filter_parse::bad;
+use super::plan::{RootAnswer, RootPlan};
 use super::request::{OperationKind, Root, Side};
+use super::select::Planner;
 use crate::access::Access;
 use crate::id::ModelId;
-use crate::wire::graphql::{ErrorType, GraphqlError};
+use crate::schema::Schema;
+use crate::wire::graphql::GraphqlError;
 
 /// An operation ready to be answered: owned, shareable between threads, usable many times.
 #[derive(Clone, Debug)]
 pub struct Bound {
     pub(super) document: Document,
+    pub(super) side: Side,
+    pub(super) plans: Vec<RootPlan>,
+    /// Errors that every answer carries: introspection's.
+    pub(super) errors: Vec<GraphqlError>,
     kind: OperationKind,
     roots: Vec<Root>,
     reads: BTreeSet<ModelId>,
@@ -34,10 +44,13 @@ impl Bound {
         &self.roots
     }
 
-    /// Why root field `root` is refused, if it is: its answer will be null with this error.
+    /// Why root field `root` is refused, if it is: its answer is null with this error.
     #[must_use]
-    pub fn refusal(&self, _root: usize) -> Option<&GraphqlError> {
-        None
+    pub fn refusal(&self, root: usize) -> Option<&GraphqlError> {
+        match &self.plans.get(root)?.answer {
+            RootAnswer::Refused(error) => Some(error),
+            RootAnswer::Const(_) | RootAnswer::Read(_) | RootAnswer::Given(_) | RootAnswer::Batch(_) => None,
+        }
     }
 
     /// The models that the answer is read from, nested ones included: what a live query watches.
@@ -54,17 +67,73 @@ impl Bound {
 
     /// The schema the operation was checked against.
     #[must_use]
-    pub fn schema(&self) -> &Arc<crate::schema::Schema> {
+    pub fn schema(&self) -> &Arc<Schema> {
         &self.document.inner.schema
     }
 }
 
 pub(super) fn bind(
-    _document: &Document,
-    _operation_name: Option<&str>,
-    _variables: &serde_json::Map<String, Json>,
-    _access: &Access,
-    _side: Side,
+    document: &Document,
+    operation_name: Option<&str>,
+    variables: &serde_json::Map<String, Json>,
+    access: &Access,
+    side: Side,
 ) -> Result<Bound, GraphqlError> {
-    Err(GraphqlError::new(ErrorType::UnsupportedOperation, "not built yet"))
+    let parsed = &*document.inner;
+    let operation = parsed
+        .executable
+        .operations
+        .get(operation_name)
+        .map_err(|error| bad(format!("{}; name one in `operationName`", error.message())))?;
+    let variables = coerce::variables(parsed, operation, variables)?;
+    let mut planner = Planner::new(parsed, access, side, &variables.json);
+    let groups = planner.collect(operation.object_type(), &[&operation.selection_set])?;
+    if groups.len() > parsed.limits.root_fields_max {
+        return Err(over(format!(
+            "the operation has {} root fields; the most is {} (ROOT_FIELDS_MAX): send them as several requests",
+            groups.len(),
+            parsed.limits.root_fields_max
+        )));
+    }
+    let (mut roots, mut plans, mut errors) = (Vec::new(), Vec::new(), Vec::new());
+    let mut introspected = None;
+    for (key, fields) in groups {
+        let name = fields[0].name.as_str();
+        let (field, answer) = if matches!(name, "__schema" | "__type") {
+            let data = match &mut introspected {
+                Some(data) => data,
+                none => none.insert(super::introspect::introspect(
+                    parsed,
+                    operation,
+                    &variables.coerced,
+                    &mut errors,
+                )?),
+            };
+            data.root(key)
+        } else {
+            planner.root(operation.operation_type, operation.object_type(), key, &fields)?
+        };
+        plans.push(RootPlan {
+            required: fields[0].ty().is_non_null(),
+            span: fields[0].name.location(),
+            answer,
+        });
+        roots.push(Root {
+            response_key: key.to_string(),
+            field,
+        });
+    }
+    Ok(Bound {
+        document: document.clone(),
+        side,
+        plans,
+        errors,
+        kind: match operation.operation_type {
+            OperationType::Query => OperationKind::Query,
+            OperationType::Mutation => OperationKind::Mutation,
+            OperationType::Subscription => OperationKind::Subscription,
+        },
+        roots,
+        reads: planner.reads,
+    })
 }

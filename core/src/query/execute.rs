@@ -1,12 +1,19 @@
 //! Running a bound operation: statements out, rows in, bytes at the end.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::answer::Answer;
 use super::bind::Bound;
+use super::document::over;
+use super::leaf::{write_int, write_text};
+use super::plan::{BatchSlot, Child, ConnectionWhat, Node, RootAnswer, RootPlan, Shape, Source, Tree};
+use super::rows::Rows;
+use super::sql::{Builder, ParentKeys};
+use super::write::{Nested, NodeRows, Null, Page, Path, Writer, token_of};
 use crate::record::Record;
-use crate::value::{Row, Value};
-use crate::wire::graphql::GraphqlError;
+use crate::value::{Row, Value, ValueRef};
+use crate::wire::graphql::{ErrorType, GraphqlError};
 
 /// A SQL statement with its parameters (`?1` is `params[0]`).
 #[derive(Clone, Debug, PartialEq)]
@@ -36,29 +43,533 @@ pub enum Supplied {
 /// [`Execution::finish`]; [`answer`] does that.
 #[derive(Debug)]
 pub struct Execution<'b> {
-    _bound: &'b Bound,
+    bound: &'b Bound,
+    roots: Vec<RootState>,
+    /// The root and the step of it that `row` belongs to.
+    at: (usize, usize),
+    /// The step after `at` that is looked at next.
+    next: (usize, usize),
+    writer: Writer<'b>,
+}
+
+#[derive(Debug, Default)]
+struct RootState {
+    supplied: Option<Supplied>,
+    read: Vec<NodeRows>,
+    stream: Option<Stream>,
+    started_at: Option<i64>,
+    /// The answer grew beyond its limit.
+    over: bool,
+}
+
+/// A page that goes from the row into the bytes.
+#[derive(Debug)]
+struct Stream {
+    /// For each `items` of the connection, what is inside its brackets.
+    items: Vec<Vec<u8>>,
+    count: usize,
+    token: Option<String>,
+    more: bool,
 }
 
 impl<'b> Execution<'b> {
     pub(super) fn new(bound: &'b Bound) -> Self {
-        Self { _bound: bound }
+        let roots = bound
+            .plans
+            .iter()
+            .map(|plan| match &plan.answer {
+                RootAnswer::Read(tree) | RootAnswer::Given(tree) => RootState {
+                    read: tree
+                        .nodes
+                        .iter()
+                        .map(|n| NodeRows::with_width(n.columns.len()))
+                        .collect(),
+                    stream: Stream::of(tree),
+                    ..RootState::default()
+                },
+                RootAnswer::Const(_) | RootAnswer::Refused(_) | RootAnswer::Batch(_) => RootState::default(),
+            })
+            .collect();
+        Self {
+            bound,
+            roots,
+            at: (0, 0),
+            next: (0, 0),
+            writer: Writer {
+                parsed: &bound.document.inner,
+                errors: Vec::new(),
+            },
+        }
     }
 
-    /// Hands over the result of root field `root`. Before the first statement.
-    pub fn supply(&mut self, _root: usize, _with: Supplied) {}
+    /// Hands over the result of root field `root`, for roots that are not read. Before the first statement: records may
+    /// have others nested in them.
+    pub fn supply(&mut self, root: usize, with: Supplied) {
+        let (Some(state), Some(plan)) = (self.roots.get_mut(root), self.bound.plans.get(root)) else {
+            return;
+        };
+        if let (RootAnswer::Given(tree), Supplied::Record(record) | Supplied::Conflict(_, record)) =
+            (&plan.answer, &with)
+            && let (Some(node), Some(read)) = (tree.nodes.first(), state.read.first_mut())
+        {
+            read.rows = Rows::new(node.columns.len());
+            read.rows.push(&Given { node, record }, 0);
+            read.groups = vec![(0, 1)];
+        }
+        state.supplied = Some(with);
+    }
 
     /// The next statement to run; `None` when all is read. Asking for it says that the one before has given all its rows.
     pub fn next_statement(&mut self) -> Option<Statement> {
-        None
+        loop {
+            let (root, step) = self.next;
+            let plan = self.bound.plans.get(root)?;
+            let (RootAnswer::Read(tree) | RootAnswer::Given(tree)) = &plan.answer else {
+                self.next = (root + 1, 0);
+                continue;
+            };
+            // Step 0 is a sync's `startedAt`, step i + 1 is node i.
+            if step > tree.nodes.len() || self.roots[root].over {
+                self.next = (root + 1, 0);
+                continue;
+            }
+            self.next = (root, step + 1);
+            if let Some(statement) = self.statement(root, step, tree) {
+                self.at = (root, step);
+                return Some(statement);
+            }
+        }
+    }
+
+    fn statement(&mut self, root: usize, step: usize, tree: &Tree) -> Option<Statement> {
+        let builder = Builder {
+            schema: &self.bound.document.inner.schema,
+            side: self.bound.side,
+        };
+        let state = &mut self.roots[root];
+        let Some(step) = step.checked_sub(1) else {
+            let node = tree.nodes.first()?;
+            let Source::List(list) = &node.source else { return None };
+            let sync = list.sync.as_ref()?;
+            // An empty model: the beginning of time.
+            state.started_at = Some(sync.started_at.unwrap_or(0));
+            return sync.started_at.is_none().then(|| builder.newest_change(node));
+        };
+        let node = tree.nodes.get(step)?;
+        let Source::Child(child) = &node.source else {
+            return builder.root(node);
+        };
+        let (values, json) = state.group(tree, step, child)?;
+        Some(builder.child(
+            node,
+            child,
+            &ParentKeys {
+                values: &values,
+                json: &json,
+            },
+        ))
     }
 
     /// Takes one row of the statement given last.
-    pub fn row(&mut self, _row: &dyn Row) {}
+    pub fn row(&mut self, row: &dyn Row) {
+        let (root, step) = self.at;
+        let (Some(plan), Some(state)) = (self.bound.plans.get(root), self.roots.get_mut(root)) else {
+            return;
+        };
+        let (RootAnswer::Read(tree) | RootAnswer::Given(tree)) = &plan.answer else {
+            return;
+        };
+        let Some(step) = step.checked_sub(1) else {
+            if let ValueRef::Int(at) = row.get(0) {
+                state.started_at = Some(at);
+            }
+            return;
+        };
+        let Some(node) = tree.nodes.get(step) else { return };
+        if state.over {
+            return;
+        }
+        let bytes = if let Some(stream) = &mut state.stream {
+            let key = self.bound.roots().get(root).map_or("", |r| r.response_key.as_str());
+            stream.take(&mut self.writer, node, row, state.started_at, key)
+        } else {
+            let read = &mut state.read[step];
+            if let Source::Child(_) = node.source {
+                let ValueRef::Int(k) = row.get(0) else { return };
+                let at = read.rows.len();
+                let Some(group) = usize::try_from(k).ok().and_then(|k| read.groups.get_mut(k)) else {
+                    return;
+                };
+                if group.0 == group.1 {
+                    *group = (at, at);
+                }
+                group.1 = at + 1;
+                read.rows.push(row, 1);
+            } else {
+                read.rows.push(row, 0);
+                read.groups = vec![(0, read.rows.len())];
+            }
+            read.rows.bytes()
+        };
+        if bytes > self.bound.document.inner.limits.answer_bytes_max {
+            state.over = true;
+        }
+    }
 
     /// The answer.
     #[must_use]
-    pub fn finish(self) -> Answer {
-        Answer::default()
+    pub fn finish(mut self) -> Answer {
+        let mut data = Vec::with_capacity(256);
+        data.push(b'{');
+        let mut whole = true;
+        for (i, (root, plan)) in self.bound.roots().iter().zip(&self.bound.plans).enumerate() {
+            if i > 0 {
+                data.push(b',');
+            }
+            write_text(&root.response_key, &mut data);
+            data.push(b':');
+            let start = data.len();
+            let path = Path::Key(&Path::Top, &root.response_key);
+            let mut state = std::mem::take(&mut self.roots[i]);
+            if write_root(&mut self.writer, &mut data, plan, &mut state, &path).is_err() {
+                data.truncate(start);
+                data.extend_from_slice(b"null");
+                whole &= !plan.required;
+            }
+        }
+        data.push(b'}');
+        let mut errors = self.bound.errors.clone();
+        errors.append(&mut self.writer.errors);
+        Answer {
+            data: if whole { data } else { Vec::new() },
+            errors,
+        }
+    }
+}
+
+fn write_root(
+    writer: &mut Writer<'_>,
+    out: &mut Vec<u8>,
+    plan: &RootPlan,
+    state: &mut RootState,
+    path: &Path<'_>,
+) -> Result<(), Null> {
+    if state.over {
+        let most = writer.parsed.limits.answer_bytes_max;
+        writer.push(
+            over(format!(
+                "the answer has more than {most} bytes (ANSWER_BYTES_MAX): ask for smaller pages or fewer fields"
+            ))
+            .at(path.segments()),
+        );
+        return Err(Null);
+    }
+    match &plan.answer {
+        RootAnswer::Const(bytes) => {
+            out.extend_from_slice(bytes);
+            Ok(())
+        }
+        RootAnswer::Refused(error) => {
+            writer.push(error.clone());
+            Err(Null)
+        }
+        RootAnswer::Batch(slots) => match state.supplied.take() {
+            Some(Supplied::Raw(bytes)) => write_batch(writer, out, slots.as_deref(), &bytes, path),
+            Some(Supplied::Error(error)) => {
+                writer.push(error.at(path.segments()));
+                Err(Null)
+            }
+            _ => Err(Null),
+        },
+        RootAnswer::Given(tree) => write_given(writer, out, plan, tree, state, path),
+        RootAnswer::Read(tree) => {
+            let Some(node) = tree.nodes.first() else {
+                return Err(Null);
+            };
+            let nested = Nested {
+                tree,
+                read: &state.read,
+                row: 0,
+            };
+            match (&node.shape, &node.source, state.stream.take()) {
+                (Shape::Many(shape), _, Some(stream)) => {
+                    stream.write(out, shape, state.started_at);
+                    Ok(())
+                }
+                (Shape::Many(shape), Source::List(list), None) => {
+                    let read = &state.read[0];
+                    let page = Page {
+                        node,
+                        list,
+                        rows: &read.rows,
+                        start: 0,
+                        end: read.rows.len(),
+                        parent: None,
+                        started_at: state.started_at,
+                    };
+                    writer.connection(out, shape, &page, nested, path);
+                    Ok(())
+                }
+                (Shape::One(shape), ..) if state.read[0].rows.len() > 0 => {
+                    writer.object(out, shape, &state.read[0].rows.row(0), Some(nested), path)
+                }
+                _ => Err(Null),
+            }
+        }
+    }
+}
+
+fn write_given(
+    writer: &mut Writer<'_>,
+    out: &mut Vec<u8>,
+    plan: &RootPlan,
+    tree: &Tree,
+    state: &mut RootState,
+    path: &Path<'_>,
+) -> Result<(), Null> {
+    let Some(Node {
+        shape: Shape::One(shape),
+        ..
+    }) = tree.nodes.first()
+    else {
+        return Err(Null);
+    };
+    let nested = Nested {
+        tree,
+        read: &state.read,
+        row: 0,
+    };
+    let at = |writer: &Writer<'_>, error: GraphqlError| GraphqlError {
+        locations: super::document::location(&writer.parsed.executable.sources, plan.span),
+        ..error.at(path.segments())
+    };
+    match state.supplied.take() {
+        Some(Supplied::Record(_)) => {
+            let row = state.read[0].rows.row(0);
+            writer.object(out, shape, &row, Some(nested), path)
+        }
+        Some(Supplied::Raw(bytes)) => {
+            out.extend_from_slice(&bytes);
+            Ok(())
+        }
+        Some(Supplied::Error(error)) => {
+            let error = at(writer, error);
+            writer.push(error);
+            Err(Null)
+        }
+        Some(Supplied::Conflict(error, _)) => {
+            // The record is a courtesy beside the error: what is wrong with it is not told on top.
+            let told = writer.errors.len();
+            let mut data = Vec::new();
+            let row = state.read[0].rows.row(0);
+            let written = writer.object(&mut data, shape, &row, Some(nested), path);
+            writer.errors.truncate(told);
+            let error = at(writer, error);
+            writer.push(GraphqlError {
+                data: written.ok().and_then(|()| serde_json::from_slice(&data).ok()),
+                ..error
+            });
+            Err(Null)
+        }
+        Some(Supplied::Null) | None => Err(Null),
+    }
+}
+
+fn write_batch(
+    writer: &mut Writer<'_>,
+    out: &mut Vec<u8>,
+    slots: Option<&[BatchSlot]>,
+    bytes: &[u8],
+    path: &Path<'_>,
+) -> Result<(), Null> {
+    let Some(slots) = slots else {
+        out.extend_from_slice(bytes);
+        return Ok(());
+    };
+    let Ok(batch) = serde_json::from_slice::<HashMap<String, &serde_json::value::RawValue>>(bytes) else {
+        writer.push(
+            GraphqlError::new(ErrorType::InternalFailure, "the change batch cannot be read back").at(path.segments()),
+        );
+        return Err(Null);
+    };
+    if slots.is_empty() {
+        out.push(b'{');
+    }
+    for slot in slots {
+        out.extend_from_slice(&slot.lead);
+        match &slot.key {
+            Ok(key) => out.extend_from_slice(batch.get(key).map_or("null", |raw| raw.get()).as_bytes()),
+            Err(name) => out.extend_from_slice(name),
+        }
+    }
+    out.push(b'}');
+    Ok(())
+}
+
+impl RootState {
+    /// The distinct keys by which the parent's rows look for records of node `step`; `None` if there are none.
+    fn group(&mut self, tree: &Tree, step: usize, child: &Child) -> Option<(Vec<Vec<Value>>, Vec<String>)> {
+        let mut numbers: HashMap<String, u32> = HashMap::new();
+        let (mut keys, mut values, mut texts) = (Vec::new(), Vec::new(), Vec::new());
+        let parent = self.read.get(child.parent)?;
+        let parent_node = tree.nodes.get(child.parent)?;
+        // The row beyond a page that was read to know whether there is a next one needs no children.
+        let wanted = match &parent_node.source {
+            Source::List(list) => parent.rows.len().min(list.limit),
+            Source::Child(_) | Source::Key(_) | Source::Given => parent.rows.len(),
+        };
+        for row in 0..wanted {
+            let row = parent.rows.row(row);
+            let key: Option<Vec<Value>> = child.source.iter().map(|at| present(row.get(*at))).collect();
+            keys.push(key.and_then(|key| {
+                let json: Vec<String> = key.iter().map(|v| v.to_json().to_string()).collect();
+                let text = match json.as_slice() {
+                    [one] => one.clone(),
+                    many => format!("[{}]", many.join(",")),
+                };
+                if let Some(number) = numbers.get(&text) {
+                    return Some(*number);
+                }
+                let number = u32::try_from(values.len()).ok()?;
+                numbers.insert(text.clone(), number);
+                values.push(key);
+                texts.push(text);
+                Some(number)
+            }));
+        }
+        let read = self.read.get_mut(step)?;
+        read.keys = keys;
+        read.groups = vec![(0, 0); values.len()];
+        read.key_texts.clone_from(&texts);
+        (!values.is_empty()).then_some((values, texts))
+    }
+}
+
+fn present(value: ValueRef<'_>) -> Option<Value> {
+    match value {
+        ValueRef::Null => None,
+        ValueRef::Int(n) => Some(Value::Int(n)),
+        ValueRef::Float(x) => Some(Value::Float(x)),
+        ValueRef::Text(text) => Some(Value::Text(text.to_owned())),
+    }
+}
+
+impl NodeRows {
+    fn with_width(width: usize) -> Self {
+        Self {
+            rows: Rows::new(width),
+            ..Self::default()
+        }
+    }
+}
+
+impl Stream {
+    /// A root list without relations streams.
+    fn of(tree: &Tree) -> Option<Self> {
+        let [
+            Node {
+                source: Source::List(_),
+                shape: Shape::Many(shape),
+                ..
+            },
+        ] = tree.nodes.as_slice()
+        else {
+            return None;
+        };
+        let items = shape
+            .slots
+            .iter()
+            .filter(|s| matches!(s.what, ConnectionWhat::Items(_)));
+        Some(Self {
+            items: items.map(|_| Vec::with_capacity(1 << 12)).collect(),
+            count: 0,
+            token: None,
+            more: false,
+        })
+    }
+
+    /// Takes one row; gives the bytes gathered so far.
+    fn take(
+        &mut self,
+        writer: &mut Writer<'_>,
+        node: &Node,
+        row: &dyn Row,
+        started_at: Option<i64>,
+        root_key: &str,
+    ) -> usize {
+        let (Source::List(list), Shape::Many(shape)) = (&node.source, &node.shape) else {
+            return 0;
+        };
+        if self.count == list.limit {
+            self.more = true;
+            return 0;
+        }
+        let root = Path::Key(&Path::Top, root_key);
+        let mut bytes = 0;
+        let mut buffers = self.items.iter_mut();
+        for slot in &shape.slots {
+            if let ConnectionWhat::Items(shape) = &slot.what
+                && let Some(out) = buffers.next()
+            {
+                if self.count > 0 {
+                    out.push(b',');
+                }
+                let list_path = Path::Key(&root, &slot.key);
+                writer.item(out, shape, row, None, &Path::Index(&list_path, self.count));
+                bytes += out.len();
+            }
+        }
+        self.count += 1;
+        if self.count == list.limit && list.probe {
+            self.token = Some(token_of(&writer.parsed.schema, node, list, row, None, started_at));
+        }
+        bytes
+    }
+
+    fn write(self, out: &mut Vec<u8>, shape: &super::plan::ConnectionShape, started_at: Option<i64>) {
+        let mut items = self.items.into_iter();
+        if shape.slots.is_empty() {
+            out.push(b'{');
+        }
+        for slot in &shape.slots {
+            out.extend_from_slice(&slot.lead);
+            match &slot.what {
+                ConnectionWhat::Const(bytes) => out.extend_from_slice(bytes),
+                ConnectionWhat::Items(_) => {
+                    out.push(b'[');
+                    out.extend_from_slice(&items.next().unwrap_or_default());
+                    out.push(b']');
+                }
+                ConnectionWhat::NextToken => match &self.token {
+                    Some(token) if self.more => write_text(token, out),
+                    _ => out.extend_from_slice(b"null"),
+                },
+                ConnectionWhat::StartedAt => match started_at {
+                    Some(at) => write_int(at, out),
+                    None => out.extend_from_slice(b"null"),
+                },
+            }
+        }
+        out.push(b'}');
+    }
+}
+
+/// A record handed over, as a row of a node's columns.
+struct Given<'a> {
+    node: &'a Node,
+    record: &'a Record,
+}
+
+impl Row for Given<'_> {
+    fn get(&self, column: usize) -> ValueRef<'_> {
+        use super::plan::Column;
+        match self.node.columns.get(column) {
+            Some(Column::Field(field)) => self.record.value(*field).as_ref(),
+            Some(Column::Version) => ValueRef::Int(self.record.meta.version.0),
+            Some(Column::Deleted) => ValueRef::Int(i64::from(self.record.meta.deleted)),
+            Some(Column::LastChangedAt) => ValueRef::Int(self.record.meta.last_changed_at),
+            Some(Column::Position) | None => ValueRef::Null,
+        }
     }
 }
 

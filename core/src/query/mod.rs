@@ -16,12 +16,23 @@
 mod answer;
 mod bind;
 mod cache;
+mod coerce;
 mod document;
 mod execute;
 mod filter;
 mod filter_parse;
 mod filter_sql;
+mod introspect;
+mod leaf;
+mod list;
+mod plan;
 mod request;
+mod roots;
+mod rows;
+mod select;
+mod sql;
+mod token;
+mod write;
 
 pub use answer::Answer;
 pub use bind::Bound;

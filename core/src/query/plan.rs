@@ -1,0 +1,214 @@
+//! What a bound operation is made of: for each root field a tree of statements, and for each statement the shape in which
+//! its columns go into the answer. Plain data; built by `select` and `roots`, read by `sql`, `execute` and `write`.
+
+use apollo_compiler::parser::SourceSpan;
+
+use super::filter::Filter;
+use super::leaf::ValueType;
+use crate::id::{FieldId, ModelId};
+use crate::value::Value;
+use crate::wire::graphql::GraphqlError;
+
+/// The plan of one root field.
+#[derive(Clone, Debug)]
+pub(super) struct RootPlan {
+    /// The field is non-null: its null is the null of the whole answer.
+    pub(super) required: bool,
+    pub(super) span: Option<SourceSpan>,
+    pub(super) answer: RootAnswer,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum RootAnswer {
+    /// These bytes.
+    Const(Vec<u8>),
+    /// Null with this error, whose path is in place.
+    Refused(GraphqlError),
+    /// Read by statements.
+    Read(Tree),
+    /// One record handed over, and what is nested in it read by statements.
+    Given(Tree),
+    /// A change batch handed over as JSON; its keys in the order asked for, `None` when all of it as it stands.
+    Batch(Option<Vec<BatchSlot>>),
+}
+
+/// One member of a change batch's selection.
+#[derive(Clone, Debug)]
+pub(super) struct BatchSlot {
+    pub(super) lead: Box<[u8]>,
+    /// The batch's own key, or `None` with the constant that stands in the answer.
+    pub(super) key: Result<String, Box<[u8]>>,
+}
+
+/// The statements of one root field. Node 0 is the root; a child's number is greater than its parent's.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tree {
+    pub(super) nodes: Vec<Node>,
+}
+
+/// One statement's worth of records of one model.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    pub(super) model: ModelId,
+    pub(super) source: Source,
+    /// What the statement selects, in order.
+    pub(super) columns: Vec<Column>,
+    pub(super) shape: Shape,
+    /// Most records that it can give.
+    pub(super) rows_max: u64,
+}
+
+impl Node {
+    /// The place of `column` among the selected ones; added if it is not yet there.
+    pub(super) fn column(&mut self, column: Column) -> usize {
+        if let Some(at) = self.columns.iter().position(|c| *c == column) {
+            return at;
+        }
+        self.columns.push(column);
+        self.columns.len() - 1
+    }
+}
+
+/// A column of a model's table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Column {
+    Field(FieldId),
+    Version,
+    Deleted,
+    LastChangedAt,
+    Position,
+}
+
+/// Where a node's records come from.
+#[derive(Clone, Debug)]
+pub(super) enum Source {
+    /// One record by its key.
+    Key(Filter),
+    /// A page of records.
+    List(List),
+    /// Records that belong to those of node `parent`.
+    Child(Child),
+    /// Handed over.
+    Given,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct List {
+    /// Everything that must hold of a record.
+    pub(super) filter: Option<Filter>,
+    /// What the list is ordered by, ending in the key.
+    pub(super) order: Vec<Column>,
+    pub(super) descending: bool,
+    pub(super) limit: usize,
+    /// Read one record more than `limit`, to know whether there is a next page.
+    pub(super) probe: bool,
+    /// The values of `order`'s columns in the last record of the page before.
+    pub(super) after: Option<Vec<Value>>,
+    /// For a page token: the places of `order` among the node's columns, and what the token is bound to.
+    pub(super) token: Option<TokenPlan>,
+    /// What this list's page tokens are bound to.
+    pub(super) token_hash: String,
+    pub(super) sync: Option<Sync>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct TokenPlan {
+    pub(super) columns: Vec<usize>,
+    pub(super) list: String,
+}
+
+/// What a sync query has beside a list.
+#[derive(Clone, Debug)]
+pub(super) struct Sync {
+    /// Only records changed at or after this moment.
+    pub(super) last_sync: Option<i64>,
+    /// The first page's `startedAt`, from the token.
+    pub(super) started_at: Option<i64>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Child {
+    pub(super) parent: usize,
+    /// Places of the source fields among the parent's columns.
+    pub(super) source: Vec<usize>,
+    /// The fields they are matched with.
+    pub(super) target: Vec<FieldId>,
+    /// The target fields are the primary key: at most one record each.
+    pub(super) unique: bool,
+    pub(super) list: List,
+    /// The page token given, if any, belongs to the parent with this key (JSON text).
+    pub(super) token_parent: Option<String>,
+}
+
+/// How a node's records stand in the answer.
+#[derive(Clone, Debug)]
+pub(super) enum Shape {
+    One(ObjectShape),
+    Many(ConnectionShape),
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct ObjectShape {
+    pub(super) type_name: String,
+    pub(super) slots: Vec<Slot>,
+}
+
+/// One member of an object in the answer.
+#[derive(Clone, Debug)]
+pub(super) struct Slot {
+    /// What stands before the value: `{"key":` for the first, `,"key":` for the others.
+    pub(super) lead: Box<[u8]>,
+    pub(super) key: String,
+    pub(super) span: Option<SourceSpan>,
+    pub(super) required: bool,
+    pub(super) what: What,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum What {
+    /// `__typename`.
+    Const(Box<[u8]>),
+    /// A column.
+    Column(usize, ValueType),
+    /// `_deleted`: true or null.
+    Deleted(usize),
+    /// A record of node `.0`.
+    One(usize),
+    /// The connection of node `.0`.
+    Many(usize),
+    /// May not be seen, or cannot be answered here.
+    Refused(GraphqlError),
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct ConnectionShape {
+    pub(super) slots: Vec<ConnectionSlot>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct ConnectionSlot {
+    pub(super) lead: Box<[u8]>,
+    pub(super) key: String,
+    pub(super) what: ConnectionWhat,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum ConnectionWhat {
+    Const(Box<[u8]>),
+    Items(ObjectShape),
+    NextToken,
+    StartedAt,
+}
+
+/// The bytes before a member's value.
+pub(super) fn lead(first: bool, key: &str) -> Box<[u8]> {
+    // Response keys are GraphQL names: nothing in them needs escaping.
+    format!("{}\"{key}\":", if first { '{' } else { ',' })
+        .into_bytes()
+        .into()
+}
+
+/// A GraphQL name as a JSON string.
+pub(super) fn quoted(name: &str) -> Box<[u8]> {
+    format!("\"{name}\"").into_bytes().into()
+}
