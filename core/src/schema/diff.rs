@@ -68,7 +68,11 @@ fn models(out: &mut Out, old_schema: &Schema, new_schema: &Schema, old: &Model, 
     let name = &old.name;
     let (old_key, new_key) = (field_names(old, &old.key), field_names(new, &new.key));
     if old_key != new_key {
-        out.breaking(format!("{name}: key changed from ({}) to ({})", old_key.join(", "), new_key.join(", ")));
+        out.breaking(format!(
+            "{name}: key changed from ({}) to ({})",
+            old_key.join(", "),
+            new_key.join(", ")
+        ));
     }
     for field in &old.fields {
         match new.field(&field.name) {
@@ -88,7 +92,10 @@ fn models(out: &mut Out, old_schema: &Schema, new_schema: &Schema, old: &Model, 
     relations(out, old_schema, new_schema, old, new);
     rules(out, name, old.auth.as_deref(), new.auth.as_deref());
     if old.conflict != new.conflict {
-        out.compatible(format!("{name}: conflicts settled by {:?} instead of {:?}", new.conflict, old.conflict));
+        out.compatible(format!(
+            "{name}: conflicts settled by {:?} instead of {:?}",
+            new.conflict, old.conflict
+        ));
     }
 }
 
@@ -132,7 +139,10 @@ fn indexes(out: &mut Out, old: &Model, new: &Model) {
             Some(other) => {
                 let (a, b) = (shape(old, index), shape(new, other));
                 if a != b {
-                    out.add(format!("{place} changed from ({}) to ({})", a.join(", "), b.join(", ")), asked);
+                    out.add(
+                        format!("{place} changed from ({}) to ({})", a.join(", "), b.join(", ")),
+                        asked,
+                    );
                 }
                 match (&index.query_field, &other.query_field) {
                     (Some(a), Some(b)) if a != b => out.breaking(format!("{place}: query {a} renamed to {b}")),
@@ -143,7 +153,11 @@ fn indexes(out: &mut Out, old: &Model, new: &Model) {
             }
         }
     }
-    for index in new.indexes.iter().filter(|i| old.indexes.iter().all(|o| o.name != i.name)) {
+    for index in new
+        .indexes
+        .iter()
+        .filter(|i| old.indexes.iter().all(|o| o.name != i.name))
+    {
         out.compatible(format!("{}: index {} added", new.name, index.name));
     }
 }
@@ -151,7 +165,11 @@ fn indexes(out: &mut Out, old: &Model, new: &Model) {
 fn relations(out: &mut Out, old_schema: &Schema, new_schema: &Schema, old: &Model, new: &Model) {
     let ends = |schema: &Schema, model: &Model, r: &Relation| {
         let target = schema.model(r.target);
-        (field_names(model, &r.source_fields), target.name.clone(), field_names(target, &r.target_fields))
+        (
+            field_names(model, &r.source_fields),
+            target.name.clone(),
+            field_names(target, &r.target_fields),
+        )
     };
     for relation in &old.relations {
         let place = format!("{}.{}", old.name, relation.name);
@@ -162,11 +180,18 @@ fn relations(out: &mut Out, old_schema: &Schema, new_schema: &Schema, old: &Mode
         let many = |r: &Relation| r.kind == RelationKind::HasMany;
         let (a, b) = (ends(old_schema, old, relation), ends(new_schema, new, other));
         if a.1 != b.1 || many(relation) != many(other) {
-            out.breaking(format!("{place}: relation leads elsewhere ({} instead of {})", b.1, a.1));
+            out.breaking(format!(
+                "{place}: relation leads elsewhere ({} instead of {})",
+                b.1, a.1
+            ));
         } else if a != b {
             out.breaking(format!("{place}: relation goes over other fields"));
         } else if relation.required != other.required {
-            let what = if other.required { "made required" } else { "made nullable, which older apps do not expect" };
+            let what = if other.required {
+                "made required"
+            } else {
+                "made nullable, which older apps do not expect"
+            };
             out.breaking(format!("{place}: relation {what}"));
         }
     }
@@ -181,7 +206,10 @@ fn rules(out: &mut Out, place: &str, old: Option<&[AuthRule]>, new: Option<&[Aut
     }
     let keeps = |rule: &AuthRule, rules: &[AuthRule]| {
         rules.iter().any(|other| {
-            AuthRule { operations: rule.operations.clone(), ..other.clone() } == *rule
+            AuthRule {
+                operations: rule.operations.clone(),
+                ..other.clone()
+            } == *rule
                 && rule.operations.iter().all(|op| other.operations.contains(op))
         })
     };
@@ -191,7 +219,11 @@ fn rules(out: &mut Out, place: &str, old: Option<&[AuthRule]>, new: Option<&[Aut
         (None, Some(_)) => true,
         (Some(old), Some(new)) => !old.iter().all(|rule| keeps(rule, new)),
     };
-    let text = if narrower { "rules grant less than before" } else { "rules changed, and grant all that they did" };
+    let text = if narrower {
+        "rules grant less than before"
+    } else {
+        "rules changed, and grant all that they did"
+    };
     out.add(format!("{place}: {text}"), narrower);
 }
 

@@ -19,7 +19,11 @@ pub(super) fn plural(name: &str) -> String {
         Some((_, plural)) => (*plural).to_owned(),
         None => pluralizer::pluralize(name, 2, false),
     };
-    let same = name.chars().zip(plural.chars()).take_while(|(a, b)| a.eq_ignore_ascii_case(b)).count();
+    let same = name
+        .chars()
+        .zip(plural.chars())
+        .take_while(|(a, b)| a.eq_ignore_ascii_case(b))
+        .count();
     let capital = |i: usize| name.chars().nth(i).is_some_and(char::is_uppercase);
     let ends_capital = name.chars().last().is_some_and(char::is_uppercase);
     let fix = |(i, c): (usize, char)| match i {

@@ -132,11 +132,16 @@ fn the_shared_inputs_have_appsyncs_operators() {
         ops.join(" ").replace(": ", ":")
     };
     let text = |t: &str, last: &str| {
-        format!("beginsWith:{t} between:[{t}] contains:{t} eq:{t} ge:{t} gt:{t}{last} le:{t} lt:{t} ne:{t} notContains:{t}")
+        format!(
+            "beginsWith:{t} between:[{t}] contains:{t} eq:{t} ge:{t} gt:{t}{last} le:{t} lt:{t} ne:{t} notContains:{t}"
+        )
     };
     for (name, t) in [("String", "String"), ("ID", "ID")] {
         let attributes = "attributeExists:Boolean attributeType:ModelAttributeTypes ";
-        assert_eq!(ops(&format!("Model{name}Input")), format!("{attributes}{} size:ModelSizeInput", text(t, "")));
+        assert_eq!(
+            ops(&format!("Model{name}Input")),
+            format!("{attributes}{} size:ModelSizeInput", text(t, ""))
+        );
         let subscription = format!("{} notIn:[{t}]", text(t, &format!(" in:[{t}]")));
         assert_eq!(ops(&format!("ModelSubscription{name}Input")), subscription);
         assert_eq!(
@@ -147,15 +152,26 @@ fn the_shared_inputs_have_appsyncs_operators() {
     for t in ["Int", "Float"] {
         assert_eq!(
             ops(&format!("Model{t}Input")),
-            format!("attributeExists:Boolean attributeType:ModelAttributeTypes between:[{t}] eq:{t} ge:{t} gt:{t} le:{t} lt:{t} ne:{t}")
+            format!(
+                "attributeExists:Boolean attributeType:ModelAttributeTypes between:[{t}] eq:{t} ge:{t} gt:{t} le:{t} lt:{t} ne:{t}"
+            )
         );
         assert_eq!(
             ops(&format!("ModelSubscription{t}Input")),
             format!("between:[{t}] eq:{t} ge:{t} gt:{t} in:[{t}] le:{t} lt:{t} ne:{t} notIn:[{t}]")
         );
-        assert_eq!(ops(&format!("Model{t}KeyConditionInput")), format!("between:[{t}] eq:{t} ge:{t} gt:{t} le:{t} lt:{t}"));
+        assert_eq!(
+            ops(&format!("Model{t}KeyConditionInput")),
+            format!("between:[{t}] eq:{t} ge:{t} gt:{t} le:{t} lt:{t}")
+        );
     }
-    assert_eq!(ops("ModelBooleanInput"), "attributeExists:Boolean attributeType:ModelAttributeTypes eq:Boolean ne:Boolean");
+    assert_eq!(
+        ops("ModelBooleanInput"),
+        "attributeExists:Boolean attributeType:ModelAttributeTypes eq:Boolean ne:Boolean"
+    );
     assert_eq!(ops("ModelSubscriptionBooleanInput"), "eq:Boolean ne:Boolean");
-    assert_eq!(ops("ModelSizeInput"), "between:[Int] eq:Int ge:Int gt:Int le:Int lt:Int ne:Int");
+    assert_eq!(
+        ops("ModelSizeInput"),
+        "between:[Int] eq:Int ge:Int gt:Int le:Int lt:Int ne:Int"
+    );
 }

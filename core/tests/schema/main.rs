@@ -2,4 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
 
+mod differences;
+mod errors;
 mod golden;
+mod random;
+mod scalars;

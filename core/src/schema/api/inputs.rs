@@ -153,8 +153,15 @@ impl Writer<'_> {
             pairs.extend(tree(&name, true));
             self.typed(report, "input", &name, &pairs, draft.place);
         }
-        let heard = [(&ops.on_create, &ops.create), (&ops.on_update, &ops.update), (&ops.on_delete, &ops.delete)];
-        if heard.iter().any(|(names, source)| !names.is_empty() && source.is_some()) {
+        let heard = [
+            (&ops.on_create, &ops.create),
+            (&ops.on_update, &ops.update),
+            (&ops.on_delete, &ops.delete),
+        ];
+        if heard
+            .iter()
+            .any(|(names, source)| !names.is_empty() && source.is_some())
+        {
             let name = format!("ModelSubscription{}FilterInput", model.name);
             let mut pairs: Vec<Pair> = fields()
                 .map(|f| {

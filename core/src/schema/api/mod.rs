@@ -73,7 +73,12 @@ pub(super) fn generate(report: &mut Report, input: &Input<'_>) -> Option<Api> {
         Err(with) => {
             for diagnostic in with.errors.iter() {
                 let problem = format!("the API that this schema generates is not valid: {}", diagnostic.error);
-                report.error(None, problem, "change the type or interface it names");
+                let line = diagnostic.line_column_range().map_or(1, |range| range.start.line);
+                report.error(
+                    writer.place_of_line(line),
+                    problem,
+                    "change the type, interface or input it names",
+                );
             }
             None
         }
@@ -104,6 +109,17 @@ fn joined(pairs: &[Pair]) -> String {
 }
 
 impl Writer<'_> {
+    /// Where the type that line `line` of the generated text belongs to comes from.
+    fn place_of_line(&self, line: usize) -> Place {
+        let lines: Vec<&str> = self.out.lines().take(line).collect();
+        let head = lines
+            .iter()
+            .rev()
+            .find(|l| l.starts_with(|c: char| c.is_ascii_alphabetic()))?;
+        let name = head.split_whitespace().nth(1)?;
+        self.names.get(name).copied().flatten()
+    }
+
     fn write(&mut self, report: &mut Report) {
         self.out.push_str(shared::PRELUDE);
         for name in shared::names(shared::PRELUDE) {
