@@ -13,7 +13,7 @@ use crate::lay::key_from_json;
 use crate::link;
 use crate::machine::StepError;
 use crate::scope::{Scope, ScopeRow};
-use crate::store::StoreError;
+use crate::store::{Base, StoreError};
 
 /// Applies a page: rows, departures, the cursor, and the settling of what the cursor has passed, in one transaction.
 pub(crate) fn batch(cx: &mut Context<'_>, feed: FeedNumber, batch: &ChangeBatch) -> Result<(), StepError> {
@@ -44,8 +44,7 @@ pub(crate) fn batch(cx: &mut Context<'_>, feed: FeedNumber, batch: &ChangeBatch)
         scope.base_sync = true;
     }
 
-    let unsettled = cx.tx.unsettled_keys(&batch.model)?;
-    let applied = cx.tx.apply_rows(model, batch, scope.generation, &unsettled)?;
+    let applied = cx.tx.apply_rows(model, batch, scope.generation)?;
     let mut touched: BTreeMap<String, Key> = BTreeMap::new();
     for row in &applied.set_aside {
         let key = row.key(&shape.key);
@@ -61,7 +60,7 @@ pub(crate) fn batch(cx: &mut Context<'_>, feed: FeedNumber, batch: &ChangeBatch)
             StoreError::BadBatch(format!("{} is not a key of {}", serde_json::json!(left), batch.model))
         })?;
         let text = key.to_text();
-        if unsettled.contains(&text) {
+        if cx.tx.base(model, &key)? != Base::Unsaved {
             cx.tx.put_base(model, &key, None, Some(scope.generation))?;
             touched.insert(text, key);
         } else {

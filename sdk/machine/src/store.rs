@@ -229,17 +229,12 @@ pub trait StoreTx {
     /// The store's.
     fn adopt_base(&mut self, model: ModelId, key: &Key) -> Result<(), StoreError>;
 
-    /// Writes a page's rows straight into the view, except those of `unsettled` records, which are given back.
+    /// Writes a page's rows straight into the view, except those of records with a base row kept apart, which are given
+    /// back.
     ///
     /// # Errors
     /// [`StoreError::BadBatch`] if the page cannot be read; else the store's.
-    fn apply_rows(
-        &mut self,
-        model: ModelId,
-        batch: &ChangeBatch,
-        generation: i64,
-        unsettled: &BTreeSet<String>,
-    ) -> Result<Applied, StoreError>;
+    fn apply_rows(&mut self, model: ModelId, batch: &ChangeBatch, generation: i64) -> Result<Applied, StoreError>;
 
     /// Removes view rows of generations older than `generation`, except those of records with a base row kept apart;
     /// gives back the keys of those among them whose base row is of an older generation.

@@ -1,1 +1,20 @@
-//! tombolo-store
+//! The replica's SQLite file: view rows that queries read, base rows beneath unsettled mutations, the outbox, the cursors.
+//!
+//! One process has a file open for writing ([`Store::open`] takes an advisory lock). The store has one writing connection
+//! and as many reading ones as are asked for ([`Store::reader`]); threads are the caller's affair. It carries out what
+//! `tombolo-machine` decides, through [`tombolo_machine::StoreTx`], and answers local queries.
+
+mod bulk;
+mod error;
+mod evolve;
+mod internal;
+mod open;
+mod outbox;
+mod reader;
+mod sql;
+mod tx;
+
+pub use error::OpenError;
+pub use open::{Durability, Options, Store};
+pub use reader::Reader;
+pub use tx::Tx;

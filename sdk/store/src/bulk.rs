@@ -1,0 +1,476 @@
+//! A feed page into the view: raw JSON rows straight into one prepared statement, no tree of values in between.
+//!
+//! Records with unsettled mutations are rare. While a model has none the rows are bound as they are parsed; otherwise
+//! each row is read first, and those of such records are set aside for the machine to rebase.
+
+use std::fmt;
+
+use rusqlite::{Connection, Statement, params_from_iter};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use tombolo_core::id::Version;
+use tombolo_core::record::{Key, Meta, Record};
+use tombolo_core::schema::Model;
+use tombolo_core::value::Value;
+use tombolo_core::wire::batch::{ChangeBatch, META_FIELDS};
+use tombolo_machine::limits::CHANGED_KEYS_MAX;
+use tombolo_machine::{Applied, Storage, StoreError, storage};
+
+use crate::error::failure;
+use crate::reader::Param;
+use crate::sql::{ModelSql, key_columns, quote, upsert};
+
+/// What one position of a row is.
+#[derive(Clone, Copy, Debug)]
+struct Column {
+    storage: Storage,
+    /// The statement's parameter, from 1; `None` for a field that this schema does not have.
+    parameter: Option<usize>,
+    /// The place among the model's fields, or behind them for the meta columns.
+    place: usize,
+    /// The place in the key.
+    key: Option<usize>,
+    /// `null` here is false (`_deleted`).
+    null_is_false: bool,
+}
+
+/// Writes the rows of a page.
+pub(crate) fn apply(
+    conn: &Connection,
+    model: &Model,
+    sql: &ModelSql,
+    batch: &ChangeBatch,
+    generation: i64,
+) -> Result<Applied, StoreError> {
+    let (columns, statement) = columns(model, &batch.fields)?;
+    let mut prepared = conn.prepare_cached(&statement).map_err(failure)?;
+    let last = columns.iter().filter(|c| c.parameter.is_some()).count() + 1;
+    prepared.raw_bind_parameter(last, generation).map_err(failure)?;
+    let any_base: bool = conn
+        .prepare_cached(&sql.any_base)
+        .and_then(|mut s| s.query_row([], |row| row.get(0)))
+        .map_err(failure)?;
+    let mut sink = Sink {
+        has_base: if any_base {
+            Some(conn.prepare_cached(&sql.has_base).map_err(failure)?)
+        } else {
+            None
+        },
+        statement: &mut prepared,
+        columns: &columns,
+        model,
+        applied: Applied {
+            keys: Some(Vec::new()),
+            ..Applied::default()
+        },
+        failed: None,
+    };
+    let mut json = serde_json::Deserializer::from_str(batch.rows.get());
+    let outcome = json.deserialize_seq(Rows(&mut sink));
+    if let Some(error) = sink.failed {
+        return Err(match &error {
+            rusqlite::Error::SqliteFailure(code, _) if code.code == rusqlite::ErrorCode::ConstraintViolation => {
+                StoreError::BadBatch(format!("a row of {} does not fit: {error}", model.name))
+            }
+            _ => failure(error),
+        });
+    }
+    outcome.map_err(|error| StoreError::BadBatch(format!("rows of {}: {error}", model.name)))?;
+    Ok(sink.applied)
+}
+
+/// What each position of a row is, and the statement that takes them.
+fn columns(model: &Model, fields: &[String]) -> Result<(Vec<Column>, String), StoreError> {
+    let mut columns = Vec::with_capacity(fields.len());
+    let mut names = Vec::with_capacity(fields.len());
+    let mut seen = vec![false; model.fields.len() + META_FIELDS.len()];
+    for name in fields {
+        let found = model.field(name).map(|field| {
+            let ty = model.fields.get(field.0).map_or(Storage::Text, |f| storage(&f.ty));
+            (field.0, ty, model.key.iter().position(|k| *k == field))
+        });
+        let found = found.or_else(|| {
+            let at = META_FIELDS.iter().position(|meta| meta == name)?;
+            Some((
+                model.fields.len() + at,
+                if at == 1 { Storage::Bool } else { Storage::Int },
+                None,
+            ))
+        });
+        let Some((place, storage, key)) = found else {
+            // A field that the server has and this schema does not: passed over.
+            columns.push(Column {
+                storage: Storage::Json,
+                parameter: None,
+                place: 0,
+                key: None,
+                null_is_false: false,
+            });
+            continue;
+        };
+        if std::mem::replace(&mut seen[place], true) {
+            return Err(StoreError::BadBatch(format!(
+                "{}: the column `{name}` stands there twice",
+                model.name
+            )));
+        }
+        names.push(quote(name));
+        columns.push(Column {
+            storage,
+            parameter: Some(names.len()),
+            place,
+            key,
+            null_is_false: place == model.fields.len() + 1,
+        });
+    }
+    let required = model.key.iter().map(|f| f.0).chain(model.fields.len()..seen.len());
+    for place in required {
+        if !seen[place] {
+            let name = model
+                .fields
+                .get(place)
+                .map_or_else(|| META_FIELDS[place - model.fields.len()], |f| &f.name);
+            return Err(StoreError::BadBatch(format!(
+                "{}: the column `{name}` is missing",
+                model.name
+            )));
+        }
+    }
+    let statement = upsert(&model.name, &names, &key_columns(model));
+    Ok((columns, statement))
+}
+
+struct Sink<'a, 'c> {
+    statement: &'a mut Statement<'c>,
+    /// Asks whether a record has a base row kept apart; `None` if no record of the model has.
+    has_base: Option<rusqlite::CachedStatement<'c>>,
+    columns: &'a [Column],
+    model: &'a Model,
+    applied: Applied,
+    /// SQLite's failure, which the JSON parser cannot carry.
+    failed: Option<rusqlite::Error>,
+}
+
+impl Sink<'_, '_> {
+    fn note_key(&mut self, key: Vec<Value>) {
+        if let Some(keys) = &mut self.applied.keys {
+            if keys.len() < CHANGED_KEYS_MAX {
+                keys.push(Key(key).to_text());
+            } else {
+                self.applied.keys = None;
+            }
+        }
+    }
+
+    /// All positions of the row are bound: writes it.
+    fn write(&mut self) -> rusqlite::Result<()> {
+        self.statement.raw_execute()?;
+        self.applied.rows += 1;
+        Ok(())
+    }
+
+    /// A row read whole, because its record may have unsettled mutations.
+    fn take(&mut self, values: Vec<Value>, key: Vec<Value>) -> rusqlite::Result<()> {
+        let kept = match &mut self.has_base {
+            Some(has_base) => has_base.exists(params_from_iter(key.iter().map(Param)))?,
+            None => false,
+        };
+        if kept {
+            self.applied.set_aside.push(to_record(self.model, values));
+            return Ok(());
+        }
+        for column in self.columns {
+            if let (Some(parameter), Some(value)) = (column.parameter, values.get(column.place)) {
+                self.statement.raw_bind_parameter(parameter, Param(value))?;
+            }
+        }
+        self.note_key(key);
+        self.write()
+    }
+
+    fn failed<E: serde::de::Error>(&mut self, error: rusqlite::Error) -> E {
+        let words = E::custom(&error);
+        self.failed = Some(error);
+        words
+    }
+}
+
+fn to_record(model: &Model, mut values: Vec<Value>) -> Record {
+    let meta = values.split_off(model.fields.len());
+    let int = |at: usize| match meta.get(at) {
+        Some(Value::Int(i)) => *i,
+        _ => 0,
+    };
+    let deleted = matches!(meta.get(1), Some(Value::Bool(true)));
+    Record {
+        values,
+        meta: Meta {
+            version: Version(int(0)),
+            deleted,
+            last_changed_at: int(2),
+        },
+    }
+}
+
+/// The array of rows.
+struct Rows<'a, 'b, 'c>(&'a mut Sink<'b, 'c>);
+
+impl<'de> Visitor<'de> for Rows<'_, '_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of rows")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut rows: A) -> Result<(), A::Error> {
+        while rows.next_element_seed(OneRow(self.0))?.is_some() {}
+        Ok(())
+    }
+}
+
+/// One row, an array.
+struct OneRow<'a, 'b, 'c>(&'a mut Sink<'b, 'c>);
+
+impl<'de> DeserializeSeed<'de> for OneRow<'_, '_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for OneRow<'_, '_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of the row's values")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut row: A) -> Result<(), A::Error> {
+        let sink = self.0;
+        let columns = sink.columns;
+        let short =
+            |at: usize| A::Error::custom(format_args!("a row has {at} values, {} were announced", columns.len()));
+        let whole = sink.has_base.is_some();
+        let wants_key = whole || sink.applied.keys.is_some();
+        let mut key = if wants_key {
+            vec![Value::Null; sink.model.key.len()]
+        } else {
+            Vec::new()
+        };
+        let mut values = if whole {
+            vec![Value::Null; sink.model.fields.len() + META_FIELDS.len()]
+        } else {
+            Vec::new()
+        };
+        for (at, column) in columns.iter().enumerate() {
+            let Some(parameter) = column.parameter else {
+                row.next_element::<IgnoredAny>()?.ok_or_else(|| short(at))?;
+                continue;
+            };
+            if whole || (wants_key && column.key.is_some()) {
+                let value = row
+                    .next_element_seed(Cell {
+                        column: *column,
+                        to: ToValue,
+                    })?
+                    .ok_or_else(|| short(at))?;
+                if let Some(slot) = column.key.and_then(|k| key.get_mut(k)) {
+                    slot.clone_from(&value);
+                }
+                if whole {
+                    if let Some(slot) = values.get_mut(column.place) {
+                        *slot = value;
+                    }
+                } else {
+                    sink.statement
+                        .raw_bind_parameter(parameter, Param(&value))
+                        .map_err(|e| sink.failed(e))?;
+                }
+            } else {
+                let to = ToStatement {
+                    statement: sink.statement,
+                    parameter,
+                };
+                let bound = row
+                    .next_element_seed(Cell { column: *column, to })?
+                    .ok_or_else(|| short(at))?;
+                bound.map_err(|e| sink.failed(e))?;
+            }
+        }
+        if row.next_element::<IgnoredAny>()?.is_some() {
+            return Err(A::Error::custom(format_args!(
+                "a row has more than the {} values announced",
+                columns.len()
+            )));
+        }
+        let written = if whole {
+            sink.take(values, key)
+        } else {
+            if wants_key {
+                sink.note_key(key);
+            }
+            sink.write()
+        };
+        written.map_err(|e| sink.failed(e))
+    }
+}
+
+/// Where a value goes.
+trait Destination {
+    type Out;
+    fn null(self) -> Self::Out;
+    fn bool(self, value: bool) -> Self::Out;
+    fn int(self, value: i64) -> Self::Out;
+    fn float(self, value: f64) -> Self::Out;
+    fn text(self, value: &str, json: bool) -> Self::Out;
+}
+
+/// Into memory.
+struct ToValue;
+
+impl Destination for ToValue {
+    type Out = Value;
+
+    fn null(self) -> Value {
+        Value::Null
+    }
+    fn bool(self, value: bool) -> Value {
+        Value::Bool(value)
+    }
+    fn int(self, value: i64) -> Value {
+        Value::Int(value)
+    }
+    fn float(self, value: f64) -> Value {
+        Value::Float(value)
+    }
+    fn text(self, value: &str, json: bool) -> Value {
+        if json {
+            Value::Json(value.to_owned())
+        } else {
+            Value::Text(value.to_owned())
+        }
+    }
+}
+
+/// Into the statement.
+struct ToStatement<'a, 'c> {
+    statement: &'a mut Statement<'c>,
+    parameter: usize,
+}
+
+impl Destination for ToStatement<'_, '_> {
+    type Out = rusqlite::Result<()>;
+
+    fn null(self) -> Self::Out {
+        self.statement.raw_bind_parameter(self.parameter, rusqlite::types::Null)
+    }
+    fn bool(self, value: bool) -> Self::Out {
+        self.statement.raw_bind_parameter(self.parameter, value)
+    }
+    fn int(self, value: i64) -> Self::Out {
+        self.statement.raw_bind_parameter(self.parameter, value)
+    }
+    fn float(self, value: f64) -> Self::Out {
+        self.statement.raw_bind_parameter(self.parameter, value)
+    }
+    fn text(self, value: &str, _json: bool) -> Self::Out {
+        self.statement.raw_bind_parameter(self.parameter, value)
+    }
+}
+
+/// One value of a row.
+struct Cell<T> {
+    column: Column,
+    to: T,
+}
+
+impl<T: Destination> Cell<T> {
+    fn empty(self) -> T::Out {
+        if self.column.null_is_false {
+            self.to.bool(false)
+        } else {
+            self.to.null()
+        }
+    }
+}
+
+impl<'de, T: Destination> DeserializeSeed<'de> for Cell<T> {
+    type Value = T::Out;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<T::Out, D::Error> {
+        if self.column.storage == Storage::Json {
+            let raw = <&RawValue as serde::Deserialize>::deserialize(json)?;
+            return Ok(if raw.get() == "null" {
+                self.empty()
+            } else {
+                self.to.text(raw.get(), true)
+            });
+        }
+        json.deserialize_any(self)
+    }
+}
+
+impl<'de, T: Destination> Visitor<'de> for Cell<T> {
+    type Value = T::Out;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.column.storage {
+            Storage::Bool => "true, false or null",
+            Storage::Int => "an integer or null",
+            Storage::Float => "a number or null",
+            Storage::Text => "a string or null",
+            Storage::Json => "JSON",
+        })
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<T::Out, E> {
+        Ok(self.empty())
+    }
+
+    fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<T::Out, E> {
+        match self.column.storage {
+            Storage::Bool => Ok(self.to.bool(value)),
+            Storage::Int | Storage::Float | Storage::Text | Storage::Json => {
+                Err(E::invalid_type(serde::de::Unexpected::Bool(value), &self))
+            }
+        }
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<T::Out, E> {
+        match self.column.storage {
+            Storage::Int => Ok(self.to.int(value)),
+            // Exact up to 2^53, and JSON knows no better.
+            Storage::Float => Ok(self.to.float(value as f64)),
+            Storage::Bool | Storage::Text | Storage::Json => {
+                Err(E::invalid_type(serde::de::Unexpected::Signed(value), &self))
+            }
+        }
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<T::Out, E> {
+        match i64::try_from(value) {
+            Ok(value) => self.visit_i64(value),
+            Err(_) if self.column.storage == Storage::Float => Ok(self.to.float(value as f64)),
+            Err(_) => Err(E::invalid_type(serde::de::Unexpected::Unsigned(value), &self)),
+        }
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<T::Out, E> {
+        match self.column.storage {
+            Storage::Float => Ok(self.to.float(value)),
+            Storage::Bool | Storage::Int | Storage::Text | Storage::Json => {
+                Err(E::invalid_type(serde::de::Unexpected::Float(value), &self))
+            }
+        }
+    }
+
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<T::Out, E> {
+        match self.column.storage {
+            Storage::Text => Ok(self.to.text(value, false)),
+            Storage::Bool | Storage::Int | Storage::Float | Storage::Json => {
+                Err(E::invalid_type(serde::de::Unexpected::Str(value), &self))
+            }
+        }
+    }
+}

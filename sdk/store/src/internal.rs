@@ -1,0 +1,79 @@
+//! The store's own tables, by `user_version`. The outbox is among them: a change of the app's schema never touches it.
+
+use rusqlite::Connection;
+
+use crate::error::OpenError;
+
+/// SQLite's `application_id` of a replica's file: "tmbo".
+pub(crate) const APPLICATION_ID: i64 = 0x746D_626F;
+
+/// Each brings the file from the version that is its place to the next one. Never edited once released, only added to.
+const MIGRATIONS: &[&str] = &[r#"
+    CREATE TABLE _meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+    CREATE TABLE _models (model TEXT PRIMARY KEY, shape TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE _scopes (
+        model TEXT PRIMARY KEY,
+        filter TEXT,
+        cursor TEXT,
+        generation INTEGER NOT NULL,
+        base_sync INTEGER NOT NULL,
+        up_to_date INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE _outbox (
+        number INTEGER PRIMARY KEY,
+        first INTEGER NOT NULL,
+        atomic INTEGER NOT NULL,
+        model TEXT NOT NULL,
+        key TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        field_values TEXT NOT NULL,
+        base_version INTEGER,
+        condition TEXT,
+        state INTEGER NOT NULL,
+        outcome TEXT,
+        epoch TEXT,
+        position INTEGER,
+        reason TEXT,
+        depends_on TEXT,
+        seen TEXT,
+        needs INTEGER NOT NULL,
+        author TEXT,
+        schema TEXT NOT NULL,
+        created_at_ms INTEGER NOT NULL,
+        tries INTEGER NOT NULL
+    );
+    CREATE INDEX _outbox_record ON _outbox (model, key, number);
+    CREATE INDEX _outbox_first ON _outbox (first) WHERE atomic = 1;
+    CREATE INDEX _outbox_queued ON _outbox (number) WHERE state = 0;
+    CREATE INDEX _outbox_in_flight ON _outbox (number) WHERE state = 1;
+    CREATE INDEX _outbox_acked ON _outbox (model, number) WHERE state = 2;
+    CREATE INDEX _outbox_needs ON _outbox (needs) WHERE state <> 3;
+    CREATE INDEX _outbox_links ON _outbox (number) WHERE depends_on IS NOT NULL OR seen IS NOT NULL;
+"#];
+
+/// Brings the store's own tables to the newest version, in one transaction.
+pub(crate) fn migrate(conn: &mut Connection, path: &std::path::Path) -> Result<(), OpenError> {
+    let known = MIGRATIONS.len() as i64;
+    let application: i64 = conn.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let found: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if application != APPLICATION_ID {
+        let tables: i64 = conn.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))?;
+        if application != 0 || tables > 0 || found > 0 {
+            return Err(OpenError::Foreign(path.to_owned()));
+        }
+    }
+    if found > known {
+        return Err(OpenError::Newer { found, known });
+    }
+    if found == known {
+        return Ok(());
+    }
+    let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    for sql in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or(0)) {
+        tx.execute_batch(sql)?;
+    }
+    tx.pragma_update(None, "application_id", APPLICATION_ID)?;
+    tx.pragma_update(None, "user_version", known)?;
+    tx.commit()?;
+    Ok(())
+}

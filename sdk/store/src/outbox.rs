@@ -1,0 +1,366 @@
+//! The outbox and the scopes as rows.
+
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
+use serde_json::Value as Json;
+use tombolo_core::id::{Cursor, Epoch, MutationNumber, Position, Version};
+use tombolo_core::schema::MutationKind;
+use tombolo_core::wire::envelope::{OutcomeKind, RejectReason};
+use tombolo_core::wire::graphql::ErrorType;
+use tombolo_machine::{EntryState, Intent, OutboxCounts, OutboxEntry, ScopeRow, StoreError};
+
+use crate::error::failure;
+
+const COLUMNS: &str = "number, first, atomic, model, key, kind, field_values, base_version, condition, state, outcome, epoch, \
+                       position, reason, depends_on, seen, author, schema, created_at_ms, tries";
+
+// States as numbers; the indexes of the table know them.
+const QUEUED: i64 = 0;
+const IN_FLIGHT: i64 = 1;
+const ACKED: i64 = 2;
+const REJECTED: i64 = 3;
+const WEDGED: i64 = 4;
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+fn number_out(number: MutationNumber) -> i64 {
+    i64::try_from(number.0).unwrap_or(i64::MAX)
+}
+
+fn number_in(number: i64) -> MutationNumber {
+    MutationNumber(u64::try_from(number).unwrap_or(0))
+}
+
+fn numbers_out(numbers: &[MutationNumber]) -> Option<String> {
+    (!numbers.is_empty()).then(|| Json::from(numbers.iter().map(|n| n.0).collect::<Vec<_>>()).to_string())
+}
+
+fn numbers_in(text: Option<String>) -> Vec<MutationNumber> {
+    text.and_then(|text| serde_json::from_str(&text).ok())
+        .unwrap_or_default()
+}
+
+pub(crate) fn put(conn: &Connection, entry: &OutboxEntry) -> Result<()> {
+    let intent = &entry.intent;
+    let (mut outcome, mut epoch, mut position, mut reason) = (None, None, None, None);
+    let state = match &entry.state {
+        EntryState::Queued => QUEUED,
+        EntryState::InFlight => IN_FLIGHT,
+        EntryState::Acked { outcome: how, cursor } => {
+            outcome = Some(if *how == OutcomeKind::Merged {
+                "merged"
+            } else {
+                "applied"
+            });
+            epoch = cursor.as_ref().map(|c| c.epoch.0.clone());
+            position = cursor.as_ref().map(|c| c.position.0);
+            ACKED
+        }
+        EntryState::Rejected(why) => {
+            reason = serde_json::to_string(why).ok();
+            REJECTED
+        }
+        EntryState::Wedged { reason: why } => {
+            reason = Some(why.clone());
+            WEDGED
+        }
+    };
+    let kind = match intent.kind {
+        MutationKind::Create => "create",
+        MutationKind::Update => "update",
+        MutationKind::Delete => "delete",
+    };
+    let needs = entry
+        .depends_on
+        .iter()
+        .chain(&entry.seen)
+        .chain([&entry.number])
+        .min()
+        .copied();
+    let values: [&dyn ToSql; 21] = [
+        &number_out(entry.number),
+        &number_out(entry.first),
+        &entry.atomic,
+        &intent.model,
+        &intent.key_text(),
+        &kind,
+        &Json::Object(intent.values.clone()).to_string(),
+        &intent.base_version.map(|v| v.0),
+        &intent.condition.as_ref().map(Json::to_string),
+        &state,
+        &outcome,
+        &epoch,
+        &position,
+        &reason,
+        &numbers_out(&entry.depends_on),
+        &numbers_out(&entry.seen),
+        &entry.author,
+        &entry.schema,
+        &entry.created_at_ms,
+        &i64::from(entry.tries),
+        &number_out(needs.unwrap_or(entry.number)),
+    ];
+    conn.prepare_cached(&format!(
+        "INSERT OR REPLACE INTO _outbox ({COLUMNS}, needs) \
+         VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21)"
+    ))
+    .and_then(|mut s| s.execute(values))
+    .map_err(failure)?;
+    Ok(())
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<OutboxEntry> {
+    let reason: Option<String> = row.get(13)?;
+    let state = match row.get::<_, i64>(9)? {
+        QUEUED => EntryState::Queued,
+        ACKED => {
+            let (epoch, position): (Option<String>, Option<i64>) = (row.get(11)?, row.get(12)?);
+            let merged = row.get::<_, Option<String>>(10)?.as_deref() == Some("merged");
+            EntryState::Acked {
+                outcome: if merged {
+                    OutcomeKind::Merged
+                } else {
+                    OutcomeKind::Applied
+                },
+                cursor: epoch.zip(position).map(|(e, p)| Cursor {
+                    epoch: Epoch(e),
+                    position: Position(p),
+                }),
+            }
+        }
+        REJECTED => EntryState::Rejected(
+            reason
+                .as_deref()
+                .and_then(|text| serde_json::from_str(text).ok())
+                .unwrap_or(RejectReason {
+                    code: ErrorType::BadRequest,
+                    message: "the reason cannot be read".to_owned(),
+                }),
+        ),
+        WEDGED => EntryState::Wedged {
+            reason: reason.unwrap_or_default(),
+        },
+        // Sent, as far as anyone knows: resending is always safe.
+        _ => EntryState::InFlight,
+    };
+    let kind = match row.get::<_, String>(5)?.as_str() {
+        "create" => MutationKind::Create,
+        "delete" => MutationKind::Delete,
+        _ => MutationKind::Update,
+    };
+    Ok(OutboxEntry {
+        number: number_in(row.get(0)?),
+        first: number_in(row.get(1)?),
+        atomic: row.get(2)?,
+        intent: Intent {
+            model: row.get(3)?,
+            kind,
+            key: serde_json::from_str(&row.get::<_, String>(4)?).unwrap_or_default(),
+            values: serde_json::from_str(&row.get::<_, String>(6)?).unwrap_or_default(),
+            base_version: row.get::<_, Option<i64>>(7)?.map(Version),
+            condition: row
+                .get::<_, Option<String>>(8)?
+                .and_then(|text| serde_json::from_str(&text).ok()),
+        },
+        state,
+        depends_on: numbers_in(row.get(14)?),
+        seen: numbers_in(row.get(15)?),
+        author: row.get(16)?,
+        schema: row.get(17)?,
+        created_at_ms: row.get(18)?,
+        tries: u32::try_from(row.get::<_, i64>(19)?).unwrap_or(u32::MAX),
+    })
+}
+
+fn select(conn: &Connection, rest: &str, params: &[&dyn ToSql]) -> Result<Vec<OutboxEntry>> {
+    let mut statement = conn
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM _outbox {rest}"))
+        .map_err(failure)?;
+    statement
+        .query_map(params, read)
+        .and_then(Iterator::collect)
+        .map_err(failure)
+}
+
+fn numbers(conn: &Connection, sql: &str, params: &[&dyn ToSql]) -> Result<Vec<MutationNumber>> {
+    let mut statement = conn.prepare_cached(sql).map_err(failure)?;
+    statement
+        .query_map(params, |row| row.get(0).map(number_in))
+        .and_then(Iterator::collect)
+        .map_err(failure)
+}
+
+pub(crate) fn list(conn: &Connection, after: u64, limit: usize) -> Result<Vec<OutboxEntry>> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    select(
+        conn,
+        "WHERE number > ?1 ORDER BY number LIMIT ?2",
+        &[&number_out(MutationNumber(after)), &limit],
+    )
+}
+
+pub(crate) fn entry(conn: &Connection, number: MutationNumber) -> Result<Option<OutboxEntry>> {
+    Ok(select(conn, "WHERE number = ?1", &[&number_out(number)])?.pop())
+}
+
+pub(crate) fn group(conn: &Connection, first: MutationNumber) -> Result<Vec<OutboxEntry>> {
+    let first = number_out(first);
+    let alone = select(conn, "WHERE number = ?1 AND atomic = 0", &[&first])?;
+    if alone.is_empty() {
+        select(conn, "WHERE first = ?1 AND atomic = 1 ORDER BY number", &[&first])
+    } else {
+        Ok(alone)
+    }
+}
+
+pub(crate) fn of_record(conn: &Connection, model: &str, key: &str) -> Result<Vec<OutboxEntry>> {
+    select(conn, "WHERE model = ?1 AND key = ?2 ORDER BY number", &[&model, &key])
+}
+
+pub(crate) fn sendable(conn: &Connection, limit: usize) -> Result<Vec<MutationNumber>> {
+    numbers(
+        conn,
+        "SELECT number FROM _outbox AS o WHERE state = 0 AND number = first AND (depends_on IS NULL OR NOT EXISTS ( \
+           SELECT 1 FROM json_each(o.depends_on) AS d JOIN _outbox AS p ON p.number = d.value WHERE p.state IN (0, 1, 4))) \
+         ORDER BY number LIMIT ?1",
+        &[&i64::try_from(limit).unwrap_or(i64::MAX)],
+    )
+}
+
+pub(crate) fn in_flight(conn: &Connection) -> Result<Vec<MutationNumber>> {
+    numbers(
+        conn,
+        "SELECT DISTINCT first FROM _outbox WHERE state = 1 ORDER BY first",
+        &[],
+    )
+}
+
+pub(crate) fn acked(
+    conn: &Connection,
+    model: &str,
+    epoch: &str,
+    through: Position,
+    others: bool,
+) -> Result<Vec<OutboxEntry>> {
+    select(
+        conn,
+        "WHERE state = 2 AND model = ?1 AND ((epoch = ?2 AND position <= ?3) OR (?4 AND epoch IS NOT ?2)) ORDER BY number",
+        &[&model, &epoch, &through.0, &others],
+    )
+}
+
+pub(crate) fn dependents(conn: &Connection, number: MutationNumber) -> Result<Vec<OutboxEntry>> {
+    select(
+        conn,
+        "AS o WHERE number > ?1 AND state IN (0, 1, 4) AND (depends_on IS NOT NULL OR seen IS NOT NULL) AND ( \
+           EXISTS (SELECT 1 FROM json_each(o.depends_on) AS d WHERE d.value = ?1) \
+           OR EXISTS (SELECT 1 FROM json_each(o.seen) AS s WHERE s.value = ?1)) ORDER BY number",
+        &[&number_out(number)],
+    )
+}
+
+pub(crate) fn remove(conn: &Connection, number: MutationNumber) -> Result<()> {
+    conn.prepare_cached("DELETE FROM _outbox WHERE number = ?1")
+        .and_then(|mut s| s.execute([number_out(number)]))
+        .map_err(failure)?;
+    Ok(())
+}
+
+pub(crate) fn counts(conn: &Connection) -> Result<OutboxCounts> {
+    let mut counts = OutboxCounts::default();
+    let mut statement = conn
+        .prepare_cached("SELECT state, count(*) FROM _outbox GROUP BY state ORDER BY state")
+        .map_err(failure)?;
+    let mut rows = statement.query([]).map_err(failure)?;
+    while let Some(row) = rows.next().map_err(failure)? {
+        let (state, count): (i64, i64) = (row.get(0).map_err(failure)?, row.get(1).map_err(failure)?);
+        let slot = match state {
+            QUEUED => &mut counts.queued,
+            ACKED => &mut counts.acked,
+            REJECTED => &mut counts.rejected,
+            WEDGED => &mut counts.wedged,
+            _ => &mut counts.in_flight,
+        };
+        *slot += u64::try_from(count).unwrap_or(0);
+    }
+    Ok(counts)
+}
+
+pub(crate) fn unsettled_keys(conn: &Connection, model: &str) -> Result<Vec<String>> {
+    conn.prepare_cached("SELECT DISTINCT key FROM _outbox WHERE model = ?1 AND state <> 3 ORDER BY key")
+        .and_then(|mut s| s.query_map([model], |row| row.get(0))?.collect())
+        .map_err(failure)
+}
+
+pub(crate) fn oldest_needed(conn: &Connection) -> Result<Option<u64>> {
+    let oldest: Option<i64> = conn
+        .prepare_cached("SELECT min(needs) FROM _outbox WHERE state <> 3")
+        .and_then(|mut s| s.query_row([], |row| row.get(0)))
+        .map_err(failure)?;
+    Ok(oldest.map(|n| number_in(n).0))
+}
+
+pub(crate) fn meta_number(conn: &Connection, name: &str) -> Result<u64> {
+    let found: Option<i64> = conn
+        .prepare_cached("SELECT value FROM _meta WHERE name = ?1")
+        .and_then(|mut s| s.query_row([name], |row| row.get(0)).optional())
+        .map_err(failure)?;
+    Ok(found.map_or(0, |n| number_in(n).0))
+}
+
+pub(crate) fn set_meta_number(conn: &Connection, name: &str, number: u64) -> Result<()> {
+    conn.prepare_cached("INSERT OR REPLACE INTO _meta (name, value) VALUES (?1, ?2)")
+        .and_then(|mut s| s.execute(params![name, number_out(MutationNumber(number))]))
+        .map_err(failure)?;
+    Ok(())
+}
+
+pub(crate) fn take_dropped(conn: &Connection) -> Result<Vec<String>> {
+    let text: Option<String> = conn
+        .query_row("DELETE FROM _meta WHERE name = 'dropped' RETURNING value", [], |row| {
+            row.get(0)
+        })
+        .optional()
+        .map_err(failure)?;
+    Ok(text
+        .and_then(|text| serde_json::from_str(&text).ok())
+        .unwrap_or_default())
+}
+
+pub(crate) fn scopes(conn: &Connection) -> Result<Vec<ScopeRow>> {
+    conn.prepare_cached("SELECT model, filter, cursor, generation, base_sync, up_to_date FROM _scopes ORDER BY model")
+        .and_then(|mut s| {
+            s.query_map([], |row| {
+                Ok(ScopeRow {
+                    model: row.get(0)?,
+                    filter: row
+                        .get::<_, Option<String>>(1)?
+                        .and_then(|text| serde_json::from_str(&text).ok()),
+                    cursor: row.get(2)?,
+                    generation: row.get(3)?,
+                    base_sync: row.get(4)?,
+                    up_to_date: row.get(5)?,
+                })
+            })?
+            .collect()
+        })
+        .map_err(failure)
+}
+
+pub(crate) fn put_scope(conn: &Connection, scope: &ScopeRow) -> Result<()> {
+    conn.prepare_cached(
+        "INSERT OR REPLACE INTO _scopes (model, filter, cursor, generation, base_sync, up_to_date) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )
+    .and_then(|mut s| {
+        s.execute(params![
+            scope.model,
+            scope.filter.as_ref().map(Json::to_string),
+            scope.cursor,
+            scope.generation,
+            scope.base_sync,
+            scope.up_to_date
+        ])
+    })
+    .map_err(failure)?;
+    Ok(())
+}
