@@ -1,1 +1,121 @@
-//! tombolo-store-sqlite
+//! The server's store in one SQLite file (or in memory).
+//!
+//! Every model is a plain table with real columns, so that a person can query it with `sqlite3`. `_position` is the
+//! table's rowid: a table *is* its change feed, in order, without a second copy and without an index for it. Internal
+//! tables begin with `_`, as no model may.
+//!
+//! One thread writes; a few read, each on its own connection and snapshot (WAL). [`SqliteStore::open_inline`] does
+//! without threads, for the simulator. A second server on the same file is refused by a lock on `FILE.lock`; other programs
+//! may read the file meanwhile.
+//!
+//! - `open`: options, locks, pragmas, internal tables and their versions;
+//! - `migrate`: the schema's tables, columns and indexes, added to what is there;
+//! - `tables`: the statements of each model, and rows from and to them;
+//! - `write`, `read`: the transactions of [`tombolo_engine::Store`];
+//! - `lanes`: the threads.
+
+mod error;
+mod internal;
+mod lanes;
+mod migrate;
+mod open;
+mod read;
+mod tables;
+mod write;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tombolo_core::id::{ModelId, Position};
+use tombolo_core::query::{Answer, Bound, FilterColumn, Supplied};
+use tombolo_core::schema::Schema;
+use tombolo_engine::{ChangePage, Head, PageRequest, Store, StoreError, Submission, Verdict};
+
+pub use error::{Misfit, OpenError};
+pub use open::{Options, Synchronous};
+
+use lanes::Lanes;
+
+/// For each model the columns whose change leaves a departure, and since which position.
+pub(crate) type Watched = BTreeMap<ModelId, BTreeMap<FilterColumn, Position>>;
+
+/// See the module. Dropping it waits for what was begun, and closes.
+pub struct SqliteStore {
+    lanes: Lanes,
+    watched: Arc<RwLock<Watched>>,
+    schema: Arc<Schema>,
+    /// Held as long as the store is open; its lock goes with it.
+    _lock: Option<std::fs::File>,
+}
+
+impl SqliteStore {
+    /// The schema it was opened with.
+    #[must_use]
+    pub fn schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+
+    fn watched_since(&self, model: ModelId, columns: &BTreeSet<FilterColumn>) -> Option<Position> {
+        let watched = self.watched.read().unwrap_or_else(PoisonError::into_inner);
+        let of_model = watched.get(&model);
+        let since = columns
+            .iter()
+            .map(|column| of_model.and_then(|of_model| of_model.get(column)).copied());
+        since
+            .collect::<Option<Vec<_>>>()
+            .map(|since| since.into_iter().max().unwrap_or_default())
+    }
+}
+
+impl Store for SqliteStore {
+    fn answer(
+        &self,
+        bound: Arc<Bound>,
+        supplied: Vec<(usize, Supplied)>,
+    ) -> impl Future<Output = Result<Answer, StoreError>> + Send {
+        self.lanes.read(move |db| read::answer(db, &bound, supplied))
+    }
+
+    fn write(
+        &self,
+        batch: Vec<Submission>,
+        now_ms: i64,
+    ) -> impl Future<Output = Result<Vec<Verdict>, StoreError>> + Send {
+        let watched = Arc::clone(&self.watched);
+        self.lanes.write(move |db| write::write(db, &watched, &batch, now_ms))
+    }
+
+    fn changes(&self, page: PageRequest) -> impl Future<Output = Result<ChangePage, StoreError>> + Send {
+        self.lanes.read(move |db| read::changes(db, &page))
+    }
+
+    fn head(&self) -> impl Future<Output = Result<Head, StoreError>> + Send {
+        self.lanes.read(|db| read::head(db))
+    }
+
+    fn watch_fields(
+        &self,
+        model: ModelId,
+        columns: BTreeSet<FilterColumn>,
+    ) -> impl Future<Output = Result<Position, StoreError>> + Send {
+        let known = self.watched_since(model, &columns);
+        let watched = Arc::clone(&self.watched);
+        async move {
+            match known {
+                Some(since) => Ok(since),
+                None => {
+                    self.lanes
+                        .write(move |db| write::watch(db, &watched, model, &columns))
+                        .await
+                }
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqliteStore").finish_non_exhaustive()
+    }
+}
