@@ -36,22 +36,22 @@ pub struct Pending {
     answer: writer::Answer,
 }
 
-/// The server could not answer. A mutation may or may not have been decided: its replica sends it again.
-#[derive(Clone, Debug)]
-pub struct Failed {
-    /// For the caller.
-    pub error: GraphqlError,
-    /// Whether the same request may succeed soon.
-    pub can_retry: bool,
-}
+/// The store could not do it. A mutation may or may not have been decided: its replica sends it again.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct Failed(#[from] pub StoreError);
 
-impl From<StoreError> for Failed {
-    fn from(error: StoreError) -> Self {
-        let can_retry = error.can_retry() || error == StoreError::Closed;
-        Self {
-            error: GraphqlError::new(ErrorType::InternalFailure, error.to_string()),
-            can_retry,
-        }
+impl Failed {
+    /// For the caller.
+    #[must_use]
+    pub fn error(&self) -> GraphqlError {
+        GraphqlError::new(ErrorType::InternalFailure, self.0.to_string())
+    }
+
+    /// Whether the same request may succeed soon, here or at the next server behind the same address.
+    #[must_use]
+    pub fn can_retry(&self) -> bool {
+        self.0.can_retry() || self.0 == StoreError::Closed
     }
 }
 

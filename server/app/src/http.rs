@@ -47,7 +47,13 @@ impl Media {
         let mut best: Option<(Self, f32)> = None;
         let mut asked = false;
         for value in headers.get_all(ACCEPT) {
-            for item in value.to_str().unwrap_or("").split(',').map(str::trim).filter(|i| !i.is_empty()) {
+            for item in value
+                .to_str()
+                .unwrap_or("")
+                .split(',')
+                .map(str::trim)
+                .filter(|i| !i.is_empty())
+            {
                 asked = true;
                 let mut parts = item.split(';').map(str::trim);
                 let media = match parts.next().unwrap_or("").to_ascii_lowercase().as_str() {
@@ -55,13 +61,20 @@ impl Media {
                     "application/json" | "application/*" | "*/*" => Self::Json,
                     _ => continue,
                 };
-                let wanted = parts.find_map(|p| p.strip_prefix("q=")).and_then(|q| q.parse::<f32>().ok()).unwrap_or(1.0);
+                let wanted = parts
+                    .find_map(|p| p.strip_prefix("q="))
+                    .and_then(|q| q.parse::<f32>().ok())
+                    .unwrap_or(1.0);
                 if wanted > 0.0 && best.is_none_or(|(_, w)| wanted > w) {
                     best = Some((media, wanted));
                 }
             }
         }
-        if asked { best.map(|(media, _)| media) } else { Some(Self::Json) }
+        if asked {
+            best.map(|(media, _)| media)
+        } else {
+            Some(Self::Json)
+        }
     }
 
     fn content_type(self) -> HeaderValue {
@@ -84,7 +97,10 @@ pub(crate) async fn graphql(State(app): State<Arc<App>>, request: HttpRequest<Bo
     let answered = match parts.method {
         Method::POST => post(&app, &parts, body).await,
         Method::GET => get(&app, &mut parts).await,
-        _ => Err(Problem::method("GET, POST", "GraphQL is asked with POST, or with GET for queries.")),
+        _ => Err(Problem::method(
+            "GET, POST",
+            "GraphQL is asked with POST, or with GET for queries.",
+        )),
     };
     answered.unwrap_or_else(Problem::into_response)
 }
@@ -100,11 +116,12 @@ async fn post(app: &App, parts: &Parts, body: Body) -> Result<Response, Problem>
         return Err(Problem::malformed("Request body is empty."));
     }
     if bytes.first() == Some(&b'[') {
-        return Err(Problem::malformed("Batches are not served: send one request object for each operation."));
+        return Err(Problem::malformed(
+            "Batches are not served: send one request object for each operation.",
+        ));
     }
-    let request: Request = serde_json::from_slice(&bytes).map_err(|e| {
-        Problem::malformed(format!("The request body is not a GraphQL request in JSON: {e}."))
-    })?;
+    let request: Request = serde_json::from_slice(&bytes)
+        .map_err(|e| Problem::malformed(format!("The request body is not a GraphQL request in JSON: {e}.")))?;
     drop(bytes);
     match api.prepare(&identity, &request) {
         Ok(Work::Query(prepared)) => finish(media, api.query(prepared).await),
@@ -139,7 +156,9 @@ async fn get(app: &App, parts: &mut Parts) -> Result<Response, Problem> {
     };
     let request = Request {
         query: parameters.query.filter(|q| !q.is_empty()).ok_or_else(|| {
-            Problem::malformed("The parameter `query` is missing: GET /graphql?query={__typename}, or POST a JSON body.")
+            Problem::malformed(
+                "The parameter `query` is missing: GET /graphql?query={__typename}, or POST a JSON body.",
+            )
         })?,
         operation_name: parameters.operation_name.filter(|n| !n.is_empty()),
         variables: object("variables", parameters.variables)?,
@@ -147,7 +166,10 @@ async fn get(app: &App, parts: &mut Parts) -> Result<Response, Problem> {
     };
     match api.prepare(&identity, &request) {
         Ok(Work::Query(prepared)) => finish(media, api.query(prepared).await),
-        Ok(Work::Mutation(_)) => Err(Problem::method("POST", "A mutation is sent with POST: GET must change nothing.")),
+        Ok(Work::Mutation(_)) => Err(Problem::method(
+            "POST",
+            "A mutation is sent with POST: GET must change nothing.",
+        )),
         Ok(Work::Subscription(_)) => Err(Problem::subscription()),
         Err(errors) => Ok(invalid(media, &errors)),
     }
@@ -163,12 +185,18 @@ fn negotiated(parts: &Parts) -> Result<Media, Problem> {
 /// The API, if it is open, and who is asking, if they may.
 fn admitted<'a>(app: &'a App, parts: &Parts) -> Result<(&'a Api, tombolo_core::access::Identity), Problem> {
     let api = app.api().ok_or_else(|| {
-        let mut problem =
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, ErrorType::InternalFailure, "The server is starting.");
+        let mut problem = Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            ErrorType::InternalFailure,
+            "The server is starting.",
+        );
         problem.header = Some((RETRY_AFTER, "1"));
         problem
     })?;
-    let identity = app.keys.identify(api_key(&parts.headers), Timestamp::now()).map_err(Problem::refused)?;
+    let identity = app
+        .keys
+        .identify(api_key(&parts.headers), Timestamp::now())
+        .map_err(Problem::refused)?;
     Ok((api, identity))
 }
 
@@ -179,13 +207,26 @@ pub(crate) fn api_key(headers: &HeaderMap) -> Option<&str> {
 
 /// Whether the body is JSON as we read it.
 fn readable(headers: &HeaderMap) -> Result<(), Problem> {
-    let unsupported = |message: &str| Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, ErrorType::BadRequest, message));
-    let content_type = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("").to_ascii_lowercase();
+    let unsupported = |message: &str| {
+        Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            ErrorType::BadRequest,
+            message,
+        ))
+    };
+    let content_type = headers
+        .get(CONTENT_TYPE)
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or("")
+        .to_ascii_lowercase();
     let mut parts = content_type.split(';').map(str::trim);
     if parts.next() != Some("application/json") {
         return unsupported("The body must be JSON: send `content-type: application/json`.");
     }
-    if parts.filter_map(|p| p.strip_prefix("charset=")).any(|c| !matches!(c.trim_matches('"'), "utf-8" | "utf8")) {
+    if parts
+        .filter_map(|p| p.strip_prefix("charset="))
+        .any(|c| !matches!(c.trim_matches('"'), "utf-8" | "utf8"))
+    {
         return unsupported("The body must be UTF-8.");
     }
     match headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes) {
@@ -199,7 +240,11 @@ async fn read(parts: &Parts, body: Body, limit: usize, wait: Duration) -> Result
         let message = format!("The request body is larger than {limit} bytes: send less at once.");
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorType::LimitExceeded, message)
     };
-    let length = parts.headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<usize>().ok());
+    let length = parts
+        .headers
+        .get(CONTENT_LENGTH)
+        .and_then(|v| v.to_str().ok())
+        .and_then(|v| v.parse::<usize>().ok());
     if length.is_some_and(|length| length > limit) {
         return Err(too_large());
     }
@@ -219,13 +264,19 @@ async fn read(parts: &Parts, body: Body, limit: usize, wait: Duration) -> Result
         Ok(ended) => ended.map(|()| bytes),
         Err(_) => {
             let message = format!("The request body did not arrive within {} ms.", wait.as_millis());
-            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, ErrorType::LimitExceeded, message))
+            Err(Problem::new(
+                StatusCode::REQUEST_TIMEOUT,
+                ErrorType::LimitExceeded,
+                message,
+            ))
         }
     }
 }
 
 fn finish(media: Media, answer: Result<Vec<u8>, Failed>) -> Result<Response, Problem> {
-    answer.map(|bytes| respond(StatusCode::OK, media, bytes)).map_err(Problem::failed)
+    answer
+        .map(|bytes| respond(StatusCode::OK, media, bytes))
+        .map_err(Problem::failed)
 }
 
 /// The answer to what is no valid operation of the schema.
@@ -247,17 +298,25 @@ fn respond(status: StatusCode, media: Media, bytes: Vec<u8>) -> Response {
 /// A request that is refused before or instead of being executed.
 pub(crate) struct Problem {
     status: StatusCode,
-    error: GraphqlError,
+    error: Box<GraphqlError>,
     header: Option<(HeaderName, &'static str)>,
 }
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, error_type: ErrorType, message: impl Into<String>) -> Self {
-        Self { status, error: GraphqlError::new(error_type, message), header: None }
+        Self {
+            status,
+            error: Box::new(GraphqlError::new(error_type, message)),
+            header: None,
+        }
     }
 
     fn malformed(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, ErrorType::MalformedHttpRequestException, message)
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            ErrorType::MalformedHttpRequestException,
+            message,
+        )
     }
 
     fn method(allow: &'static str, message: &str) -> Self {
@@ -272,13 +331,24 @@ impl Problem {
     }
 
     fn refused(refusal: Refusal) -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, ErrorType::UnauthorizedException, refusal.to_string())
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            ErrorType::UnauthorizedException,
+            refusal.to_string(),
+        )
     }
 
     fn failed(failed: Failed) -> Self {
-        let status =
-            if failed.can_retry { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::INTERNAL_SERVER_ERROR };
-        Self { status, error: failed.error, header: failed.can_retry.then_some((RETRY_AFTER, "1")) }
+        let status = if failed.can_retry() {
+            StatusCode::SERVICE_UNAVAILABLE
+        } else {
+            StatusCode::INTERNAL_SERVER_ERROR
+        };
+        Self {
+            status,
+            error: Box::new(failed.error()),
+            header: failed.can_retry().then_some((RETRY_AFTER, "1")),
+        }
     }
 
     pub(crate) fn into_response(self) -> Response {
@@ -307,9 +377,18 @@ mod tests {
             (Some("*/*"), Some(Media::Json)),
             (Some("application/json, text/plain, */*"), Some(Media::Json)),
             (Some("application/graphql-response+json"), Some(Media::GraphqlResponse)),
-            (Some("application/graphql-response+json, application/json;q=0.9"), Some(Media::GraphqlResponse)),
-            (Some("application/graphql-response+json;q=0.5, application/json"), Some(Media::Json)),
-            (Some("application/graphql-response+json; charset=utf-8, application/json"), Some(Media::GraphqlResponse)),
+            (
+                Some("application/graphql-response+json, application/json;q=0.9"),
+                Some(Media::GraphqlResponse),
+            ),
+            (
+                Some("application/graphql-response+json;q=0.5, application/json"),
+                Some(Media::Json),
+            ),
+            (
+                Some("application/graphql-response+json; charset=utf-8, application/json"),
+                Some(Media::GraphqlResponse),
+            ),
             (Some("application/json;q=0"), None),
             (Some("text/html"), None),
             (Some("text/html,application/xhtml+xml,*/*;q=0.8"), Some(Media::Json)),

@@ -262,7 +262,7 @@ impl Session {
                         self.start(id, false, |operation| settle(app, operation, pending, room));
                         Ok(())
                     }
-                    Err(failed) => self.send(error_frame(&id, &[failed.error])).await,
+                    Err(failed) => self.send(error_frame(&id, &[failed.error()])).await,
                 }
             }
             Ok(Work::Subscription(prepared)) => {
@@ -407,7 +407,7 @@ impl Operation {
                     let _gone = self.out.send(frame).await;
                 }
             }
-            Err(failed) => self.refuse(&[failed.error]).await,
+            Err(failed) => self.refuse(&[failed.error()]).await,
         }
     }
 
