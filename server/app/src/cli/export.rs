@@ -34,12 +34,12 @@ const META: [&str; 2] = ["_version", "_lastChangedAt"];
 
 /// Writes a model's records as CSV or NDJSON, to a file or to standard output
 #[derive(Debug, clap::Args)]
-#[command(after_help = format!("Records come in the order of their primary key, each once. A file appears under its name \
-only when it is whole; run
-the same command again to go on after an interruption. With FILE a summary is printed: {{\"exported\":n}}.
+#[command(after_help = format!("Records come in the order of their primary key, each once. A file appears under its \
+name only when it is whole; run the same command again to go on after an interruption. With FILE a summary is printed: \
+{{\"exported\":n}}.
 
 Examples:
-  tombolo export --url http://127.0.0.1:8080/graphql --api-key KEY --model Airline airlines.csv
+  tombolo export --url http://127.0.0.1:4000/graphql --api-key KEY --model Airline airlines.csv
   tombolo export --url $URL --model Flight --filter '{{\"carrier\":{{\"eq\":\"UA\"}}}}' --format ndjson | head
 
 {EXIT_CODES}"))]

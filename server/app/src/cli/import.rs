@@ -63,13 +63,13 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Creates records in bulk from a CSV or NDJSON file, each exactly once, however often it is run
 #[derive(Debug, clap::Args)]
-#[command(after_help = format!("Each line takes effect exactly once: what is done is kept in FILE.tombolo-import.json, \
-and an import that
-was stopped or killed goes on when the same command is run again. CSV: the header names the fields, an empty
-cell is no value, lists and embedded values are JSON. The summary is JSON on standard output.
+#[command(after_help = format!("Each record takes effect exactly once: what is done is kept in \
+FILE.tombolo-import.json, and an import that was stopped or killed goes on when the same command is run again. CSV: \
+the header names the fields, an empty cell is no value, lists and embedded values are JSON. The summary is JSON on \
+standard output: {{\"imported\":n,\"rejected\":n,\"skipped\":n}}.
 
 Examples:
-  tombolo import --url http://127.0.0.1:8080/graphql --api-key KEY --model Flight flights.csv
+  tombolo import --url http://127.0.0.1:4000/graphql --api-key KEY --model Flight flights.csv
   tombolo import --url $URL --model Plane --null NA --errors bad.ndjson planes.csv
 
 {EXIT_CODES}

@@ -26,7 +26,7 @@ const QUOTE_BYTES_MAX: usize = 300;
 /// Where the server is and who is asking; the same three options on every command that talks to one.
 #[derive(Debug, clap::Args)]
 pub struct ServerArgs {
-    /// The server's GraphQL URL, for example http://127.0.0.1:8080/graphql
+    /// The server's GraphQL URL, for example http://127.0.0.1:4000/graphql
     #[arg(long, value_name = "URL")]
     pub url: String,
     /// The API key

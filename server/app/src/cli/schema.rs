@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use tombolo_core::schema::Schema;
+use tombolo_core::schema::{Schema, diff};
 
-use super::output::{EXIT_CODES, Exit, Failure, Outcome, Paint, paint, say, stdout_bytes};
+use super::output::{
+    EXIT_CODES, Exit, Failure, Outcome, Paint, json_line, paint, paint_stdout, say, stdout_bytes,
+};
 
 /// Checks, prints and compares schema files
 #[derive(Debug, clap::Args)]
@@ -41,6 +43,24 @@ enum Command {
         /// The schema, in SDL
         file: PathBuf,
     },
+    /// Tells what changes between two schemas, and which of it breaks released apps or stored records
+    #[command(after_help = format!("Each difference is a line on standard output that begins with `breaking:` or `compatible:`.
+
+Examples:
+  tombolo schema diff released.graphql schema.graphql
+  tombolo schema diff --json released.graphql schema.graphql
+
+{EXIT_CODES}
+            Here 1 means: at least one difference is breaking; a file with schema errors is 4."))]
+    Diff {
+        /// One JSON document a difference: {"breaking":true,"text":"…"}
+        #[arg(long)]
+        json: bool,
+        /// The schema that apps in the field were built with
+        old: PathBuf,
+        /// The schema that is to take its place
+        new: PathBuf,
+    },
 }
 
 /// Runs the command.
@@ -51,6 +71,7 @@ pub fn run(args: &Args) -> Outcome {
     match &args.command {
         Command::Check { file } => check(file),
         Command::Print { file } => print(file),
+        Command::Diff { json, old, new } => compare(old, new, *json),
     }
 }
 
@@ -86,6 +107,29 @@ fn print(file: &Path) -> Outcome {
         stdout_bytes(b"\n")?;
     }
     Ok(Exit::Done)
+}
+
+fn compare(old: &Path, new: &Path, json: bool) -> Outcome {
+    let (old_schema, new_schema) = (read(old)?, read(new)?);
+    let faulty = |file: &Path| Failure::file(file, "the schema has errors, so it cannot be compared");
+    let old_schema = old_schema.ok_or_else(|| faulty(old))?;
+    let new_schema = new_schema.ok_or_else(|| faulty(new))?;
+    let differences = diff(&old_schema, &new_schema);
+    for difference in &differences {
+        if json {
+            json_line(&serde_json::json!({ "breaking": difference.breaking, "text": difference.text }))?;
+            continue;
+        }
+        let (word, colour) =
+            if difference.breaking { ("breaking:", Paint::Red) } else { ("compatible:", Paint::Green) };
+        stdout_bytes(format!("{} {}\n", paint_stdout(word, colour), difference.text).as_bytes())?;
+    }
+    let breaking = differences.iter().filter(|d| d.breaking).count();
+    match differences.len() {
+        0 => say("no differences"),
+        all => say(&format!("{all} {}, {breaking} breaking", if all == 1 { "difference" } else { "differences" })),
+    }
+    Ok(if breaking > 0 { Exit::Failed } else { Exit::Done })
 }
 
 /// Reads a schema and tells its errors and warnings. `None` if it has errors.
