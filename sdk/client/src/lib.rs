@@ -1,1 +1,65 @@
-//! tombolo
+//! The SDK: an app's data in a SQLite file on the device, read and written with GraphQL whether there is a network or
+//! not, and kept in step with a Tombolo server.
+//!
+//! A [`Client`] is opened with the schema and a file. From then on
+//! - [`Client::query`] and [`Client::watch`] answer from the file;
+//! - [`Client::mutate`] and [`Client::transaction`] change it at once and queue the change for the server, durably;
+//! - whenever there is a link, the queue is sent and the server's changes come in; [`Client::status`] tells how that
+//!   goes, [`Client::outbox`] what is still to be decided or was refused.
+//!
+//! ```
+//! use serde_json::json;
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let path = folder.path().join("replica.db");
+//! let client = tombolo::Client::builder()
+//!     .schema("type Note @model { id: ID! text: String! }")
+//!     .path(path)
+//!     .open()
+//!     .await?;
+//! client.mutate("mutation { createNote(input: { id: \"n1\", text: \"wet runway\" }) { id } }", json!(null)).await?;
+//! let response = client.query("{ getNote(id: \"n1\") { text } }", json!(null)).await?;
+//! assert_eq!(response.data(), r#"{"getNote":{"text":"wet runway"}}"#);
+//! client.close().await;
+//! # Ok::<(), tombolo::Error>(())
+//! # }).unwrap();
+//! ```
+//!
+//! # Threads
+//! One thread writes, two read; a task on the caller's tokio runtime talks to the network. No callback is called: status,
+//! events and live queries are awaited where the app likes.
+
+mod builder;
+mod client;
+mod driver;
+mod error;
+mod exchange;
+mod hub;
+pub mod limits;
+mod mutation;
+mod outbox;
+mod readers;
+mod response;
+mod sync;
+mod transaction;
+mod watch;
+mod writer;
+
+pub use builder::Builder;
+pub use client::Client;
+pub use error::Error;
+pub use graphql_client;
+pub use hub::Event;
+pub use outbox::{OutboxItem, OutboxState};
+pub use response::{Mutated, Response};
+pub use sync::SyncReport;
+pub use tombolo_core::id::MutationNumber;
+pub use tombolo_core::schema::{MutationKind, Schema};
+pub use tombolo_core::wire::envelope::RejectReason;
+pub use tombolo_core::wire::graphql::{ErrorType, GraphqlError};
+pub use tombolo_machine::{FinalOutcome, LastError, LinkStatus, Scope, ScopeStatus, Status};
+pub use tombolo_store::{Durability, OpenError};
+pub use tombolo_transport as transport;
+pub use transaction::{Transacted, Transaction};
+pub use watch::Watch;

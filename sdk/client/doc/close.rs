@@ -1,0 +1,3 @@
+# client.close().await;
+# Ok::<(), tombolo::Error>(())
+# }).unwrap();

@@ -1,0 +1,379 @@
+//! Opening a replica.
+
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use tokio::sync::{mpsc, oneshot};
+use tombolo_core::access::{Access, Identity};
+use tombolo_core::id::ReplicaId;
+use tombolo_core::query::{Cache, Filter, QueryLimits};
+use tombolo_core::schema::Schema;
+use tombolo_machine::{Input, Machine, Now, Scope, ScopeRow, Settings, StoreTx};
+use tombolo_store::{Durability, Options, Reader, Store};
+use tombolo_transport::{Credential, Endpoint, Network, Transport};
+
+use crate::client::{Client, Inner};
+use crate::driver::{Driver, SharedCredential};
+use crate::hub::Hub;
+use crate::writer::{Clock, Command, Writer};
+use crate::{Error, limits, readers};
+
+/// Where the store keeps which models this file has known: a scope row under a name that no model can have, so that it
+/// is written in the same transaction as the scopes and survives with them.
+const KNOWN_MODELS: &str = "_known";
+
+/// What a client is opened with. Made by [`Client::builder`].
+#[must_use]
+pub struct Builder {
+    schema: Option<SchemaSource>,
+    path: Option<PathBuf>,
+    url: Option<String>,
+    transport: Option<Arc<dyn Transport>>,
+    credential: Credential,
+    durability: Durability,
+    scopes: Option<Vec<Scope>>,
+    online: bool,
+    author: Option<String>,
+    seed: Option<u64>,
+    clock: Option<Clock>,
+}
+
+enum SchemaSource {
+    Text { sdl: String, file: String },
+    Path(PathBuf),
+    Parsed(Arc<Schema>),
+}
+
+impl Builder {
+    pub(crate) fn new() -> Self {
+        Self {
+            schema: None,
+            path: None,
+            url: None,
+            transport: None,
+            credential: Credential::None,
+            durability: Durability::Full,
+            scopes: None,
+            online: true,
+            author: None,
+            seed: None,
+            clock: None,
+        }
+    }
+
+    /// The schema as SDL text. This or [`Builder::schema_path`] is required.
+    pub fn schema(mut self, sdl: impl Into<String>) -> Self {
+        self.schema = Some(SchemaSource::Text {
+            sdl: sdl.into(),
+            file: "schema.graphql".to_owned(),
+        });
+        self
+    }
+
+    /// The schema as a file of SDL.
+    pub fn schema_path(mut self, path: impl Into<PathBuf>) -> Self {
+        self.schema = Some(SchemaSource::Path(path.into()));
+        self
+    }
+
+    /// A schema that is parsed already.
+    pub fn schema_parsed(mut self, schema: Arc<Schema>) -> Self {
+        self.schema = Some(SchemaSource::Parsed(schema));
+        self
+    }
+
+    /// The database file, made if it is not there; required. One for each signed-in account. A file `PATH.lock` stands
+    /// beside it.
+    pub fn path(mut self, path: impl Into<PathBuf>) -> Self {
+        self.path = Some(path.into());
+        self
+    }
+
+    /// The server's GraphQL address, `http(s)://host/graphql`. The socket's address is derived from it. Without one the
+    /// client stays offline.
+    pub fn url(mut self, url: impl Into<String>) -> Self {
+        self.url = Some(url.into());
+        self
+    }
+
+    /// Another way to the server than [`Builder::url`]: a loopback in tests, TLS settings of your own.
+    pub fn transport(mut self, transport: impl Transport) -> Self {
+        self.transport = Some(Arc::new(transport));
+        self
+    }
+
+    /// The API key to present. See also [`Client::set_api_key`].
+    pub fn api_key(mut self, key: impl Into<String>) -> Self {
+        self.credential = Credential::ApiKey(key.into());
+        self
+    }
+
+    /// Whether a mutation survives a power cut when its call returns. Default: it does ([`Durability::Full`]). It survives
+    /// a kill of the process in any case.
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// Which records this replica holds at first. Default: every model, whole.
+    ///
+    /// This is for a new file; afterwards the file knows its scopes, as changed by [`Client::set_scope`] and
+    /// [`Client::remove_scope`]. A model that the schema gains later is treated as in a new file: it gets the scope
+    /// listed here or, without a list, a whole one.
+    pub fn scopes(mut self, scopes: impl IntoIterator<Item = Scope>) -> Self {
+        self.scopes = Some(scopes.into_iter().collect());
+        self
+    }
+
+    /// Opens without a link; [`Client::set_online`] and [`Client::sync_once`] make one. Default: false.
+    pub fn offline(mut self, offline: bool) -> Self {
+        self.online = !offline;
+        self
+    }
+
+    /// A name kept with each queued mutation, for the app's own account of who made it.
+    pub fn author(mut self, author: impl Into<String>) -> Self {
+        self.author = Some(author.into());
+        self
+    }
+
+    /// Seed of the back-off's jitter; random by default.
+    #[doc(hidden)]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// The clock that the sync machine is told.
+    #[doc(hidden)]
+    pub fn clock(mut self, clock: impl Fn() -> Now + Send + Sync + 'static) -> Self {
+        self.clock = Some(Arc::new(clock));
+        self
+    }
+
+    /// Opens the replica. Returns as soon as the file is open; the link comes up by itself.
+    ///
+    /// Must be called within a tokio runtime with time and I/O enabled; the link's task runs there.
+    ///
+    /// # Errors
+    /// [`Error::Incomplete`], [`Error::Schema`] and [`Error::Endpoint`] are mistakes in the call; [`Error::Open`] says
+    /// why the file cannot be used (in use, of another program, of a newer release).
+    pub async fn open(self) -> Result<Client, Error> {
+        let schema = match self.schema {
+            Some(SchemaSource::Text { sdl, file }) => Arc::new(Schema::parse(&sdl, &file)?),
+            Some(SchemaSource::Path(path)) => {
+                let file = path.display().to_string();
+                let sdl = std::fs::read_to_string(&path).map_err(|source| Error::SchemaFile {
+                    path: file.clone(),
+                    source,
+                })?;
+                Arc::new(Schema::parse(&sdl, &file)?)
+            }
+            Some(SchemaSource::Parsed(schema)) => schema,
+            None => {
+                return Err(Error::Incomplete(
+                    "a client needs a schema: call `schema` or `schema_path`",
+                ));
+            }
+        };
+        let path = self
+            .path
+            .ok_or(Error::Incomplete("a client needs a file for its data: call `path`"))?;
+        let transport = match (self.transport, &self.url) {
+            (Some(transport), _) => Some(transport),
+            (None, Some(url)) => Some(Arc::new(Network::new(Endpoint::parse(url)?)) as Arc<dyn Transport>),
+            (None, None) => None,
+        };
+        let runtime = tokio::runtime::Handle::try_current()
+            .map_err(|_| Error::Incomplete("a client needs a tokio runtime: call `open` within one"))?;
+        let clock = self.clock.unwrap_or_else(system_clock);
+        let seed = self.seed.unwrap_or_else(|| uuid::Uuid::new_v4().as_u64_pair().0);
+
+        let hub = Arc::new(Hub::new());
+        let (calls, calls_end) = mpsc::channel(limits::WAITING_CALLS_MAX);
+        let (inputs, inputs_end) = mpsc::channel(limits::WAITING_INPUTS_MAX);
+        let (orders, orders_end) = mpsc::unbounded_channel();
+        let (questions, questions_end) = mpsc::channel(limits::WAITING_QUERIES_MAX);
+        let (opened, opening) = oneshot::channel();
+
+        // The writer's thread opens the file too: neither that nor a migration holds up the caller's runtime.
+        let start = Start {
+            path,
+            schema: Arc::clone(&schema),
+            durability: self.durability,
+            scopes: self.scopes,
+            seed,
+            online: self.online && transport.is_some(),
+        };
+        let writer_parts = (Arc::clone(&clock), Arc::clone(&hub), orders);
+        std::thread::Builder::new()
+            .name("tombolo-writer".to_owned())
+            .spawn(move || match start.open(writer_parts) {
+                Ok((writer, readers)) => {
+                    if opened.send(Ok(readers)).is_ok() {
+                        writer.run(calls_end, inputs_end);
+                    }
+                }
+                // The caller may have given up waiting.
+                Err(error) => drop(opened.send(Err(error))),
+            })
+            .map_err(Error::Thread)?;
+        let readers = opening.await.map_err(|_| Error::Closed)??;
+        readers::start(readers, questions_end).map_err(Error::Thread)?;
+
+        let credential: SharedCredential = Arc::new(Mutex::new(self.credential));
+        let can_link = transport.is_some();
+        if let Some(transport) = transport {
+            let driver = Driver::new(transport, Arc::clone(&credential), clock, orders_end, inputs);
+            runtime.spawn(driver.run());
+        }
+        Ok(Client::new(Inner {
+            access: Access::of(&schema, &Identity::Local),
+            schema,
+            query_limits: QueryLimits::replica(),
+            documents: Cache::default(),
+            calls,
+            questions,
+            hub,
+            credential,
+            online: AtomicBool::new(self.online && can_link),
+            can_link,
+            author: self.author,
+        }))
+    }
+}
+
+impl std::fmt::Debug for Builder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Builder")
+            .field("path", &self.path)
+            .field("url", &self.url)
+            .finish_non_exhaustive()
+    }
+}
+
+fn system_clock() -> Clock {
+    let origin = Instant::now();
+    Arc::new(move || Now {
+        monotonic: origin.elapsed(),
+        wall_ms: std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)),
+    })
+}
+
+/// What the writer's thread needs to begin.
+struct Start {
+    path: PathBuf,
+    schema: Arc<Schema>,
+    durability: Durability,
+    scopes: Option<Vec<Scope>>,
+    seed: u64,
+    online: bool,
+}
+
+impl Start {
+    fn open(
+        self,
+        (clock, hub, orders): (Clock, Arc<Hub>, mpsc::UnboundedSender<crate::writer::Order>),
+    ) -> Result<(Writer, Vec<Reader>), Error> {
+        let options = Options {
+            durability: self.durability,
+            ..Options::new(ReplicaId(uuid::Uuid::new_v4().to_string()))
+        };
+        let mut store = Store::open(&self.path, Arc::clone(&self.schema), options)?;
+        let mut readers = Vec::with_capacity(limits::READERS);
+        for _ in 0..limits::READERS {
+            readers.extend(store.reader()?);
+        }
+        self.first_scopes(&mut store)?;
+        let settings = Settings {
+            seed: self.seed,
+            durable_enqueue: store.durable_enqueue(),
+            base_sync_by_pages: true,
+        };
+        let machine = Machine::new(Arc::clone(&self.schema), settings);
+        let mut writer = Writer::new(Arc::clone(&self.schema), store, machine, clock, hub, orders);
+        writer.step(Input::Start)?;
+        if self.online {
+            writer.step(Input::SetOnline(true))?;
+        }
+        Ok((writer, readers))
+    }
+
+    /// Gives models that this file has not known before their first scopes, and notes that it knows them now: in one
+    /// transaction, before the machine starts.
+    fn first_scopes(&self, store: &mut Store) -> Result<(), Error> {
+        let mut tx = store.begin(false)?;
+        let rows = tx.scopes()?;
+        let known: Vec<String> = rows
+            .iter()
+            .find(|row| row.model == KNOWN_MODELS)
+            .and_then(|row| row.filter.clone())
+            .and_then(|names| serde_json::from_value(names).ok())
+            .unwrap_or_default();
+        let models: Vec<&str> = self.schema.models.iter().map(|m| m.name.as_str()).collect();
+        let fresh: Vec<&str> = models
+            .iter()
+            .copied()
+            .filter(|name| !known.iter().any(|k| k == name) && !rows.iter().any(|row| row.model == *name))
+            .collect();
+        let scopes: Vec<Scope> = match &self.scopes {
+            None => fresh
+                .iter()
+                .map(|model| Scope {
+                    model: (*model).to_owned(),
+                    filter: None,
+                })
+                .collect(),
+            Some(listed) => {
+                for scope in listed {
+                    check_scope(&self.schema, scope)?;
+                }
+                listed
+                    .iter()
+                    .filter(|scope| fresh.contains(&scope.model.as_str()))
+                    .cloned()
+                    .collect()
+            }
+        };
+        let mut names: Vec<String> = known;
+        names.extend(fresh.iter().map(|name| (*name).to_owned()));
+        if !fresh.is_empty() {
+            for scope in &scopes {
+                tx.put_scope(&ScopeRow::new(scope.clone(), 1))?;
+            }
+            let marker = Scope {
+                model: KNOWN_MODELS.to_owned(),
+                filter: Some(serde_json::json!(names)),
+            };
+            tx.put_scope(&ScopeRow::new(marker, 0))?;
+            tx.commit()?;
+        }
+        Ok(())
+    }
+}
+
+/// Refuses a scope that the schema does not bear.
+pub(crate) fn check_scope(schema: &Schema, scope: &Scope) -> Result<(), Error> {
+    let model = schema
+        .model_named(&scope.model)
+        .ok_or_else(|| Error::UnknownModel(scope.model.clone()))?;
+    if let Some(filter) = &scope.filter {
+        let access = Access::of(schema, &Identity::Local);
+        Filter::parse(schema, model, filter, &access).map_err(|e| Error::Request(vec![e]))?;
+    }
+    Ok(())
+}
+
+/// A call to the writer, whose answer comes through the channel that `make` puts into it.
+pub(crate) async fn call<T>(
+    calls: &mpsc::Sender<Command>,
+    make: impl FnOnce(oneshot::Sender<Result<T, Error>>) -> Command,
+) -> Result<T, Error> {
+    let (reply, answer) = oneshot::channel();
+    calls.send(make(reply)).await.map_err(|_| Error::Closed)?;
+    answer.await.map_err(|_| Error::Closed)?
+}

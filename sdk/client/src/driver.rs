@@ -1,0 +1,338 @@
+//! The one task that talks to the network: it carries out the machine's orders over a transport and reports what comes.
+//! It decides nothing; when to try again is the machine's.
+
+mod http;
+mod pages;
+mod socket;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http::HttpLink;
+use pages::Pages;
+use socket::Socket;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tombolo_core::id::MutationNumber;
+use tombolo_machine::{AnswerBody, FeedNumber, Input, Outgoing, ScopeCursor};
+use tombolo_transport::{CloseReason, Credential, Incoming, Link, Transport};
+
+use crate::exchange::{self, Page};
+use crate::writer::{Clock, Order};
+
+/// The credential as the app last gave it.
+pub(crate) type SharedCredential = Arc<Mutex<Credential>>;
+
+pub(crate) struct Driver {
+    line: Line,
+    clock: Clock,
+    orders: mpsc::UnboundedReceiver<Order>,
+    inputs: mpsc::Sender<Input>,
+    connection: Connection,
+    pages: Pages,
+    /// Work of the present link; ends with it.
+    tasks: JoinSet<Done>,
+    wake_at: Option<Duration>,
+}
+
+/// The way to the server, for the driver and its tasks.
+#[derive(Clone)]
+struct Line {
+    transport: Arc<dyn Transport>,
+    credential: SharedCredential,
+}
+
+enum Connection {
+    None,
+    Opening,
+    Socket(Socket),
+    Http(HttpLink),
+}
+
+/// What a task of the link has to say at its end.
+enum Done {
+    /// A socket is open.
+    Opened(Box<dyn Link>),
+    /// No socket, but HTTP answers.
+    OpenedHttp,
+    /// Neither.
+    NotOpened(CloseReason),
+    /// A page that was asked for over HTTP.
+    Page {
+        scope: ScopeCursor,
+        result: Result<Page, CloseReason>,
+    },
+    /// A mutation sent over HTTP.
+    Answered {
+        number: MutationNumber,
+        result: Result<AnswerBody, CloseReason>,
+    },
+    /// A round over the change feed by HTTP; the scopes stand there now.
+    Polled {
+        feed: FeedNumber,
+        result: Result<Vec<ScopeCursor>, CloseReason>,
+    },
+}
+
+/// The writer is gone: the client has been closed.
+struct WriterGone;
+
+impl Line {
+    fn credential(&self) -> Credential {
+        self.credential.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn request(&self, request: tombolo_core::wire::graphql::Request) -> Result<Vec<u8>, CloseReason> {
+        let credential = self.credential();
+        self.transport.request(&credential, request).await
+    }
+
+    async fn page(&self, scope: &ScopeCursor) -> Result<Page, CloseReason> {
+        Ok(exchange::read_page(&self.request(exchange::page(scope)).await?))
+    }
+
+    /// Opens a socket; where something answers but gives none, asks whether HTTP gets through.
+    async fn open(self) -> Done {
+        let credential = self.credential();
+        let reason = match self.transport.open(&credential).await {
+            Ok(link) => return Done::Opened(link),
+            Err(reason) => reason,
+        };
+        match reason {
+            CloseReason::Refused { .. } | CloseReason::Protocol { .. } | CloseReason::TimedOut { .. } => {
+                match self.request(exchange::probe()).await {
+                    Ok(_) => Done::OpenedHttp,
+                    Err(unauthorized @ CloseReason::Unauthorized { .. }) => Done::NotOpened(unauthorized),
+                    Err(_) => Done::NotOpened(reason),
+                }
+            }
+            CloseReason::Unreachable { .. }
+            | CloseReason::Unauthorized { .. }
+            | CloseReason::TooLarge { .. }
+            | CloseReason::Closed { .. }
+            | CloseReason::Local => Done::NotOpened(reason),
+        }
+    }
+}
+
+impl Driver {
+    pub(crate) fn new(
+        transport: Arc<dyn Transport>,
+        credential: SharedCredential,
+        clock: Clock,
+        orders: mpsc::UnboundedReceiver<Order>,
+        inputs: mpsc::Sender<Input>,
+    ) -> Self {
+        Self {
+            line: Line { transport, credential },
+            clock,
+            orders,
+            inputs,
+            connection: Connection::None,
+            pages: Pages::default(),
+            tasks: JoinSet::new(),
+            wake_at: None,
+        }
+    }
+
+    /// Runs until the writer ends.
+    pub(crate) async fn run(mut self) {
+        while self.turn().await.is_ok() {}
+        self.disconnect().await;
+    }
+
+    /// Waits for one thing to happen and handles it.
+    async fn turn(&mut self) -> Result<(), WriterGone> {
+        let now = (self.clock)().monotonic;
+        let due = self.wake_at.into_iter().chain(self.connection.due()).min();
+        let timer = async {
+            match due {
+                Some(due) => tokio::time::sleep(due.saturating_sub(now)).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            order = self.orders.recv() => match order {
+                Some(order) => self.carry_out(order).await,
+                None => Err(WriterGone),
+            },
+            message = self.connection.receive() => self.message(message).await,
+            Some(done) = self.tasks.join_next() => match done {
+                Ok(done) => self.done(done).await,
+                Err(error) if error.is_panic() => self.lost(CloseReason::Protocol { detail: "a task failed".into() }).await,
+                Err(_) => Ok(()),
+            },
+            () = timer => self.time(due).await,
+        }
+    }
+
+    async fn carry_out(&mut self, order: Order) -> Result<(), WriterGone> {
+        match order {
+            Order::Open => {
+                self.disconnect().await;
+                self.connection = Connection::Opening;
+                self.tasks.spawn(self.line.clone().open());
+            }
+            Order::Close => self.disconnect().await,
+            Order::WakeAt(moment) => self.wake_at = Some(moment),
+            Order::Send(message) => self.send(message),
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, message: Outgoing) {
+        match (&mut self.connection, message) {
+            // The machine has not heard yet that the link is gone.
+            (Connection::None | Connection::Opening, _) => {}
+            (_, Outgoing::FetchPage { feed, scope }) => {
+                self.pages.want(feed, scope, &self.line, &mut self.tasks);
+            }
+            (Connection::Socket(socket), Outgoing::Subscribe { feed, scopes }) => socket.subscribe(feed, &scopes),
+            (Connection::Socket(socket), Outgoing::Unsubscribe { feed }) => socket.unsubscribe(feed),
+            (Connection::Socket(socket), Outgoing::Mutation { number, request }) => socket.mutate(number, request),
+            (Connection::Http(link), Outgoing::Subscribe { feed, scopes }) => {
+                link.subscribe(feed, scopes, (self.clock)().monotonic);
+            }
+            (Connection::Http(link), Outgoing::Unsubscribe { feed }) => link.unsubscribe(feed),
+            (Connection::Http(link), Outgoing::Mutation { number, request }) => {
+                link.mutate(number, request, &self.line, &mut self.tasks);
+            }
+        }
+    }
+
+    async fn message(&mut self, message: Incoming) -> Result<(), WriterGone> {
+        let Connection::Socket(socket) = &mut self.connection else {
+            return Ok(());
+        };
+        match socket.read(message) {
+            Ok(Some(input)) => self.report(input).await,
+            Ok(None) => Ok(()),
+            Err(reason) => self.lost(reason).await,
+        }
+    }
+
+    async fn done(&mut self, done: Done) -> Result<(), WriterGone> {
+        match done {
+            Done::Opened(link) => {
+                self.connection = Connection::Socket(Socket::new(link));
+                self.report(Input::LinkOpened).await
+            }
+            Done::OpenedHttp => {
+                tracing::info!("no socket gets through; going by HTTP requests");
+                self.connection = Connection::Http(HttpLink::new((self.clock)().monotonic));
+                self.report(Input::LinkOpened).await
+            }
+            Done::NotOpened(reason) => self.lost(reason).await,
+            Done::Page { scope, result } => {
+                let Some((feed, scope, result)) = self.pages.arrived(scope, result, &self.line, &mut self.tasks) else {
+                    return Ok(());
+                };
+                self.page(feed, scope, result).await
+            }
+            Done::Answered { number, result } => match result {
+                Ok(answer) => {
+                    if let Connection::Http(link) = &mut self.connection {
+                        link.look_again((self.clock)().monotonic);
+                    }
+                    self.report(Input::Answer { number, answer }).await
+                }
+                Err(reason) => self.lost(reason).await,
+            },
+            Done::Polled { feed, result } => match result {
+                Ok(scopes) => {
+                    if let Connection::Http(link) = &mut self.connection {
+                        link.polled(feed, scopes, (self.clock)().monotonic);
+                    }
+                    Ok(())
+                }
+                Err(reason) => self.lost(reason).await,
+            },
+        }
+    }
+
+    async fn page(
+        &mut self,
+        feed: FeedNumber,
+        scope: ScopeCursor,
+        result: Result<Page, CloseReason>,
+    ) -> Result<(), WriterGone> {
+        match (result, &mut self.connection) {
+            (Ok(page), _) => match page_input(feed, page) {
+                Ok(input) => self.report(input).await,
+                Err(reason) => self.lost(reason).await,
+            },
+            // HTTP does not get through, but the socket is there: the same question over the socket.
+            (Err(reason), Connection::Socket(socket)) if !reason.needs_sign_in() => {
+                tracing::debug!(%reason, "a page did not come by HTTP; asking for it over the socket");
+                socket.fetch(feed, &scope);
+                Ok(())
+            }
+            (Err(reason), _) => self.lost(reason).await,
+        }
+    }
+
+    async fn time(&mut self, due: Option<Duration>) -> Result<(), WriterGone> {
+        if self.wake_at.is_some() && self.wake_at == due {
+            self.wake_at = None;
+            return self.report(Input::Wake).await;
+        }
+        let now = (self.clock)().monotonic;
+        let Connection::Http(link) = &mut self.connection else {
+            return Ok(());
+        };
+        if link.is_over(now) {
+            return self.lost(CloseReason::Local).await;
+        }
+        link.poll(&self.line, self.inputs.clone(), &mut self.tasks);
+        Ok(())
+    }
+
+    /// The link is gone: forgets it and tells the machine.
+    async fn lost(&mut self, reason: CloseReason) -> Result<(), WriterGone> {
+        if matches!(self.connection, Connection::None) {
+            return Ok(());
+        }
+        self.disconnect().await;
+        self.report(Input::LinkClosed(exchange::reason(&reason))).await
+    }
+
+    async fn disconnect(&mut self) {
+        let before = std::mem::replace(&mut self.connection, Connection::None);
+        self.pages = Pages::default();
+        // Aborts and forgets: what an old link still had to say is nobody's business.
+        self.tasks = JoinSet::new();
+        if let Connection::Socket(mut socket) = before {
+            socket.close().await;
+        }
+    }
+
+    async fn report(&mut self, input: Input) -> Result<(), WriterGone> {
+        self.inputs.send(input).await.map_err(|_| WriterGone)
+    }
+}
+
+impl Connection {
+    /// The next message of an open socket; without one it waits for ever.
+    async fn receive(&mut self) -> Incoming {
+        match self {
+            Self::Socket(socket) => socket.receive().await,
+            Self::None | Self::Opening | Self::Http(_) => std::future::pending().await,
+        }
+    }
+
+    fn due(&self) -> Option<Duration> {
+        match self {
+            Self::Http(link) => Some(link.due()),
+            Self::None | Self::Opening | Self::Socket(_) => None,
+        }
+    }
+}
+
+/// A page as the machine's input.
+fn page_input(feed: FeedNumber, page: Page) -> Result<Input, CloseReason> {
+    match page {
+        Page::Batch(batch) => Ok(Input::Batch { feed, batch }),
+        Page::Refused(errors) => Ok(Input::FeedRefused { feed, errors }),
+        Page::Unreadable(detail) => Err(CloseReason::Protocol { detail: detail.into() }),
+    }
+}

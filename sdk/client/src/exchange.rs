@@ -1,0 +1,164 @@
+//! The machine's messages in the transport's terms, and answers in the machine's.
+
+use serde::Deserialize;
+use serde_json::{Map, Value as Json, json};
+use tombolo_core::wire::batch::{ChangeBatch, SELECTION};
+use tombolo_core::wire::envelope::MutationAnswer;
+use tombolo_core::wire::graphql::{GraphqlError, Request};
+use tombolo_machine::{AnswerBody, CloseReason as MachineReason, ScopeCursor};
+use tombolo_transport::CloseReason;
+
+use crate::limits;
+
+/// The subscription to the change feed of `scopes`.
+pub(crate) fn subscription(scopes: &[ScopeCursor]) -> Request {
+    let scopes: Vec<Json> = scopes.iter().map(ScopeCursor::to_json).collect();
+    request(
+        format!("subscription($scopes: [TomboloScopeInput!]!) {{ tomboloChanges(scopes: $scopes) {SELECTION} }}"),
+        json!({ "scopes": scopes }),
+    )
+}
+
+/// The query for one page of the change feed of `scope`.
+pub(crate) fn page(scope: &ScopeCursor) -> Request {
+    request(
+        format!(
+            "query($scope: TomboloScopeInput!, $limit: Int) {{ tomboloChanges(scope: $scope, limit: $limit) {SELECTION} }}"
+        ),
+        json!({ "scope": scope.to_json(), "limit": limits::PAGE_ROWS }),
+    )
+}
+
+/// The smallest request that a server answers.
+pub(crate) fn probe() -> Request {
+    request("{ __typename }".to_owned(), json!({}))
+}
+
+fn request(query: String, variables: Json) -> Request {
+    let variables = match variables {
+        Json::Object(map) => Some(map),
+        _ => None,
+    };
+    Request {
+        query,
+        variables,
+        ..Request::default()
+    }
+}
+
+/// What the change feed gave.
+#[derive(Debug)]
+pub(crate) enum Page {
+    Batch(ChangeBatch),
+    Refused(Vec<GraphqlError>),
+    /// Neither: not what a server of ours says.
+    Unreadable(String),
+}
+
+/// Reads an answer of the change feed.
+pub(crate) fn read_page(payload: &[u8]) -> Page {
+    #[derive(Deserialize)]
+    struct Answer {
+        data: Option<Data>,
+        errors: Option<Vec<GraphqlError>>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Data {
+        tombolo_changes: Option<ChangeBatch>,
+    }
+    match serde_json::from_slice::<Answer>(payload) {
+        Ok(Answer {
+            errors: Some(errors), ..
+        }) if !errors.is_empty() => Page::Refused(errors),
+        Ok(Answer {
+            data: Some(Data {
+                tombolo_changes: Some(batch),
+            }),
+            ..
+        }) => Page::Batch(batch),
+        Ok(_) => Page::Unreadable("an answer of the change feed without a page".to_owned()),
+        Err(error) => Page::Unreadable(format!("an answer of the change feed cannot be read: {error}")),
+    }
+}
+
+/// Reads the answer of a mutation. What has no outcomes decided nothing, whatever else it says.
+pub(crate) fn read_answer(payload: &[u8]) -> AnswerBody {
+    #[derive(Deserialize)]
+    struct Answer {
+        #[serde(default)]
+        errors: Option<Vec<GraphqlError>>,
+        #[serde(default)]
+        extensions: Option<Map<String, Json>>,
+    }
+    let Ok(answer) = serde_json::from_slice::<Answer>(payload) else {
+        return AnswerBody::Undecided(vec![GraphqlError {
+            message: "the server's answer cannot be read".to_owned(),
+            ..GraphqlError::default()
+        }]);
+    };
+    let outcomes = answer
+        .extensions
+        .and_then(|mut extensions| extensions.remove("tombolo"))
+        .and_then(|ours| serde_json::from_value::<MutationAnswer>(ours).ok());
+    match outcomes {
+        Some(outcomes) if !outcomes.outcomes.is_empty() => AnswerBody::Outcomes(outcomes),
+        _ => AnswerBody::Undecided(answer.errors.unwrap_or_default()),
+    }
+}
+
+/// Close codes of an orderly end: normal, going away, restart, try again later.
+const ORDERLY: [u16; 4] = [1000, 1001, 1012, 1013];
+
+/// What a lost link means to the machine.
+pub(crate) fn reason(reason: &CloseReason) -> MachineReason {
+    match reason {
+        CloseReason::Unreachable { .. } | CloseReason::TimedOut { .. } => MachineReason::Lost(reason.to_string()),
+        CloseReason::Unauthorized { .. } => MachineReason::Unauthorized(reason.to_string()),
+        CloseReason::Refused { .. } | CloseReason::Protocol { .. } | CloseReason::TooLarge { .. } => {
+            MachineReason::Protocol(reason.to_string())
+        }
+        CloseReason::Closed { code } if ORDERLY.contains(code) => MachineReason::Ended,
+        CloseReason::Closed { .. } => MachineReason::Lost(reason.to_string()),
+        CloseReason::Local => MachineReason::Ended,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_without_outcomes_decides_nothing() {
+        for payload in [
+            "",
+            "<html>",
+            "{}",
+            r#"{"data":{"m0":{"id":"1"}}}"#,
+            r#"{"errors":[{"message":"no"}],"extensions":{"tombolo":{"outcomes":[]}}}"#,
+            r#"{"data":null,"extensions":{"tombolo":{"outcomes":[{"number":1,"outcome":"unheard of"}]}}}"#,
+        ] {
+            assert!(
+                matches!(read_answer(payload.as_bytes()), AnswerBody::Undecided(_)),
+                "{payload}"
+            );
+        }
+        let decided = r#"{"data":null,"extensions":{"tombolo":{"outcomes":[{"number":1,"outcome":"applied"}]}}}"#;
+        assert!(matches!(read_answer(decided.as_bytes()), AnswerBody::Outcomes(_)));
+    }
+
+    #[test]
+    fn what_is_no_page_is_told_apart_from_a_refusal() {
+        let refused = br#"{"data":null,"errors":[{"message":"no"}]}"#;
+        assert!(matches!(read_page(refused), Page::Refused(errors) if errors.len() == 1));
+        for payload in ["", "[]", r#"{"data":{}}"#, r#"{"data":{"tomboloChanges":{"model":1}}}"#] {
+            assert!(
+                matches!(read_page(payload.as_bytes()), Page::Unreadable(_)),
+                "{payload}"
+            );
+        }
+        let page = br#"{"data":{"tomboloChanges":{"model":"A","cursor":"e.1","upToDate":true,"reset":false,
+            "fields":["id"],"rows":[["x"]],"left":[]}}}"#;
+        assert!(matches!(read_page(page), Page::Batch(batch) if batch.rows.get() == r#"[["x"]]"#));
+    }
+}

@@ -1,0 +1,132 @@
+//! What the writer tells the rest of the client after each commit: status, events, live queries.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{broadcast, watch};
+use tombolo_core::id::MutationNumber;
+use tombolo_machine::{ChangeSet, FinalOutcome, Status};
+
+use crate::limits;
+
+/// Something that an app may want to act on, told once. See [`crate::Client::events`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A mutation has reached its final state.
+    Decided {
+        /// Which one.
+        number: MutationNumber,
+        /// How it ended.
+        outcome: FinalOutcome,
+    },
+    /// A mutation cannot be decided as it stands and waits for the app: retry or discard it.
+    Wedged {
+        /// Which one.
+        number: MutationNumber,
+        /// The last answer's words.
+        reason: String,
+    },
+    /// The server refused the credential: give another with [`crate::Client::set_api_key`].
+    NeedsSignIn,
+    /// The link was open and owed something, and nothing came for 30 s; it is being opened anew.
+    Stalled,
+}
+
+/// Running totals since the client was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    pub pushed: u64,
+    pub rejected: u64,
+    pub pulled: u64,
+}
+
+pub(crate) struct Hub {
+    pub status: watch::Sender<Status>,
+    pub events: broadcast::Sender<Event>,
+    pushed: AtomicU64,
+    rejected: AtomicU64,
+    pulled: AtomicU64,
+    watches: Mutex<Watches>,
+}
+
+#[derive(Default)]
+struct Watches {
+    next: u64,
+    closed: bool,
+    entries: HashMap<u64, (BTreeSet<String>, watch::Sender<u64>)>,
+}
+
+impl Hub {
+    pub(crate) fn new() -> Self {
+        Self {
+            status: watch::Sender::new(Status::default()),
+            events: broadcast::Sender::new(limits::WAITING_EVENTS_MAX),
+            pushed: AtomicU64::new(0),
+            rejected: AtomicU64::new(0),
+            pulled: AtomicU64::new(0),
+            watches: Mutex::default(),
+        }
+    }
+
+    fn watches(&self) -> MutexGuard<'_, Watches> {
+        // Nothing in here can be left half done by a panic.
+        self.watches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Registers a live query by the models it reads. The number grows when one of them may have changed; the sender goes
+    /// when the client is closed.
+    pub(crate) fn add_watch(&self, reads: BTreeSet<String>) -> (u64, watch::Receiver<u64>) {
+        let mut watches = self.watches();
+        watches.next += 1;
+        let id = watches.next;
+        let (sender, receiver) = watch::channel(0);
+        if !watches.closed {
+            watches.entries.insert(id, (reads, sender));
+        }
+        (id, receiver)
+    }
+
+    pub(crate) fn remove_watch(&self, id: u64) {
+        self.watches().entries.remove(&id);
+    }
+
+    pub(crate) fn changed(&self, changes: &ChangeSet) {
+        for (reads, sender) in self.watches().entries.values() {
+            if changes.models.keys().any(|model| reads.contains(model)) {
+                sender.send_modify(|count| *count += 1);
+            }
+        }
+    }
+
+    pub(crate) fn event(&self, event: Event) {
+        if let Event::Decided { outcome, .. } = &event {
+            match outcome {
+                FinalOutcome::Applied | FinalOutcome::Merged => self.pushed.fetch_add(1, Ordering::Relaxed),
+                FinalOutcome::Rejected(_) => self.rejected.fetch_add(1, Ordering::Relaxed),
+                FinalOutcome::Discarded => 0,
+            };
+        }
+        // Without a subscriber nobody wants to know.
+        drop(self.events.send(event));
+    }
+
+    pub(crate) fn pulled(&self, records: u64) {
+        self.pulled.fetch_add(records, Ordering::Relaxed);
+    }
+
+    pub(crate) fn totals(&self) -> Totals {
+        Totals {
+            pushed: self.pushed.load(Ordering::Relaxed),
+            rejected: self.rejected.load(Ordering::Relaxed),
+            pulled: self.pulled.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Ends every live query.
+    pub(crate) fn close(&self) {
+        let mut watches = self.watches();
+        watches.closed = true;
+        watches.entries.clear();
+    }
+}

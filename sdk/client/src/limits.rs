@@ -1,0 +1,35 @@
+//! Every limit of the client: name, unit, default, reason.
+
+use std::time::Duration;
+
+/// Calls of the app that wait for the writer. A caller beyond it waits; nothing is dropped.
+pub const WAITING_CALLS_MAX: usize = 1_024;
+
+/// Messages from the link that wait for the writer. Small, so that a writer that lags holds back the network rather than
+/// filling memory with pages.
+pub const WAITING_INPUTS_MAX: usize = 4;
+
+/// Queries that wait for a reader. A caller beyond it waits.
+pub const WAITING_QUERIES_MAX: usize = 256;
+
+/// Reader threads. Two let a quick query pass a slow one; phones gain nothing from more.
+pub const READERS: usize = 2;
+
+/// Events that wait for a subscriber of [`crate::Client::events`]; one that lags further loses the oldest and is told.
+pub const WAITING_EVENTS_MAX: usize = 256;
+
+/// Rows asked for in one catch-up page over HTTP. At some 300 B a row a page is 3 MB before compression; the server may
+/// give fewer.
+pub const PAGE_ROWS: u64 = 10_000;
+
+/// HTTP requests at once where no socket gets through.
+pub const HTTP_REQUESTS_MAX: usize = 8;
+
+/// Between two looks at the change feed where no socket gets through.
+pub const HTTP_POLL_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How long a link by HTTP alone is kept before a socket is tried again.
+pub const HTTP_LINK_MAX: Duration = Duration::from_secs(300);
+
+/// When the store could not even note that the link is lost (a full disk), the next try comes after this time.
+pub const STORE_RETRY_DELAY: Duration = Duration::from_secs(30);

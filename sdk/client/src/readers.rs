@@ -1,0 +1,73 @@
+//! Threads that read from the file, beside the writer: each with a connection and a snapshot of its own.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{mpsc, oneshot};
+use tombolo_core::query::{Answer, Bound, Supplied};
+use tombolo_machine::OutboxEntry;
+use tombolo_store::Reader;
+
+use crate::Error;
+
+/// Entries of the outbox read at once.
+const OUTBOX_PAGE: usize = 1_000;
+
+/// Something to be read.
+pub(crate) enum Question {
+    /// The answer of an operation.
+    Answer {
+        bound: Arc<Bound>,
+        /// Results of root fields that are known already (mutations).
+        supplied: Vec<(usize, Supplied)>,
+        reply: oneshot::Sender<Result<Answer, Error>>,
+    },
+    /// The whole outbox.
+    Outbox(oneshot::Sender<Result<Vec<OutboxEntry>, Error>>),
+}
+
+/// Starts a thread for each reader. They end when every sender of questions is dropped.
+pub(crate) fn start(readers: Vec<Reader>, questions: mpsc::Receiver<Question>) -> std::io::Result<()> {
+    let questions = Arc::new(Mutex::new(questions));
+    for (place, mut reader) in readers.into_iter().enumerate() {
+        let questions = Arc::clone(&questions);
+        std::thread::Builder::new()
+            .name(format!("tombolo-reader-{place}"))
+            .spawn(move || {
+                loop {
+                    // Whoever holds the lock waits for the next question; the others wait for the lock.
+                    let question = questions.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
+                    let Some(question) = question else { break };
+                    read(&mut reader, question);
+                }
+            })?;
+    }
+    Ok(())
+}
+
+fn read(reader: &mut Reader, question: Question) {
+    // The caller may go away while we read; then nobody needs the answer.
+    match question {
+        Question::Answer { reply, .. } if reply.is_closed() => {}
+        Question::Answer { bound, supplied, reply } => {
+            let mut execution = bound.execute();
+            for (root, result) in supplied {
+                execution.supply(root, result);
+            }
+            drop(reply.send(reader.answer(execution).map_err(Error::from)));
+        }
+        Question::Outbox(reply) => drop(reply.send(outbox(reader))),
+    }
+}
+
+fn outbox(reader: &mut Reader) -> Result<Vec<OutboxEntry>, Error> {
+    let mut entries: Vec<OutboxEntry> = Vec::new();
+    loop {
+        let after = entries.last().map_or(0, |entry| entry.number.0);
+        let page = reader.outbox(after, OUTBOX_PAGE)?;
+        let last = page.len() < OUTBOX_PAGE;
+        entries.extend(page);
+        if last {
+            return Ok(entries);
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! One bounded round of synchronisation, for background jobs and command lines.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use serde::Serialize;
+use tombolo_machine::{Input, LastError, LinkStatus, Status};
+
+use crate::Error;
+use crate::client::Inner;
+use crate::hub::Totals;
+
+/// What a round of [`crate::Client::sync_once`] did, and how the replica stands after it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SyncReport {
+    /// Mutations that the server applied or merged.
+    pub pushed: u64,
+    /// Mutations that the server refused.
+    pub rejected: u64,
+    /// Records that came or left.
+    pub pulled: u64,
+    /// Mutations still on their way.
+    pub pending: u64,
+    /// Everything that the server had was here at the end.
+    pub up_to_date: bool,
+    /// The newest trouble, in words for people, if the round did not get through.
+    #[serde(skip)]
+    pub trouble: Option<String>,
+}
+
+impl SyncReport {
+    /// Whether nothing is left to do: up to date, with nothing pending.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.up_to_date && self.pending == 0
+    }
+}
+
+fn is_complete(status: &Status) -> bool {
+    status.up_to_date && status.pending == 0
+}
+
+pub(crate) async fn once(inner: &Inner, budget: Duration) -> Result<SyncReport, Error> {
+    inner.needs_link()?;
+    let before = inner.hub.totals();
+    let mut status = inner.hub.status.subscribe();
+    // Opens a link where none is wanted, and cuts the back-off short where one is awaited.
+    inner.step(Input::SetOnline(true)).await?;
+    let end = async {
+        let settled = status
+            .wait_for(|status| is_complete(status) || status.link == LinkStatus::Paused)
+            .await;
+        settled.map(|status| status.clone()).map_err(|_| Error::Closed)
+    };
+    let status = match tokio::time::timeout(budget, end).await {
+        Ok(status) => status?,
+        Err(_) => inner.hub.status.borrow().clone(),
+    };
+    let report = report(before, inner.hub.totals(), &status);
+    if !inner.online.load(Ordering::SeqCst) {
+        inner.step(Input::SetOnline(false)).await?;
+    }
+    if status.link == LinkStatus::Paused {
+        let words = status
+            .last_error
+            .map_or_else(|| "no reason given".to_owned(), |error| error.message);
+        return Err(Error::Unauthorized(words));
+    }
+    Ok(report)
+}
+
+fn report(before: Totals, after: Totals, status: &Status) -> SyncReport {
+    SyncReport {
+        pushed: after.pushed - before.pushed,
+        rejected: after.rejected - before.rejected,
+        pulled: after.pulled - before.pulled,
+        pending: status.pending,
+        up_to_date: status.up_to_date,
+        trouble: status
+            .last_error
+            .as_ref()
+            .map(|LastError { code, message, .. }| format!("{code}: {message}")),
+    }
+}
