@@ -9,31 +9,17 @@ use crate::id::{FieldId, ModelId};
 use crate::limits;
 
 use super::auth;
-use super::directives::{Args, On, check_list, strings, to_json};
+use super::directives::{Args, On, check_list, to_json};
 use super::model::{
     AuthRule, AuthStrategy, ConflictStrategy, Field, FieldKind, FieldOrigin, FieldType, Index, Member, Model, Scalar,
 };
 use super::names;
+use super::operations::{Operations, check_keys, object_field};
 use super::read::Kind;
 use super::report::{Place, Report};
+use super::reserved::{META, check_generated_name, check_model_name, reserved};
 use super::scalar::Types;
 use super::types::{self, Embeddable};
-
-/// The names of a model's operations; `None` or empty where one is switched off.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Operations {
-    pub(super) get: Option<String>,
-    pub(super) list: Option<String>,
-    pub(super) sync: Option<String>,
-    pub(super) create: Option<String>,
-    pub(super) update: Option<String>,
-    pub(super) delete: Option<String>,
-    pub(super) on_create: Vec<String>,
-    pub(super) on_update: Vec<String>,
-    pub(super) on_delete: Vec<String>,
-    /// `subscriptions: { level: public }`: no owner argument.
-    pub(super) subscriptions_public: bool,
-}
 
 /// A relation field as declared.
 #[derive(Clone)]
@@ -69,9 +55,6 @@ pub(super) struct Surroundings<'a> {
     pub(super) embeddable: &'a Embeddable,
     pub(super) defined: &'a BTreeSet<String>,
 }
-
-/// The columns that every model's table has beside its fields.
-const META: [&str; 5] = ["_version", "_deleted", "_lastChangedAt", "_position", "_fieldVersions"];
 
 const RELATIONS: [&str; 4] = ["hasOne", "hasMany", "belongsTo", "manyToMany"];
 
@@ -260,7 +243,7 @@ impl Draft {
         }
     }
 
-    fn member_names(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn member_names(&self) -> impl Iterator<Item = &str> {
         let fields = self.model.fields.iter().map(|f| f.name.as_str());
         fields.chain(self.pending.iter().map(|p| p.name.as_str()))
     }
@@ -302,197 +285,6 @@ impl Draft {
                 ConflictStrategy::default()
             }
         };
-    }
-
-    fn read_key(&mut self, report: &mut Report, object: &ObjectTypeDefinition) {
-        let mut keyed = object
-            .fields
-            .iter()
-            .filter_map(|f| f.directives.get("primaryKey").map(|d| (f, d)));
-        let first = keyed.next();
-        if let Some((_, second)) = keyed.next() {
-            report.error(
-                second.location(),
-                format!("`{}` has two primary keys", object.name),
-                "keep one @primaryKey",
-            );
-        }
-        let Some((field, directive)) = first else {
-            match self.model.field("id") {
-                Some(id) => {
-                    let place = object
-                        .fields
-                        .iter()
-                        .find(|f| f.name == "id")
-                        .and_then(|f| f.name.location());
-                    self.check_key_field(report, id, place, true);
-                    self.model.key = vec![id];
-                }
-                None => self.add_implicit_id(report),
-            }
-            return;
-        };
-        let args = Args::read(report, directive, &["sortKeyFields"]);
-        let Some(partition) = self.model.field(&field.name) else {
-            return;
-        };
-        self.check_key_field(report, partition, directive.location(), true);
-        let mut key = vec![partition];
-        for name in args.strings(report, "sortKeyFields") {
-            let place = args.place_of("sortKeyFields");
-            if let Some(id) = self.find_key_field(report, &name, place, "@primaryKey") {
-                self.check_key_field(report, id, place, true);
-                if key.contains(&id) {
-                    report.error(place, format!("`{name}` is in the key twice"), "name each field once");
-                }
-                key.push(id);
-            }
-        }
-        for id in &key {
-            if let Some(field) = self.model.fields.get(id.0).filter(|f| f.default.is_some()) {
-                report.error(
-                    directive.location(),
-                    format!("the key field `{}` has a @default", field.name),
-                    "remove the @default",
-                );
-            }
-        }
-        self.model.key = key;
-    }
-
-    fn add_implicit_id(&mut self, report: &mut Report) {
-        if self.member_names().any(|name| name.eq_ignore_ascii_case("id")) {
-            report.error(
-                self.place,
-                format!(
-                    "`{}` needs a key, and a field that is not `id` has that name",
-                    self.model.name
-                ),
-                "declare `id: ID!`, or put @primaryKey on the key",
-            );
-        }
-        let ty = FieldType {
-            kind: FieldKind::Scalar(Scalar::Id),
-            list: None,
-            required: true,
-        };
-        let field = Field {
-            name: "id".into(),
-            ty,
-            default: None,
-            auth: None,
-            origin: FieldOrigin::ImplicitId,
-        };
-        self.model.fields.insert(0, field);
-        for member in &mut self.model.order {
-            if let Member::Field(id) = member {
-                id.0 += 1;
-            }
-        }
-        self.model.order.insert(0, Member::Field(FieldId(0)));
-        self.model.key = vec![FieldId(0)];
-    }
-
-    fn read_indexes(&mut self, report: &mut Report, object: &ObjectTypeDefinition) {
-        for field in &object.fields {
-            for directive in field.directives.get_all("index") {
-                let args = Args::read(report, directive, &["name", "sortKeyFields", "queryField"]);
-                let Some(partition) = self.model.field(&field.name) else {
-                    continue;
-                };
-                self.check_key_field(report, partition, directive.location(), false);
-                let mut fields = vec![partition];
-                for name in args.strings(report, "sortKeyFields") {
-                    let place = args.place_of("sortKeyFields");
-                    if let Some(id) = self.find_key_field(report, &name, place, "@index") {
-                        self.check_key_field(report, id, place, false);
-                        if fields.contains(&id) {
-                            report.error(place, format!("`{name}` is in the index twice"), "name each field once");
-                        }
-                        fields.push(id);
-                    }
-                }
-                let words: Vec<&str> = fields.iter().map(|f| self.model.fields[f.0].name.as_str()).collect();
-                let made_up = names::index_query(&self.model.plural, &words);
-                let name = args.string(report, "name").unwrap_or_else(|| made_up.clone());
-                if name.is_empty() || names::graphql(&name).is_empty() {
-                    report.error(
-                        args.place_of("name"),
-                        "an index has an empty name",
-                        "name it, for example \"byEmail\"",
-                    );
-                }
-                if self.model.indexes.iter().any(|i| i.name.eq_ignore_ascii_case(&name)) {
-                    report.error(
-                        args.place_of("name"),
-                        format!("`{}` has two indexes called `{name}`", object.name),
-                        "rename one",
-                    );
-                }
-                let query_field = match args.raw("queryField") {
-                    None => Some(made_up),
-                    Some(v) if v.is_null() => None,
-                    Some(_) => args.string(report, "queryField"),
-                };
-                if let Some(query) = &query_field {
-                    check_generated_name(report, query, args.place_of("queryField"));
-                }
-                self.push_index(name, fields, query_field, args.place_of("queryField"));
-            }
-        }
-    }
-
-    /// The stored field that a key or index names.
-    fn find_key_field(&self, report: &mut Report, name: &str, place: Place, directive: &str) -> Option<FieldId> {
-        let found = self.model.field(name);
-        if found.is_none() {
-            let is_relation = self.pending.iter().any(|p| p.name == name);
-            let (problem, mend) = if is_relation {
-                (
-                    format!("{directive} goes over `{name}`, a relation"),
-                    "name the field that holds its key",
-                )
-            } else {
-                (
-                    format!(
-                        "{directive} goes over `{name}`, which `{}` does not have",
-                        self.model.name
-                    ),
-                    "declare the field, or correct its name",
-                )
-            };
-            report.error(place, problem, mend);
-        }
-        found
-    }
-
-    fn check_key_field(&self, report: &mut Report, id: FieldId, place: Place, primary: bool) {
-        let Some(field) = self.model.fields.get(id.0) else {
-            return;
-        };
-        let name = &field.name;
-        if field.ty.list.is_some() {
-            report.error(
-                place,
-                format!("`{name}` is a list and cannot be in a key or index"),
-                "use a single value",
-            );
-        } else if !can_be_key(&field.ty.kind) {
-            report.error(
-                place,
-                format!(
-                    "`{name}` is of {} and cannot be in a key or index",
-                    field.ty.kind.name()
-                ),
-                "use a string, a number, an ID or an enum",
-            );
-        } else if primary && !field.ty.required {
-            report.error(
-                place,
-                format!("the key field `{name}` may be null"),
-                format!("write `{name}: {}!`", field.ty.kind.name()),
-            );
-        }
     }
 
     /// Adds what `@model` and owner rules add: timestamps, then `owner`. Runs when relations have added their keys.
@@ -589,69 +381,6 @@ pub(super) fn find(drafts: &[Draft], name: &str) -> Option<ModelId> {
     drafts.iter().position(|d| d.model.name == name).map(ModelId)
 }
 
-fn can_be_key(kind: &FieldKind) -> bool {
-    match kind {
-        FieldKind::Enum(_) => true,
-        FieldKind::Embedded(_) | FieldKind::Scalar(Scalar::Boolean | Scalar::AwsJson) => false,
-        FieldKind::Scalar(_) => true,
-    }
-}
-
-fn reserved(name: &str) -> bool {
-    name.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("tombolo"))
-}
-
-/// Refuses names that a model's table cannot have.
-pub(super) fn check_model_name(report: &mut Report, name: &str, place: Place) {
-    if name.starts_with('_') {
-        report.error(
-            place,
-            format!("the model name `{name}` begins with `_`"),
-            "rename the model",
-        );
-    }
-    if reserved(name) {
-        report.error(
-            place,
-            format!("`{name}` begins with `Tombolo`, which is reserved"),
-            "rename the model",
-        );
-    }
-    if name.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("sqlite_")) {
-        report.error(
-            place,
-            format!("`{name}` begins with `sqlite_`, which SQLite keeps for itself"),
-            "rename the model",
-        );
-    }
-}
-
-/// Refuses what cannot be a name in the generated API.
-fn check_generated_name(report: &mut Report, name: &str, place: Place) {
-    let good = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && !name.starts_with("__")
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    if !good {
-        report.error(
-            place,
-            format!("`{name}` is not a name in GraphQL"),
-            "letters, digits and `_`, not a digit first",
-        );
-    } else if reserved(name) {
-        report.error(
-            place,
-            format!("`{name}` begins with `tombolo`, which is reserved"),
-            "choose another name",
-        );
-    } else if META.iter().any(|meta| meta.eq_ignore_ascii_case(name)) {
-        report.error(
-            place,
-            format!("`{name}` is a field that every model has"),
-            "choose another name",
-        );
-    }
-}
-
 fn read_default(
     report: &mut Report,
     around: &Surroundings<'_>,
@@ -693,127 +422,6 @@ fn read_default(
                 "give a value of the field's type",
             );
             None
-        }
-    }
-}
-
-fn object_field<'a>(value: &'a Node<Ast>, key: &str) -> Option<&'a Node<Ast>> {
-    value.as_object()?.iter().find(|(name, _)| name == key).map(|(_, v)| v)
-}
-
-fn check_keys(report: &mut Report, value: &Node<Ast>, what: &str, known: &[&str]) {
-    let Some(fields) = value.as_object() else {
-        report.error(
-            value.location(),
-            format!("`{what}` is not an object"),
-            format!("write {{ {}: … }}", known[0]),
-        );
-        return;
-    };
-    for (name, v) in fields {
-        if !known.contains(&name.as_str()) {
-            report.error(
-                name.location().or_else(|| v.location()),
-                format!("`{what}` has no `{name}`"),
-                format!("it takes {}", known.join(", ")),
-            );
-        }
-    }
-}
-
-impl Operations {
-    fn of(name: &str, plural: &str) -> Self {
-        let (name, plural) = (names::upper(name), names::upper(plural));
-        Self {
-            get: Some(format!("get{name}")),
-            list: Some(format!("list{plural}")),
-            sync: Some(format!("sync{plural}")),
-            create: Some(format!("create{name}")),
-            update: Some(format!("update{name}")),
-            delete: Some(format!("delete{name}")),
-            on_create: vec![format!("onCreate{name}")],
-            on_update: vec![format!("onUpdate{name}")],
-            on_delete: vec![format!("onDelete{name}")],
-            subscriptions_public: false,
-        }
-    }
-
-    fn read(&mut self, report: &mut Report, args: &Args<'_>) {
-        let rename = |report: &mut Report, value: &Node<Ast>, what: &str, key: &str, slot: &mut Option<String>| {
-            match object_field(value, key) {
-                None => {}
-                Some(v) if v.is_null() => *slot = None,
-                Some(v) => {
-                    if let Some(name) = super::directives::string(report, &format!("`{what}.{key}`"), v) {
-                        check_generated_name(report, &name, v.location());
-                        *slot = Some(name);
-                    }
-                }
-            }
-        };
-        if let Some(value) = args.raw("queries") {
-            if value.is_null() {
-                (self.get, self.list, self.sync) = (None, None, None);
-            } else {
-                check_keys(report, value, "queries", &["get", "list", "sync"]);
-                rename(report, value, "queries", "get", &mut self.get);
-                rename(report, value, "queries", "list", &mut self.list);
-                rename(report, value, "queries", "sync", &mut self.sync);
-            }
-        }
-        if let Some(value) = args.raw("mutations") {
-            if value.is_null() {
-                (self.create, self.update, self.delete) = (None, None, None);
-            } else {
-                check_keys(report, value, "mutations", &["create", "update", "delete"]);
-                rename(report, value, "mutations", "create", &mut self.create);
-                rename(report, value, "mutations", "update", &mut self.update);
-                rename(report, value, "mutations", "delete", &mut self.delete);
-            }
-        }
-        if let Some(value) = args.raw("subscriptions") {
-            self.read_subscriptions(report, value);
-        }
-    }
-
-    fn read_subscriptions(&mut self, report: &mut Report, value: &Node<Ast>) {
-        let mut off = value.is_null();
-        if !off {
-            check_keys(
-                report,
-                value,
-                "subscriptions",
-                &["level", "onCreate", "onUpdate", "onDelete"],
-            );
-            match object_field(value, "level") {
-                None => {}
-                Some(v) if v.is_null() => off = true,
-                Some(v) => match super::directives::string(report, "`subscriptions.level`", v).as_deref() {
-                    Some("off") => off = true,
-                    Some("public") => self.subscriptions_public = true,
-                    Some("on") | None => {}
-                    Some(other) => report.error(
-                        v.location(),
-                        format!("`{other}` is not a subscription level"),
-                        "write off, public or on",
-                    ),
-                },
-            }
-            for (key, slot) in [
-                ("onCreate", &mut self.on_create),
-                ("onUpdate", &mut self.on_update),
-                ("onDelete", &mut self.on_delete),
-            ] {
-                if let Some(v) = object_field(value, key) {
-                    *slot = strings(report, &format!("`subscriptions.{key}`"), v);
-                    for name in slot.iter() {
-                        check_generated_name(report, name, v.location());
-                    }
-                }
-            }
-        }
-        if off {
-            (self.on_create, self.on_update, self.on_delete) = (Vec::new(), Vec::new(), Vec::new());
         }
     }
 }

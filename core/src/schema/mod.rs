@@ -4,7 +4,7 @@
 //! of a file are gathered and returned at once, each with its place, the rule broken and the mend.
 //!
 //! The stages, one file each: `read` (text → definitions, extensions merged), `types` (what can be stored), `draft`
-//! (models: fields, keys, indexes, operations, rules), `relations` (join models, foreign keys, both ends matched),
+//! (models: fields, with `keys`, `operations` and `auth`), `relations` (join models, foreign keys, both ends matched),
 //! `api` (AppSync's API as SDL). Beside them: `scalar` checks and writes values of fields, `diff` compares two schemas.
 
 mod api;
@@ -13,12 +13,15 @@ mod diff;
 mod directives;
 mod draft;
 mod hash;
+mod keys;
 mod lookup;
 mod model;
 mod names;
+mod operations;
 mod read;
 mod relations;
 mod report;
+mod reserved;
 mod scalar;
 mod types;
 

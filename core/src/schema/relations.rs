@@ -11,13 +11,14 @@ use apollo_compiler::ast::Directive;
 use crate::id::{FieldId, ModelId};
 
 use super::directives::Args;
-use super::draft::{Draft, Pending, check_model_name, find};
+use super::draft::{Draft, Pending, find};
 use super::model::{
     AuthOperation, AuthRule, FieldKind, FieldOrigin, FieldType, Member, Relation, RelationKind, Scalar,
 };
 use super::names;
 use super::read::Kind;
 use super::report::{Place, Report};
+use super::reserved::check_model_name;
 
 /// Arguments of one relation directive, read once.
 struct Declared {

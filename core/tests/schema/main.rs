@@ -6,4 +6,5 @@ mod differences;
 mod errors;
 mod golden;
 mod random;
+mod relations;
 mod scalars;
