@@ -186,7 +186,9 @@ impl Machine {
 }
 
 fn start(cx: &mut Context<'_>) -> Result<(), StepError> {
-    cx.state.started = true;
+    if std::mem::replace(&mut cx.state.started, true) {
+        return Ok(());
+    }
     cx.state.counts = cx.tx.counts()?;
     cx.state.due = cx
         .tx

@@ -72,12 +72,14 @@ pub(crate) fn evolve(conn: &mut Connection, schema: &Schema) -> Result<(), OpenE
                 drop_indexes(&tx, model, &BTreeMap::new())?;
                 alter(&tx, model, &old, &new)?;
             }
-            Some(_) => {
-                drop_model(&tx, &model.name)?;
-                dropped.push(model.name.clone());
+            old => {
+                if old.is_some() {
+                    drop_model(&tx, &model.name)?;
+                }
                 create(&tx, model)?;
+                // A model that comes back may find mutations of its own still in the outbox.
+                dropped.push(model.name.clone());
             }
-            None => create(&tx, model)?,
         }
         let wanted: BTreeMap<String, String> = model.indexes.iter().map(|index| create_index(model, index)).collect();
         drop_indexes(&tx, model, &wanted)?;

@@ -1,0 +1,10 @@
+//! The machine and the store together: scenarios told as scripts, the table of link states and inputs, files, pages.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod files;
+mod fold;
+mod links;
+mod pages;
+mod scenarios;
+mod script;
+mod world;
