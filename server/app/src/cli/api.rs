@@ -19,7 +19,7 @@ const INTROSPECTION: &str = "query TomboloApi { __schema { \
 
 /// The API of one server.
 #[derive(Debug)]
-pub struct Api {
+pub(super) struct Api {
     types: HashMap<String, ApiType>,
     query: String,
     mutation: Option<String>,
@@ -116,7 +116,7 @@ impl TypeRef {
 
 /// How records of one model are created.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CreateApi {
+pub(super) struct CreateApi {
     /// The mutation's root field: `createFlight`, or what the schema renamed it to.
     pub mutation: String,
     /// The type of its `input`: `CreateFlightInput`.
@@ -127,7 +127,7 @@ pub struct CreateApi {
 
 /// One field of a model's create input.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CreateField {
+pub(super) struct CreateField {
     /// Its name.
     pub name: String,
     /// What a value of it is.
@@ -140,7 +140,7 @@ pub struct CreateField {
 
 /// What the text of a CSV cell is turned into, and what an NDJSON value must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CellKind {
+pub(super) enum CellKind {
     /// `Int`.
     Int,
     /// `AWSTimestamp`.
@@ -159,7 +159,7 @@ pub enum CellKind {
 
 /// How records of one model are listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListApi {
+pub(super) struct ListApi {
     /// The query's root field: `listFlights`.
     pub query: String,
     /// The type of its `filter`.
@@ -170,7 +170,7 @@ pub struct ListApi {
 
 /// One stored field of a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListField {
+pub(super) struct ListField {
     /// Its name.
     pub name: String,
     /// Its selection: the name, with the members of an embedded value in braces.
@@ -185,7 +185,7 @@ impl Api {
     ///
     /// # Errors
     /// No answer, or one without a schema.
-    pub async fn fetch(remote: &Remote) -> Result<Self, Failure> {
+    pub(super) async fn fetch(remote: &Remote) -> Result<Self, Failure> {
         let body = serde_json::json!({ "query": INTROSPECTION }).to_string();
         let reply: Reply<Data> = remote.post(body).await?;
         let text = reply.error_text();
@@ -241,7 +241,7 @@ impl Api {
     ///
     /// # Errors
     /// There is no such model, or its create mutation is switched off.
-    pub fn create(&self, model: &str) -> Result<CreateApi, Failure> {
+    pub(super) fn create(&self, model: &str) -> Result<CreateApi, Failure> {
         self.check_model(model)?;
         let input = format!("Create{model}Input");
         let mutation = self
@@ -298,7 +298,7 @@ impl Api {
     ///
     /// # Errors
     /// There is no such model, or its list query is switched off.
-    pub fn list(&self, model: &str) -> Result<ListApi, Failure> {
+    pub(super) fn list(&self, model: &str) -> Result<ListApi, Failure> {
         self.check_model(model)?;
         let connection = format!("Model{model}Connection");
         let found = self.fields_of(&self.query).iter().find(|f| {

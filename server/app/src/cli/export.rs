@@ -46,24 +46,24 @@ Examples:
 pub struct Args {
     /// Where, and who.
     #[command(flatten)]
-    pub server: ServerArgs,
+    server: ServerArgs,
     /// The model whose records to write
     #[arg(long, value_name = "MODEL")]
-    pub model: String,
+    model: String,
     /// Only records that match: the JSON of the model's filter input
     #[arg(long, value_name = "JSON")]
-    pub filter: Option<String>,
+    filter: Option<String>,
     /// The format [default: from the file's name; NDJSON on standard output]
     #[arg(long, value_enum)]
-    pub format: Option<Format>,
+    format: Option<Format>,
     /// Tombstones too, told apart by `_deleted`
     #[arg(long)]
-    pub deleted: bool,
+    deleted: bool,
     /// Also `_version` and `_lastChangedAt`
     #[arg(long)]
-    pub meta: bool,
+    meta: bool,
     /// Where to [default: standard output]
-    pub file: Option<PathBuf>,
+    file: Option<PathBuf>,
 }
 
 /// One page of the list query, under the alias `page`.

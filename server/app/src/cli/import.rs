@@ -77,27 +77,27 @@ Examples:
 pub struct Args {
     /// Where, and who.
     #[command(flatten)]
-    pub server: ServerArgs,
+    server: ServerArgs,
     /// The model whose records these are
     #[arg(long, value_name = "MODEL")]
-    pub model: String,
+    model: String,
     /// Records in one atomic request; 1 sends each by itself
     #[arg(long, value_name = "N", default_value_t = BATCH_DEFAULT, value_parser = clap::value_parser!(u64).range(1..=BATCH_MAX))]
-    pub batch: u64,
+    batch: u64,
     /// Where rejected records are told, one JSON line each [default: FILE.tombolo-errors.ndjson]
     #[arg(long, value_name = "FILE")]
-    pub errors: Option<PathBuf>,
+    errors: Option<PathBuf>,
     /// Where the import keeps what is done [default: FILE.tombolo-import.json]
     #[arg(long, value_name = "FILE")]
-    pub resume: Option<PathBuf>,
+    resume: Option<PathBuf>,
     /// A cell text that means "no value", besides the empty one; may be given several times
     #[arg(long, value_name = "TEXT")]
-    pub null: Vec<String>,
+    null: Vec<String>,
     /// The file's format [default: from its name]
     #[arg(long, value_enum)]
-    pub format: Option<Format>,
+    format: Option<Format>,
     /// The records: .csv, .ndjson or .jsonl
-    pub file: PathBuf,
+    file: PathBuf,
 }
 
 /// Records that are sent and finished together.

@@ -20,7 +20,7 @@ const LEDGER_VERSION: u32 = 1;
 
 /// What makes two imports the same one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Subject {
+pub(super) struct Subject {
     /// The server.
     pub url: String,
     /// The model.
@@ -52,7 +52,7 @@ struct State {
 
 /// One rejected record, as the errors file tells it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Rejection {
+pub(super) struct Rejection {
     /// The line on which the record begins.
     pub line: u64,
     /// The record's number in the file.
@@ -65,7 +65,7 @@ pub struct Rejection {
 
 /// Counts of one run or of all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Counts {
+pub(super) struct Counts {
     /// Records that stand on the server.
     pub imported: u64,
     /// Records that were refused, each with a line in the errors file.
@@ -76,7 +76,7 @@ pub struct Counts {
 
 /// The resume file of a running import, and its errors file.
 #[derive(Debug)]
-pub struct Ledger {
+pub(super) struct Ledger {
     path: PathBuf,
     errors: PathBuf,
     errors_file: Option<File>,
@@ -87,7 +87,7 @@ pub struct Ledger {
 
 /// `path` with `suffix` after its whole name.
 #[must_use]
-pub fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name: OsString = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
@@ -97,7 +97,7 @@ pub fn beside(path: &Path, suffix: &str) -> PathBuf {
 ///
 /// # Errors
 /// The file cannot be read.
-pub fn fingerprint(path: &Path) -> Result<(String, u64), Failure> {
+pub(super) fn fingerprint(path: &Path) -> Result<(String, u64), Failure> {
     let fail = |e| Failure::file(path, e);
     let mut file = File::open(path).map_err(fail)?;
     let (mut hash, mut length) = (Sha256::new(), 0_u64);
@@ -118,7 +118,7 @@ impl Ledger {
     ///
     /// # Errors
     /// The file belongs to another import, another import is using it, or it cannot be read or written.
-    pub fn open(path: &Path, errors: &Path, subject: Subject, batch: u64) -> Result<Self, Failure> {
+    pub(super) fn open(path: &Path, errors: &Path, subject: Subject, batch: u64) -> Result<Self, Failure> {
         // Held until the file that replaces it is locked too.
         let mut held = None;
         let state = match File::open(path) {
@@ -156,25 +156,25 @@ impl Ledger {
 
     /// The replica under whose name batches are sent.
     #[must_use]
-    pub fn replica(&self) -> &str {
+    pub(super) fn replica(&self) -> &str {
         &self.state.replica
     }
 
     /// The replica under whose name single records are sent.
     #[must_use]
-    pub fn singles(&self) -> &str {
+    pub(super) fn singles(&self) -> &str {
         &self.state.singles
     }
 
     /// Records in a batch, as the import began.
     #[must_use]
-    pub fn batch(&self) -> u64 {
+    pub(super) fn batch(&self) -> u64 {
         self.state.batch
     }
 
     /// Every record up to here is final.
     #[must_use]
-    pub fn done(&self) -> u64 {
+    pub(super) fn done(&self) -> u64 {
         self.state.done
     }
 
@@ -183,7 +183,7 @@ impl Ledger {
     ///
     /// # Errors
     /// The errors file cannot be written.
-    pub fn note(&mut self, done: u64, counts: Counts, rejections: &[Rejection]) -> Result<(), Failure> {
+    pub(super) fn note(&mut self, done: u64, counts: Counts, rejections: &[Rejection]) -> Result<(), Failure> {
         if !rejections.is_empty() {
             let mut lines = Vec::new();
             for rejection in rejections {
@@ -216,7 +216,7 @@ impl Ledger {
     ///
     /// # Errors
     /// A file cannot be written.
-    pub fn checkpoint(&mut self) -> Result<(), Failure> {
+    pub(super) fn checkpoint(&mut self) -> Result<(), Failure> {
         if let Some(file) = &self.errors_file {
             file.sync_data().map_err(|e| Failure::file(&self.errors, e))?;
         }

@@ -27,7 +27,7 @@ const KEPT_BY_SERVER: [&str; 6] = [
 
 /// The two formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
+pub(super) enum Format {
     /// Comma-separated, the first line names the fields.
     Csv,
     /// One JSON object a line.
@@ -37,7 +37,7 @@ pub enum Format {
 impl Format {
     /// The format that a file's name tells: `.csv`, `.ndjson`, `.jsonl`.
     #[must_use]
-    pub fn of(path: &Path) -> Option<Self> {
+    pub(super) fn of(path: &Path) -> Option<Self> {
         match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
             "csv" => Some(Self::Csv),
             "ndjson" | "jsonl" => Some(Self::Ndjson),
@@ -48,7 +48,7 @@ impl Format {
 
 /// One record of the file.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Record {
+pub(super) struct Record {
     /// Which record of the file, from 1.
     pub ordinal: u64,
     /// The line on which it begins, from 1.
@@ -61,7 +61,7 @@ pub struct Record {
 
 /// What a record says.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Content {
+pub(super) enum Content {
     /// A create input.
     Input(Map<String, Json>),
     /// A tombstone of an export: nothing to create.
@@ -71,7 +71,7 @@ pub enum Content {
 }
 
 /// Reads a file's records.
-pub struct Records {
+pub(super) struct Records {
     source: Source,
     fields: Fields,
     ordinal: u64,
@@ -120,7 +120,7 @@ impl Records {
     /// # Errors
     /// The file cannot be read, or its CSV header names a field that the model does not have or leaves out one that
     /// every record needs.
-    pub fn open(path: &Path, format: Format, api: &CreateApi, null: &[String]) -> Result<Self, Failure> {
+    pub(super) fn open(path: &Path, format: Format, api: &CreateApi, null: &[String]) -> Result<Self, Failure> {
         let file = File::open(path).map_err(|e| Failure::file(path, e))?;
         let fields = Fields::new(api, null);
         let source = match format {
@@ -150,7 +150,7 @@ impl Records {
 
     /// How far the file has been read, in bytes.
     #[must_use]
-    pub fn offset(&self) -> u64 {
+    pub(super) fn offset(&self) -> u64 {
         match &self.source {
             Source::Csv { reader, .. } => reader.position().byte(),
             Source::Ndjson { offset, .. } => *offset,
@@ -161,7 +161,7 @@ impl Records {
     ///
     /// # Errors
     /// The file cannot be read on.
-    pub fn next_record(&mut self) -> Result<Option<Record>, Failure> {
+    pub(super) fn next_record(&mut self) -> Result<Option<Record>, Failure> {
         let next = match &mut self.source {
             Source::Csv { reader, row, columns } => {
                 let start = reader.position().byte();

@@ -5,6 +5,7 @@
 
 mod api;
 pub mod client;
+mod client_commands;
 pub mod completions;
 pub mod export;
 pub mod import;

@@ -4,9 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tombolo_core::schema::{Schema, diff};
 
-use super::output::{
-    EXIT_CODES, Exit, Failure, Outcome, Paint, json_line, paint, paint_stdout, say, stdout_bytes,
-};
+use super::output::{EXIT_CODES, Exit, Failure, Outcome, Paint, json_line, paint, paint_stdout, say, stdout_bytes};
 
 /// Checks, prints and compares schema files
 #[derive(Debug, clap::Args)]
@@ -120,20 +118,26 @@ fn compare(old: &Path, new: &Path, json: bool) -> Outcome {
             json_line(&serde_json::json!({ "breaking": difference.breaking, "text": difference.text }))?;
             continue;
         }
-        let (word, colour) =
-            if difference.breaking { ("breaking:", Paint::Red) } else { ("compatible:", Paint::Green) };
+        let (word, colour) = if difference.breaking {
+            ("breaking:", Paint::Red)
+        } else {
+            ("compatible:", Paint::Green)
+        };
         stdout_bytes(format!("{} {}\n", paint_stdout(word, colour), difference.text).as_bytes())?;
     }
     let breaking = differences.iter().filter(|d| d.breaking).count();
     match differences.len() {
         0 => say("no differences"),
-        all => say(&format!("{all} {}, {breaking} breaking", if all == 1 { "difference" } else { "differences" })),
+        all => say(&format!(
+            "{all} {}, {breaking} breaking",
+            if all == 1 { "difference" } else { "differences" }
+        )),
     }
     Ok(if breaking > 0 { Exit::Failed } else { Exit::Done })
 }
 
 /// Reads a schema and tells its errors and warnings. `None` if it has errors.
-fn read(file: &Path) -> Result<Option<Schema>, Failure> {
+pub(super) fn read(file: &Path) -> Result<Option<Schema>, Failure> {
     let text = std::fs::read_to_string(file).map_err(|e| Failure::file(file, e))?;
     match Schema::parse(&text, &file.display().to_string()) {
         Ok(schema) => {
