@@ -56,7 +56,13 @@ proptest! {
 fn a_filter_is_read_into_tests() {
     let schema = schema();
     let id = schema.model_named("Author").unwrap();
-    let filter = Filter::parse(&schema, id, &json!({"age": {"gt": 3, "lt": 9}, "or": []}), &local(&schema)).unwrap();
+    let filter = Filter::parse(
+        &schema,
+        id,
+        &json!({"age": {"gt": 3, "lt": 9}, "or": []}),
+        &local(&schema),
+    )
+    .unwrap();
     let age = FilterColumn::Field(schema.model(id).field("age").unwrap());
     let test = |test| Filter::Test { column: age, test };
     assert_eq!(

@@ -43,7 +43,17 @@ impl<'b> Choices<'b> {
     }
 }
 
-const TEXTS: [&str; 9] = ["a", "", "b", "ab", "ä\u{10FFFF}", "a\"b\\", "A", "line\nbreak", "\u{D7FF}z"];
+const TEXTS: [&str; 9] = [
+    "a",
+    "",
+    "b",
+    "ab",
+    "ä\u{10FFFF}",
+    "a\"b\\",
+    "A",
+    "line\nbreak",
+    "\u{D7FF}z",
+];
 
 /// A JSON value of the type. Small ranges, so that equal values meet.
 pub(crate) fn value(c: &mut Choices<'_>, schema: &Schema, ty: &FieldType) -> Json {
@@ -58,7 +68,7 @@ pub(crate) fn value(c: &mut Choices<'_>, schema: &Schema, ty: &FieldType) -> Jso
     }
     match &ty.kind {
         FieldKind::Scalar(Scalar::Int) => json!(c.pick(5) as i64 - 2),
-        FieldKind::Scalar(Scalar::AwsTimestamp) => json!(c.pick(3) as i64 * 5_000_000_000),
+        FieldKind::Scalar(Scalar::AwsTimestamp) => json!(c.pick(3) as i64 * 1_000_000_000),
         FieldKind::Scalar(Scalar::Float) => json!(c.pick(5) as f64 / 2.0 - 1.0),
         FieldKind::Scalar(Scalar::Boolean) => json!(c.one_in(2)),
         FieldKind::Scalar(Scalar::Id) => json!(format!("k{}", c.pick(6))),
@@ -120,7 +130,13 @@ pub(crate) fn data(c: &mut Choices<'_>, schema: &Schema) -> Vec<(ModelId, Vec<St
                     stored_value(&json, &field.ty)
                 })
                 .collect();
-            let key = |s: &Stored| model.key.iter().map(|f| s.values[f.0].to_json().to_string()).collect::<Vec<_>>();
+            let key = |s: &Stored| {
+                model
+                    .key
+                    .iter()
+                    .map(|f| s.values[f.0].to_json().to_string())
+                    .collect::<Vec<_>>()
+            };
             let stored = Stored {
                 values,
                 version: 1 + n as i64,
@@ -213,7 +229,10 @@ fn tests(c: &mut Choices<'_>, schema: &Schema, ty: &FieldType) -> Json {
         let json = match operator {
             "between" => json!([operand(c), operand(c)]),
             "attributeExists" => json!(c.one_in(2)),
-            "attributeType" => json!(format!("ENUM:{}", c.of(&["string", "number", "bool", "list", "map", "_null", "binary"]))),
+            "attributeType" => json!(format!(
+                "ENUM:{}",
+                c.of(&["string", "number", "bool", "list", "map", "_null", "binary"])
+            )),
             "size" => {
                 let n = c.pick(4);
                 match c.pick(4) {
@@ -386,7 +405,13 @@ impl Writing<'_, '_, '_> {
         if !self.c.one_in(5) {
             return "";
         }
-        self.c.of(&["@include(if: true)", "@include(if: $yes)", "@skip(if: $no)", "@skip(if: true)", "@include(if: $no)"])
+        self.c.of(&[
+            "@include(if: true)",
+            "@include(if: $yes)",
+            "@skip(if: $no)",
+            "@skip(if: true)",
+            "@include(if: $no)",
+        ])
     }
 
     fn connection(&mut self, model: &Model, depth: usize, out: &mut String) {

@@ -1,1 +1,133 @@
-//! stub
+//! What is refused for its size, each with the limit's name and what to do.
+
+use std::sync::Arc;
+
+use serde_json::{Map, json};
+use tombolo_core::query::{Cache, Document, QueryLimits, Side, answer};
+use tombolo_core::wire::graphql::{ErrorType, GraphqlError};
+
+use crate::support::{Db, local, refused, schema};
+
+fn over(errors: &[GraphqlError], name: &str) {
+    assert_eq!(errors[0].error_type, Some(ErrorType::LimitExceeded), "{errors:?}");
+    assert!(errors[0].message.contains(name), "{}", errors[0].message);
+    assert!(errors[0].message.contains(':'), "no mend: {}", errors[0].message);
+}
+
+#[test]
+fn over_large_documents() {
+    over(
+        &refused(&format!("{{ __typename }} #{}", " ".repeat(1 << 20)), json!({})),
+        "DOCUMENT_BYTES_MAX",
+    );
+    over(
+        &refused(&format!("{{ {} }}", "__typename ".repeat(40_000)), json!({})),
+        "DOCUMENT_TOKENS_MAX",
+    );
+}
+
+#[test]
+fn over_deep_documents() {
+    let deep = |n: usize| {
+        let open = "author { posts { items { ".repeat(n);
+        format!("{{ getPost(id: 1) {{ {open} id {} }} }}", "} } } ".repeat(n))
+    };
+    over(&refused(&deep(20), json!({})), "DOCUMENT_DEPTH_MAX");
+    // Depth through fragments, each of them shallow.
+    let mut text = String::from("{ getPost(id: 1) { ...F0 } }");
+    for i in 0..20 {
+        text.push_str(&format!(
+            " fragment F{i} on Post {{ author {{ posts(limit: 1) {{ items {{ ...F{} }} }} }} }}",
+            i + 1
+        ));
+    }
+    text.push_str(" fragment F20 on Post { id }");
+    over(&refused(&text, json!({})), "DOCUMENT_DEPTH_MAX");
+}
+
+#[test]
+fn too_many_roots_fields_statements_rows() {
+    let roots: String = (0..300).map(|i| format!("a{i}: __typename ")).collect();
+    over(&refused(&format!("{{ {roots} }}"), json!({})), "ROOT_FIELDS_MAX");
+    // Fragments that double at each level.
+    let mut text = String::from("{ getPost(id: 1) { ...F0 } }");
+    for i in 0..14 {
+        let next = i + 1;
+        text.push_str(&format!(
+            " fragment F{i} on Post {{ a{i}: author {{ p: profile {{ id }} }} x{i}: __typename y{i}: author {{ ...G{next} }} z{i}: author {{ ...G{next} }} }} fragment G{next} on Author {{ posts(limit: 1) {{ items {{ ...F{next} }} }} }}"
+        ));
+    }
+    text.push_str(" fragment F14 on Post { id }");
+    let errors = refused(&text, json!({}));
+    assert_eq!(errors[0].error_type, Some(ErrorType::LimitExceeded), "{errors:?}");
+    let many: String = (0..300)
+        .map(|i| format!("a{i}: author {{ id }} b{i}: comments {{ nextToken }} "))
+        .collect();
+    over(
+        &refused(&format!("{{ getPost(id: 1) {{ {many} }} }}"), json!({})),
+        "QUERY_NODES_MAX",
+    );
+    over(
+        &refused(
+            "{ listAuthors(limit: 1000) { items { posts(limit: 1000) { items { comments(limit: 1000) { items { id } } } } } } }",
+            json!({}),
+        ),
+        "PLANNED_ROWS_MAX",
+    );
+}
+
+#[test]
+fn a_limit_is_a_positive_number_and_at_most_the_page_limit() {
+    let mut db = Db::new(&schema());
+    for wrong in ["0", "-3"] {
+        let answer = db.ask(&format!("{{ listPosts(limit: {wrong}) {{ nextToken }} }}"), json!({}));
+        assert_eq!(answer["errors"][0]["errorType"], "BadRequest");
+    }
+    let items: Vec<_> = (0..1005)
+        .map(|i| json!({"orderId": "o", "status": "s", "n": i, "price": 1.0}))
+        .collect();
+    db.fill("Item", json!(items));
+    let answer = db.ask("{ listItems(limit: 5000) { items { n } nextToken } }", json!({}));
+    assert_eq!(answer["data"]["listItems"]["items"].as_array().unwrap().len(), 1000);
+    assert!(answer["data"]["listItems"]["nextToken"].is_string());
+    let answer = db.ask("{ listItems { items { n } } }", json!({}));
+    assert_eq!(answer["data"]["listItems"]["items"].as_array().unwrap().len(), 100);
+}
+
+#[test]
+fn an_answer_that_grows_too_large_is_null_with_the_limit() {
+    let mut db = Db::new(&schema());
+    let items: Vec<_> = (0..100)
+        .map(|i| json!({"orderId": "o".repeat(100), "status": "s", "n": i, "price": 1.0}))
+        .collect();
+    db.fill("Item", json!(items));
+    let limits = QueryLimits {
+        answer_bytes_max: 2_000,
+        ..QueryLimits::default()
+    };
+    let schema = Arc::clone(&db.schema);
+    let document = Document::parse(&schema, "{ listItems { items { orderId } } ok: __typename }", &limits).unwrap();
+    let bound = document.bind(None, &Map::new(), &local(&schema), Side::Server).unwrap();
+    let got = answer(bound.execute(), &mut db).unwrap();
+    assert_eq!(
+        String::from_utf8(got.data).unwrap(),
+        r#"{"listItems":null,"ok":"Query"}"#
+    );
+    over(&got.errors, "ANSWER_BYTES_MAX");
+}
+
+#[test]
+fn the_cache_keeps_what_was_used_last() {
+    let schema = schema();
+    let cache = Cache::new(2, 1_000);
+    let limits = QueryLimits::default();
+    let parse = |text: &str| cache.parse(&schema, text, &limits);
+    let first = parse("{ a: __typename }").unwrap();
+    parse("{ b: __typename }").unwrap();
+    assert!(Arc::ptr_eq(&first, &parse("{ a: __typename }").unwrap()));
+    parse("{ c: __typename }").unwrap();
+    assert_eq!(cache.len(), 2);
+    assert!(Arc::ptr_eq(&first, &parse("{ a: __typename }").unwrap()));
+    assert!(parse("{ nope }").is_err());
+    assert_eq!(cache.len(), 2);
+}

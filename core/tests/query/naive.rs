@@ -3,8 +3,8 @@
 
 use std::cmp::Ordering;
 
-use apollo_compiler::response::{JsonMap, JsonValue};
 use apollo_compiler::resolvers::{Execution, FieldError, ObjectValue, ResolveInfo, ResolvedValue};
+use apollo_compiler::response::{JsonMap, JsonValue};
 use serde_json::{Map, Value as Json, json};
 use tombolo_core::id::{FieldId, ModelId};
 use tombolo_core::schema::{Model, QueryRoot, RelationKind, Schema};
@@ -125,22 +125,24 @@ fn same_class(a: &Json, b: &Json) -> bool {
 
 /// A filter over a record, by the words of the API: absent equals nothing, negations hold for the absent.
 pub(crate) fn matches(model: &Model, filter: &Json, record: &Json) -> bool {
-    filter.as_object().unwrap().iter().all(|(name, test)| match name.as_str() {
-        _ if test.is_null() => true,
-        "and" => test.as_array().unwrap().iter().all(|f| matches(model, f, record)),
-        "or" => test.as_array().unwrap().iter().any(|f| matches(model, f, record)),
-        "not" => !matches(model, test, record),
-        name => {
-            let value = &record[name];
-            let list = model
-                .field(name)
-                .is_some_and(|f| model.field_at(f).ty.list.is_some());
-            test.as_object()
-                .unwrap()
-                .iter()
-                .all(|(operator, operand)| holds(value, list, operator, operand))
-        }
-    })
+    filter
+        .as_object()
+        .unwrap()
+        .iter()
+        .all(|(name, test)| match name.as_str() {
+            _ if test.is_null() => true,
+            "and" => test.as_array().unwrap().iter().all(|f| matches(model, f, record)),
+            "or" => test.as_array().unwrap().iter().any(|f| matches(model, f, record)),
+            "not" => !matches(model, test, record),
+            name => {
+                let value = &record[name];
+                let list = model.field(name).is_some_and(|f| model.field_at(f).ty.list.is_some());
+                test.as_object()
+                    .unwrap()
+                    .iter()
+                    .all(|(operator, operand)| holds(value, list, operator, operand))
+            }
+        })
 }
 
 fn holds(value: &Json, list: bool, operator: &str, operand: &Json) -> bool {
@@ -184,7 +186,11 @@ fn holds(value: &Json, list: bool, operator: &str, operand: &Json) -> bool {
                 Json::Array(items) => json!(items.len()),
                 _ => return false,
             };
-            operand.as_object().unwrap().iter().all(|(o, v)| holds(&size, false, o, v))
+            operand
+                .as_object()
+                .unwrap()
+                .iter()
+                .all(|(o, v)| holds(&size, false, o, v))
         }
         other => panic!("{other}"),
     }
@@ -335,7 +341,12 @@ impl ObjectValue for Record<'_> {
         let mut order = world.names(relation.target, &relation.sort_fields);
         keyed(&mut records, &order, &arguments);
         order.extend(world.key(relation.target));
-        Ok(ResolvedValue::object(world.page(relation.target, records, &arguments, &order)))
+        Ok(ResolvedValue::object(world.page(
+            relation.target,
+            records,
+            &arguments,
+            &order,
+        )))
     }
 }
 

@@ -16,7 +16,7 @@ pub(crate) fn config() -> ProptestConfig {
     ProptestConfig {
         cases: cases.unwrap_or(CASES),
         failure_persistence: None,
-        max_shrink_iters: 4_000,
+        max_shrink_iters: 1_500,
         ..ProptestConfig::default()
     }
 }

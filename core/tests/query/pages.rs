@@ -1,1 +1,193 @@
-//! stub
+//! Page tokens: pages end where they should, and a token of another list is refused.
+
+use serde_json::{Value as Json, json};
+use tombolo_core::query::Side;
+
+use crate::support::{Db, local, schema};
+
+fn filled() -> Db {
+    let db = Db::new(&schema());
+    let authors: Vec<Json> = (0..3)
+        .map(|i| json!({"id": format!("a{i}"), "name": "n", "active": true}))
+        .collect();
+    db.fill("Author", json!(authors));
+    let posts: Vec<Json> = (0..20)
+        .map(|i| {
+            json!({
+                "id": format!("p{i:02}"), "authorID": format!("a{}", i % 2), "rating": i / 4, "title": "t",
+                "words": [], "seen": if i % 3 == 0 { json!(null) } else { json!(i) },
+            })
+        })
+        .collect();
+    db.fill("Post", json!(posts));
+    db
+}
+
+/// The ids of all pages of `list` (with `LIMIT` and `TOKEN` for the arguments), and how many pages there were.
+fn walk(db: &mut Db, list: &str, at: &str) -> (Vec<String>, usize) {
+    let (mut ids, mut pages, mut token) = (Vec::new(), 0, Json::Null);
+    loop {
+        let answer = db.ask(&format!("query ($t: String) {{ {list} }}"), json!({ "t": token }));
+        assert!(answer.get("errors").is_none(), "{answer}");
+        let connection = answer.pointer(at).unwrap();
+        for item in connection["items"].as_array().unwrap() {
+            ids.push(item["id"].as_str().unwrap().to_owned());
+        }
+        pages += 1;
+        token = connection["nextToken"].clone();
+        if token.is_null() {
+            return (ids, pages);
+        }
+        assert!(pages < 100, "no end");
+    }
+}
+
+#[test]
+fn pages_together_are_the_whole_list_once() {
+    let mut db = filled();
+    let whole: Vec<String> = (0..20).map(|i| format!("p{i:02}")).collect();
+    let list = |limit| format!("listPosts(limit: {limit}, nextToken: $t) {{ nextToken items {{ id }} }}");
+    for (limit, pages) in [(7, 3), (10, 2), (20, 1), (1, 20), (1000, 1)] {
+        assert_eq!(
+            walk(&mut db, &list(limit), "/data/listPosts"),
+            (whole.clone(), pages),
+            "limit {limit}"
+        );
+    }
+    // With relations the rows wait in buffers: the same pages.
+    let nested = "listPosts(limit: 7, nextToken: $t) { items { id author { id } } nextToken }";
+    assert_eq!(walk(&mut db, nested, "/data/listPosts"), (whole.clone(), 3));
+    let sync = "syncPosts(limit: 6, nextToken: $t) { items { id } nextToken startedAt }";
+    assert_eq!(walk(&mut db, sync, "/data/syncPosts"), (whole, 4));
+}
+
+#[test]
+fn pages_follow_the_sort_key_in_both_directions() {
+    let mut db = filled();
+    let list = |direction| {
+        format!(
+            "postsByAuthor(authorID: \"a0\", rating: {{ge: 1}}, sortDirection: {direction}, limit: 3, nextToken: $t) \
+             {{ items {{ id rating }} nextToken }}"
+        )
+    };
+    let (up, _) = walk(&mut db, &list("ASC"), "/data/postsByAuthor");
+    let (mut down, _) = walk(&mut db, &list("DESC"), "/data/postsByAuthor");
+    assert_eq!(up, ["p04", "p06", "p08", "p10", "p12", "p14", "p16", "p18"]);
+    down.reverse();
+    assert_eq!(up, down);
+}
+
+#[test]
+fn a_nested_list_goes_on_for_its_own_record() {
+    let mut db = filled();
+    let nested = "getAuthor(id: \"a1\") { posts(limit: 4, nextToken: $t) { items { id } nextToken } }";
+    let (ids, pages) = walk(&mut db, nested, "/data/getAuthor/posts");
+    assert_eq!((ids.len(), pages), (10, 3));
+    // The token of one record's list in the list of another.
+    let first = db.ask("{ getAuthor(id: \"a1\") { posts(limit: 4) { nextToken } } }", json!({}));
+    let token = first.pointer("/data/getAuthor/posts/nextToken").unwrap().clone();
+    let answer = db.ask(
+        "query ($t: String) { listAuthors { items { id posts(limit: 4, nextToken: $t) { items { id } } } } }",
+        json!({ "t": token }),
+    );
+    let items = answer.pointer("/data/listAuthors/items").unwrap();
+    assert_eq!(items[0]["posts"], Json::Null);
+    assert_eq!(items[1]["posts"]["items"].as_array().unwrap().len(), 4);
+    assert_eq!(answer["errors"][0]["path"], json!(["listAuthors", "items", 0, "posts"]));
+    assert_eq!(answer["errors"][0]["errorType"], "BadRequest");
+}
+
+#[test]
+fn the_token_of_another_list_is_refused_and_a_broken_one_too() {
+    let mut db = filled();
+    let first = db.ask("{ listPosts(limit: 2) { nextToken } }", json!({}));
+    let token = first["data"]["listPosts"]["nextToken"].clone();
+    for (list, part) in [
+        ("syncPosts(nextToken: $t) { nextToken }", "other arguments"),
+        ("listAuthors(nextToken: $t) { nextToken }", "other arguments"),
+        (
+            "listPosts(nextToken: $t, filter: {rating: {gt: 1}}) { nextToken }",
+            "other arguments",
+        ),
+    ] {
+        let answer = db.ask(
+            &format!("query ($t: String) {{ x: {list} ok: listAuthors {{ items {{ id }} }} }}"),
+            json!({ "t": token }),
+        );
+        assert_eq!(answer["data"]["x"], Json::Null);
+        assert_eq!(answer["data"]["ok"]["items"].as_array().unwrap().len(), 3);
+        assert_eq!(answer["errors"][0]["path"], json!(["x"]));
+        assert!(
+            answer["errors"][0]["message"].as_str().unwrap().contains(part),
+            "{answer}"
+        );
+    }
+    for broken in ["", "x", "W10", "bm90IGpzb24", "%%%"] {
+        let answer = db.ask(
+            "query ($t: String) { listPosts(nextToken: $t) { nextToken } }",
+            json!({ "t": broken }),
+        );
+        assert_eq!(answer["errors"][0]["errorType"], "BadRequest", "{broken}");
+        assert!(
+            answer["errors"][0]["message"]
+                .as_str()
+                .unwrap()
+                .contains("cannot be read"),
+            "{answer}"
+        );
+    }
+    // Another limit is the same list.
+    let answer = db.ask(
+        "query ($t: String) { listPosts(nextToken: $t, limit: 100) { items { id } } }",
+        json!({ "t": token }),
+    );
+    assert_eq!(answer["data"]["listPosts"]["items"].as_array().unwrap().len(), 18);
+}
+
+#[test]
+fn a_sync_keeps_the_moment_of_its_first_page() {
+    let mut db = filled();
+    let first = db.ask("{ syncPosts(limit: 5) { startedAt nextToken } }", json!({}));
+    let page = &first["data"]["syncPosts"];
+    assert_eq!(page["startedAt"], 1_020);
+    db.fill(
+        "Post",
+        json!([{"id": "late", "rating": 0, "title": "t", "words": [], "_lastChangedAt": 5_000}]),
+    );
+    let next = db.ask(
+        "query ($t: String) { syncPosts(limit: 500, nextToken: $t) { startedAt nextToken items { id _lastChangedAt } } }",
+        json!({ "t": page["nextToken"] }),
+    );
+    assert_eq!(next["data"]["syncPosts"]["startedAt"], 1_020);
+    let delta = db.ask("{ syncPosts(lastSync: 1020) { items { id } startedAt } }", json!({}));
+    assert_eq!(
+        delta["data"]["syncPosts"],
+        json!({"items": [{"id": "p19"}, {"id": "late"}], "startedAt": 5_000})
+    );
+}
+
+#[test]
+fn one_statement_for_all_parents() {
+    let mut db = filled();
+    db.ask(
+        "{ listAuthors { items { posts { items { id author { name } comments { items { id } } } } } } }",
+        json!({}),
+    );
+    assert_eq!(db.statements.len(), 4, "{:#?}", db.statements);
+}
+
+#[test]
+fn a_replica_hides_tombstones() {
+    let mut db = filled();
+    db.fill(
+        "Author",
+        json!([{"id": "gone", "name": "n", "active": true, "_deleted": true}]),
+    );
+    let access = local(&db.schema);
+    let text = "{ listAuthors { items { id } } getAuthor(id: \"gone\") { id _deleted } }";
+    let server = db.ask_as(text, json!({}), &access, Side::Server);
+    assert_eq!(server["data"]["getAuthor"], json!({"id": "gone", "_deleted": true}));
+    let replica = db.ask_as(text, json!({}), &access, Side::Replica);
+    assert_eq!(replica["data"]["getAuthor"], Json::Null);
+    assert_eq!(replica["data"]["listAuthors"]["items"].as_array().unwrap().len(), 3);
+}

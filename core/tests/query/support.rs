@@ -163,11 +163,7 @@ impl Db {
                 .iter()
                 .map(|field| {
                     let json = record.get(&field.name).unwrap_or(&Json::Null);
-                    field
-                        .ty
-                        .with_required(false)
-                        .parse_json(&self.schema, json)
-                        .unwrap()
+                    field.ty.with_required(false).parse_json(&self.schema, json).unwrap()
                 })
                 .collect();
             let stored = Stored {
