@@ -6,10 +6,9 @@ use tombolo_core::id::{FieldId, ModelId};
 use tombolo_core::record::Key;
 use tombolo_core::schema::{RelationKind, Schema};
 
-use crate::effect::{ChangeSet, Effect, LastError};
+use crate::effect::{ChangeSet, Effect};
 use crate::input::Now;
 use crate::lay;
-use crate::limits::ERROR_TEXT_MAX;
 use crate::machine::{Settings, StepError};
 use crate::outbox::{EntryState, OutboxEntry};
 use crate::state::State;
@@ -174,17 +173,4 @@ impl Context<'_> {
         };
         self.rebase(model, &key)
     }
-
-    pub(crate) fn note_error(&mut self, code: &'static str, message: &str) {
-        self.state.last_error = Some(LastError {
-            code,
-            message: clip(message),
-            at_ms: self.now.wall_ms,
-        });
-    }
-}
-
-/// At most [`ERROR_TEXT_MAX`] characters.
-pub(crate) fn clip(text: &str) -> String {
-    text.chars().take(ERROR_TEXT_MAX).collect()
 }

@@ -198,7 +198,7 @@ pub enum LinkStatus {
 /// What went wrong most recently.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LastError {
-    /// A stable word: `lost`, `unauthorized`, `protocol`, `refused`, `undecided`, `stalled`.
+    /// A stable word: `lost`, `unauthorized`, `protocol`, `refused`, `undecided`, `stalled`, `store`.
     pub code: &'static str,
     /// Words for people.
     pub message: String,

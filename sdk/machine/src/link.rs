@@ -6,14 +6,14 @@ use tombolo_core::id::MutationNumber;
 use tombolo_core::wire::envelope::{MutationOutcome, OutcomeKind, RejectReason};
 use tombolo_core::wire::graphql::{ErrorType, GraphqlError};
 
-use crate::context::{Context, clip};
+use crate::context::Context;
 use crate::effect::{Effect, FinalOutcome, Outgoing};
 use crate::input::{AnswerBody, CloseReason, FeedNumber};
 use crate::limits::{IN_FLIGHT_MAX, NO_PROGRESS_MAX, RETRYING_MAX, UNDECIDED_TRIES_MAX};
 use crate::machine::StepError;
 use crate::outbox::EntryState;
 use crate::render;
-use crate::state::Link;
+use crate::state::{Link, clip};
 
 /// The app wants a link, or none.
 pub(crate) fn set_online(cx: &mut Context<'_>, online: bool) {
@@ -88,35 +88,17 @@ pub(crate) fn closed(cx: &mut Context<'_>, reason: &CloseReason) {
 
 /// Waits, longer each time, and tries again.
 fn fail(cx: &mut Context<'_>, code: &'static str, message: &str) {
-    let delay = cx.state.backoff.next(cx.state.failures);
-    cx.state.failures = cx.state.failures.saturating_add(1);
-    cx.note_error(code, message);
-    leave(
-        cx,
-        Link::Waiting {
-            until: cx.now.monotonic + delay,
-        },
-    );
+    cx.state.fail(code, message, cx.now);
 }
 
 fn pause(cx: &mut Context<'_>, message: &str) {
-    cx.note_error("unauthorized", message);
+    cx.state.note_error("unauthorized", message, cx.now);
     leave(cx, Link::Paused);
     cx.effects.push(Effect::NeedToken);
 }
 
-/// Forgets what belonged to the link. Mutations in flight become unknown: due again with the next link.
 fn leave(cx: &mut Context<'_>, to: Link) {
-    let now = cx.now.monotonic;
-    let unknown = std::mem::take(&mut cx.state.in_flight);
-    cx.state.due.extend(unknown.into_keys().map(|number| (number, now)));
-    for scope in cx.state.scopes.values_mut() {
-        scope.up_to_date = false;
-    }
-    cx.state.subscribed = false;
-    cx.state.paging.clear();
-    cx.state.link = to;
-    cx.state.owed_since = matches!(to, Link::Opening).then_some(now);
+    cx.state.leave(to, cx.now);
 }
 
 /// Asks for the feed of all scopes from their cursors, abandoning what was asked before.
@@ -330,7 +312,7 @@ fn undecided(cx: &mut Context<'_>, number: MutationNumber, errors: &[GraphqlErro
         pause(cx, &message);
         return Ok(());
     }
-    cx.note_error("undecided", &message);
+    cx.state.note_error("undecided", &message, cx.now);
     let mut tries = 0;
     for entry in group.iter_mut().filter(|entry| entry.state == EntryState::InFlight) {
         entry.tries = entry.tries.saturating_add(1);

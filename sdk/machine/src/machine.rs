@@ -177,6 +177,22 @@ impl Machine {
         Ok(finish(cx))
     }
 
+    /// Gives the link up without a transaction: for the driver whose store could not take in what the link brought.
+    /// After a page that was not applied no later page may be, or the cursor would pass it. What then still arrives is
+    /// dropped; the link is opened anew after the back-off, and the feed goes on from the cursor.
+    #[must_use]
+    pub fn link_broken(&mut self, message: &str, now: Now) -> Vec<Effect> {
+        match self.state.link {
+            Link::Opening | Link::Open { .. } => {
+                self.state.fail("store", message, now);
+                let (mut state, mut effects) = (self.state.clone(), vec![Effect::CloseLink]);
+                tell(&mut state, &mut effects);
+                self.install(Step { state, effects })
+            }
+            Link::Offline | Link::Waiting { .. } | Link::Paused => Vec::new(),
+        }
+    }
+
     /// Takes in a step whose transaction has been committed, and gives what is to be done.
     #[must_use]
     pub fn install(&mut self, step: Step) -> Vec<Effect> {
@@ -258,25 +274,30 @@ fn finish(cx: Context<'_>) -> Step {
     } else if state.link != Link::Opening {
         state.owed_since = None;
     }
-    if !state.is_open() {
-        state.send_since = None;
-    } else if wake_now {
+    if wake_now {
         state.send_since.get_or_insert(now.monotonic);
     }
-    let wake_at = next_wake(&state);
-    if wake_at.is_some() && wake_at != state.wake_at {
-        effects.extend(wake_at.map(Effect::WakeAt));
-    }
-    state.wake_at = wake_at.or(state.wake_at);
     if !changes.is_empty() {
         effects.push(Effect::Changed(changes));
+    }
+    tell(&mut state, &mut effects);
+    Step { state, effects }
+}
+
+/// The next wake-up and the status, if they are not what was last told.
+fn tell(state: &mut State, effects: &mut Vec<Effect>) {
+    if !state.is_open() {
+        state.send_since = None;
+    }
+    if let Some(at) = next_wake(state).filter(|at| state.wake_at != Some(*at)) {
+        effects.push(Effect::WakeAt(at));
+        state.wake_at = Some(at);
     }
     let status = state.to_status();
     if status != state.status {
         state.status = status.clone();
         effects.push(Effect::Status(status));
     }
-    Step { state, effects }
 }
 
 fn next_wake(state: &State) -> Option<std::time::Duration> {

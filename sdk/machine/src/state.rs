@@ -7,7 +7,8 @@ use tombolo_core::id::MutationNumber;
 
 use crate::backoff::Backoff;
 use crate::effect::{LastError, LinkStatus, ScopeStatus, Status};
-use crate::input::FeedNumber;
+use crate::input::{FeedNumber, Now};
+use crate::limits::ERROR_TEXT_MAX;
 use crate::scope::ScopeRow;
 use crate::store::OutboxCounts;
 
@@ -98,6 +99,41 @@ impl State {
         matches!(self.link, Link::Open { .. })
     }
 
+    /// Forgets what belonged to the link. Mutations in flight become unknown: due again with the next link.
+    pub(crate) fn leave(&mut self, to: Link, now: Now) {
+        let unknown = std::mem::take(&mut self.in_flight);
+        self.due
+            .extend(unknown.into_keys().map(|number| (number, now.monotonic)));
+        for scope in self.scopes.values_mut() {
+            scope.up_to_date = false;
+        }
+        self.subscribed = false;
+        self.paging.clear();
+        self.link = to;
+        self.owed_since = (to == Link::Opening).then_some(now.monotonic);
+    }
+
+    /// The link has failed: to be tried again, later each time.
+    pub(crate) fn fail(&mut self, code: &'static str, message: &str, now: Now) {
+        let delay = self.backoff.next(self.failures);
+        self.failures = self.failures.saturating_add(1);
+        self.note_error(code, message, now);
+        self.leave(
+            Link::Waiting {
+                until: now.monotonic + delay,
+            },
+            now,
+        );
+    }
+
+    pub(crate) fn note_error(&mut self, code: &'static str, message: &str, now: Now) {
+        self.last_error = Some(LastError {
+            code,
+            message: clip(message),
+            at_ms: now.wall_ms,
+        });
+    }
+
     /// What the feed is, by its scopes.
     pub(crate) fn feed_state(&self) -> Feed {
         if self.scopes.values().all(|scope| scope.up_to_date) {
@@ -140,4 +176,9 @@ impl State {
                 .collect(),
         }
     }
+}
+
+/// At most [`ERROR_TEXT_MAX`] characters.
+pub(crate) fn clip(text: &str) -> String {
+    text.chars().take(ERROR_TEXT_MAX).collect()
 }

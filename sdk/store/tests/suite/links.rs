@@ -277,3 +277,36 @@ fn nothing_happens_before_the_start() {
     let step = fresh.step(&mut tx, Input::Start, world.now()).unwrap();
     assert_eq!(fresh.install(step), []);
 }
+
+#[test]
+fn a_page_that_the_store_could_not_take_is_never_passed() {
+    let mut world = world_at(At::Live);
+    let (_, shape) = world.model("Todo");
+    let feed = world.feed;
+    // The driver's store failed on a page; the pages behind it are already on their way.
+    world.effects = world.machine.link_broken("the disk is full", world.now());
+    assert_eq!(effects(&world.effects), "CloseLink");
+    world
+        .step(Input::Batch {
+            feed,
+            batch: page(&shape, "e.9", true, false, &[], &[]),
+        })
+        .unwrap();
+    play_on(
+        &mut world,
+        r#"
+        expect cursor Todo e.1
+        expect status waiting error=store
+        time 30s
+        expect effects OpenLink
+        link up
+        "#,
+    );
+    world
+        .step(Input::Batch {
+            feed,
+            batch: page(&shape, "e.9", true, false, &[], &[]),
+        })
+        .unwrap();
+    play_on(&mut world, "expect cursor Todo e.1");
+}
