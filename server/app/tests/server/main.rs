@@ -1,0 +1,8 @@
+//! The server over real sockets on port 0: what its listeners promise, and what they refuse.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod binary;
+mod harness;
+mod http;
+mod lifecycle;
+mod ws;
