@@ -369,6 +369,13 @@ impl Client {
     /// Carries out what was called before, ends the link and releases the file. Other handles then give
     /// [`Error::Closed`]; live queries end.
     pub async fn close(self) {
+        // The readers first: the connection that closes last tidies the file.
+        for _ in 0..crate::limits::READERS {
+            let (reply, done) = oneshot::channel();
+            if self.inner.questions.send(Question::End(reply)).await.is_ok() {
+                drop(done.await);
+            }
+        }
         let (reply, done) = oneshot::channel();
         if self.inner.calls.send(Command::Close(reply)).await.is_ok() {
             // An error means that another handle closed it first.
@@ -445,10 +452,6 @@ impl Inner {
     }
 
     async fn ask<T>(&self, make: impl FnOnce(oneshot::Sender<Result<T, Error>>) -> Question) -> Result<T, Error> {
-        // A reader would still answer after the writer is gone, from a file that another client may have by then.
-        if self.calls.is_closed() {
-            return Err(Error::Closed);
-        }
         let (reply, answer) = oneshot::channel();
         self.questions.send(make(reply)).await.map_err(|_| Error::Closed)?;
         answer.await.map_err(|_| Error::Closed)?

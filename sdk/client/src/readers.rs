@@ -23,6 +23,8 @@ pub(crate) enum Question {
     },
     /// The whole outbox.
     Outbox(oneshot::Sender<Result<Vec<OutboxEntry>, Error>>),
+    /// Nothing more: one reader ends. Its connection is closed before the other side of the channel hears of it.
+    End(oneshot::Sender<()>),
 }
 
 /// Starts a thread for each reader. They end when every sender of questions is dropped.
@@ -36,8 +38,16 @@ pub(crate) fn start(readers: Vec<Reader>, questions: mpsc::Receiver<Question>) -
                 loop {
                     // Whoever holds the lock waits for the next question; the others wait for the lock.
                     let question = questions.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
-                    let Some(question) = question else { break };
-                    read(&mut reader, question);
+                    match question {
+                        Some(Question::End(done)) => {
+                            drop((reader, questions));
+                            // The caller of `close` may have given up waiting.
+                            let _ = done.send(());
+                            return;
+                        }
+                        Some(question) => read(&mut reader, question),
+                        None => return,
+                    }
                 }
             })?;
     }
@@ -47,6 +57,7 @@ pub(crate) fn start(readers: Vec<Reader>, questions: mpsc::Receiver<Question>) -
 fn read(reader: &mut Reader, question: Question) {
     // The caller may go away while we read; then nobody needs the answer.
     match question {
+        Question::End(_) => {}
         Question::Answer { reply, .. } if reply.is_closed() => {}
         Question::Answer { bound, supplied, reply } => {
             let mut execution = bound.execute();

@@ -96,8 +96,8 @@ impl Writer {
             }
         });
         self.hub.close();
-        // The file is released before the caller of `close` goes on.
-        drop(self);
+        // The file is released, and calls are refused, before the caller of `close` goes on.
+        drop((self, calls));
         if let Some(done) = closing {
             // The caller may have given up waiting.
             let _ = done.send(());

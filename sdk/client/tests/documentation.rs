@@ -5,5 +5,9 @@
 #[test]
 fn the_api_of_the_examples_is_the_generated_one() {
     let schema = tombolo::Schema::parse("type Note @model { id: ID! text: String! }", "schema.graphql").unwrap();
-    assert_eq!(schema.api_sdl, include_str!("../doc/api.graphql"), "write the left side into sdk/client/doc/api.graphql");
+    assert_eq!(
+        schema.api_sdl,
+        include_str!("../doc/api.graphql"),
+        "write the left side into sdk/client/doc/api.graphql"
+    );
 }

@@ -1,0 +1,307 @@
+//! What an app does without a network: reads, writes, refusals, live queries, the file across restarts.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{CREATE, DELETE, SCHEMA, Server, UPDATE, read};
+use serde_json::{Value as Json, json};
+use tombolo::{Client, Error, LinkStatus, OutboxState, Scope};
+
+async fn offline(folder: &tempfile::TempDir) -> Client {
+    Server::new().client(folder.path()).offline(true).open().await.unwrap()
+}
+
+#[tokio::test]
+async fn a_mutation_is_seen_at_once_and_queued() {
+    let folder = tempfile::tempdir().unwrap();
+    let client = offline(&folder).await;
+    let made = client.mutate(CREATE, json!({ "text": "wet" })).await.unwrap();
+    let note: Json = serde_json::from_str(made.response.data()).unwrap();
+    let id = note["createNote"]["id"].as_str().unwrap().to_owned();
+    assert_eq!(id.len(), 36, "a fresh uuid");
+    assert_eq!(note["createNote"]["done"], json!(false), "the default is filled in");
+    assert_eq!(note["createNote"]["_version"], json!(0), "the server has not seen it");
+    assert_eq!(
+        read(&client, "{ listNotes { items { text } } }").await["listNotes"]["items"],
+        json!([{ "text": "wet" }])
+    );
+    let updated = client
+        .mutate(UPDATE, json!({ "input": { "id": id, "author": "Ada" } }))
+        .await
+        .unwrap();
+    assert!(
+        updated.response.data().contains(r#""text":"wet","author":"Ada""#),
+        "{}",
+        updated.response.data()
+    );
+    let outbox = client.outbox().await.unwrap();
+    // The update is folded into the create that was never sent.
+    assert_eq!(
+        (outbox.len(), outbox[0].state, outbox[0].number),
+        (1, OutboxState::Queued, made.numbers[0])
+    );
+    assert_eq!(updated.numbers, made.numbers);
+    assert_eq!(client.status().borrow().pending, 1);
+    let gone = client.mutate(DELETE, json!({ "id": id })).await.unwrap();
+    assert!(
+        gone.response.data().contains(r#""text":"wet""#),
+        "{}",
+        gone.response.data()
+    );
+    assert_eq!(
+        read(&client, "{ listNotes { items { id } } }").await["listNotes"]["items"],
+        json!([])
+    );
+    assert!(
+        client.outbox().await.unwrap().is_empty(),
+        "what was never sent is taken back"
+    );
+    client.close().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_is_refused_and_nothing_is_queued() {
+    let folder = tempfile::tempdir().unwrap();
+    let client = offline(&folder).await;
+    client
+        .mutate(CREATE, json!({ "id": "a", "text": "wet" }))
+        .await
+        .unwrap();
+    for (text, variables, code) in [
+        ("mutation {", json!(null), "request"),
+        (
+            "mutation { createNote(input: { text: \"x\", colour: \"red\" }) { id } }",
+            json!(null),
+            "request",
+        ),
+        (
+            "mutation { createNote(input: { text: 7 }) { id } }",
+            json!(null),
+            "request",
+        ),
+        (
+            "mutation { createNote(input: { author: \"x\" }) { id } }",
+            json!(null),
+            "request",
+        ),
+        (CREATE, json!({}), "request"),
+        (CREATE, json!([1]), "request"),
+        (CREATE, json!({ "id": "a", "text": "again" }), "refused"),
+        (
+            UPDATE,
+            json!({ "input": { "id": "nobody", "text": "x" } }),
+            "unknown_record",
+        ),
+        (DELETE, json!({ "id": "nobody" }), "unknown_record"),
+        ("{ listNotes { items { id } } }", json!(null), "request"),
+    ] {
+        let error = client.mutate(text, variables).await.unwrap_err();
+        assert_eq!(error.code(), code, "{text}: {error}");
+        assert!(!error.can_retry() && !error.needs_sign_in());
+    }
+    for (text, code) in [
+        ("{ listNotes { items { colour } } }", "request"),
+        ("{ syncNotes { items { id } } }", "needs_network"),
+        ("mutation { deleteNote(input: { id: \"a\" }) { id } }", "request"),
+        ("subscription { onCreateNote { id } }", "request"),
+    ] {
+        let error = client.query(text, Json::Null).await.unwrap_err();
+        assert_eq!(error.code(), code, "{text}: {error}");
+    }
+    assert_eq!(client.outbox().await.unwrap().len(), 1);
+    client.close().await;
+}
+
+#[tokio::test]
+async fn a_transaction_is_queued_whole_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let client = offline(&folder).await;
+    let failed = client
+        .transaction(|t| {
+            t.mutate(CREATE, json!({ "id": "a", "text": "one" }))?;
+            t.mutate(UPDATE, json!({ "input": { "id": "nobody", "text": "two" } }))
+        })
+        .await;
+    assert_eq!(failed.unwrap_err().code(), "unknown_record");
+    assert!(client.outbox().await.unwrap().is_empty());
+    assert_eq!(
+        read(&client, "{ getNote(id: \"a\") { id } }").await["getNote"],
+        Json::Null
+    );
+
+    let done = client
+        .transaction(|t| {
+            t.mutate(CREATE, json!({ "id": "a", "text": "one" }))?;
+            t.mutate(UPDATE, json!({ "input": { "id": "a", "stars": 3 } }))
+        })
+        .await
+        .unwrap();
+    assert_eq!((done.responses.len(), done.numbers.len()), (2, 2));
+    let outbox = client.outbox().await.unwrap();
+    assert!(
+        outbox.iter().all(|item| item.transaction == done.numbers[0]),
+        "{outbox:?}"
+    );
+    assert_eq!(
+        read(&client, "{ getNote(id: \"a\") { text stars } }").await["getNote"],
+        json!({ "text": "one", "stars": 3 })
+    );
+    client.close().await;
+}
+
+#[tokio::test]
+async fn a_watch_gives_each_new_answer_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let client = offline(&folder).await;
+    let mut watch = client.watch("{ listNotes { items { text } } }", Json::Null).unwrap();
+    let mut next = async || watch.next().await.unwrap().unwrap().data().to_owned();
+    assert_eq!(next().await, r#"{"listNotes":{"items":[]}}"#);
+    // Neither of these changes the answer: another model, and a field that is not asked for.
+    client
+        .mutate("mutation { createTag(input: { name: \"t\" }) { id } }", Json::Null)
+        .await
+        .unwrap();
+    client
+        .mutate(CREATE, json!({ "id": "a", "text": "one" }))
+        .await
+        .unwrap();
+    assert_eq!(next().await, r#"{"listNotes":{"items":[{"text":"one"}]}}"#);
+    client
+        .mutate(UPDATE, json!({ "input": { "id": "a", "stars": 1 } }))
+        .await
+        .unwrap();
+    // Taken together.
+    for text in ["two", "three", "four"] {
+        client
+            .mutate(UPDATE, json!({ "input": { "id": "a", "text": text } }))
+            .await
+            .unwrap();
+    }
+    assert_eq!(next().await, r#"{"listNotes":{"items":[{"text":"four"}]}}"#);
+    client.close().await;
+    assert!(watch.next().await.is_none());
+}
+
+#[tokio::test]
+async fn the_file_keeps_everything_and_has_one_owner() {
+    let folder = tempfile::tempdir().unwrap();
+    let client = offline(&folder).await;
+    let made = client
+        .mutate(CREATE, json!({ "id": "a", "text": "wet" }))
+        .await
+        .unwrap();
+    let second = Server::new().client(folder.path()).offline(true).open().await;
+    assert_eq!(second.unwrap_err().code(), "in_use");
+    let other = client.clone();
+    client.close().await;
+    assert_eq!(other.outbox().await.unwrap_err().code(), "closed");
+    assert!(matches!(
+        other.query("{ __typename }", Json::Null).await,
+        Err(Error::Closed)
+    ));
+
+    let client = offline(&folder).await;
+    assert_eq!(client.outbox().await.unwrap()[0].number, made.numbers[0]);
+    assert_eq!(client.status().borrow().pending, 1);
+    assert_eq!(client.status().borrow().link, LinkStatus::Offline);
+    client.discard(made.numbers[0]).await.unwrap();
+    assert_eq!(
+        read(&client, "{ getNote(id: \"a\") { id } }").await["getNote"],
+        Json::Null
+    );
+    assert_eq!(
+        client.discard(made.numbers[0]).await.unwrap_err().code(),
+        "unknown_mutation"
+    );
+    client.close().await;
+}
+
+#[tokio::test]
+async fn scopes_are_chosen_once_and_new_models_join() {
+    let names = |client: &Client| client.scopes().into_iter().map(|s| s.model).collect::<Vec<_>>();
+    let folder = tempfile::tempdir().unwrap();
+    let client = offline(&folder).await;
+    assert_eq!(names(&client), ["Note", "Tag"]);
+    client.remove_scope("Tag").await.unwrap();
+    assert_eq!(
+        client.set_scope("Nothing", None).await.unwrap_err().code(),
+        "unknown_model"
+    );
+    let wrong = client
+        .set_scope("Note", Some(json!({ "colour": { "eq": "red" } })))
+        .await;
+    assert_eq!(wrong.unwrap_err().code(), "request");
+    client.close().await;
+
+    let grown = format!("{SCHEMA} type Photo @model {{ id: ID! }}");
+    let client = Server::with(&grown)
+        .client(folder.path())
+        .offline(true)
+        .open()
+        .await
+        .unwrap();
+    assert_eq!(names(&client), ["Note", "Photo"], "what was removed stays removed");
+    client.close().await;
+
+    let folder = tempfile::tempdir().unwrap();
+    let only = Scope {
+        model: "Note".into(),
+        filter: Some(json!({ "stars": { "gt": 3 } })),
+    };
+    let client = Server::new()
+        .client(folder.path())
+        .scopes([only])
+        .offline(true)
+        .open()
+        .await
+        .unwrap();
+    assert_eq!(names(&client), ["Note"]);
+    client.close().await;
+}
+
+#[tokio::test]
+async fn a_mistaken_call_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("replica.db");
+    assert_eq!(
+        Client::builder().path(&path).open().await.unwrap_err().code(),
+        "incomplete"
+    );
+    assert_eq!(
+        Client::builder().schema(SCHEMA).open().await.unwrap_err().code(),
+        "incomplete"
+    );
+    let broken = Client::builder()
+        .schema("type Note @model { id: Wrong! }")
+        .path(&path)
+        .open()
+        .await;
+    assert_eq!(broken.unwrap_err().code(), "schema");
+    let missing = Client::builder()
+        .schema_path(folder.path().join("none.graphql"))
+        .path(&path)
+        .open()
+        .await;
+    assert_eq!(missing.unwrap_err().code(), "schema_file");
+    let address = Client::builder()
+        .schema(SCHEMA)
+        .path(&path)
+        .url("not an address")
+        .open()
+        .await;
+    assert_eq!(address.unwrap_err().code(), "endpoint");
+    let client = Client::builder().schema(SCHEMA).path(&path).open().await.unwrap();
+    assert_eq!(client.set_online(true).await.unwrap_err().code(), "incomplete");
+    client.close().await;
+    std::fs::write(
+        folder.path().join("text.db"),
+        "this is a diary, not a database, and longer than a header",
+    )
+    .unwrap();
+    let foreign = Client::builder()
+        .schema(SCHEMA)
+        .path(folder.path().join("text.db"))
+        .open()
+        .await;
+    assert!(foreign.is_err());
+}
