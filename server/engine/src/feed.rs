@@ -182,23 +182,29 @@ impl<S: Store> Engine<S> {
 
     /// Takes what is new from the ring.
     async fn live(&self, scope: &mut FeedScope) -> Result<Option<Vec<u8>>, EngineError> {
-        let position = scope.position.unwrap_or_default();
-        let (entries, through, more) = match self.hub.after(position, scope.model, self.settings.feed_rows_live) {
-            Recent::Entries { entries, through, more } => (entries, through, more),
-            Recent::TooOld => {
-                scope.behind = true;
+        let model = &self.schema[scope.model];
+        let (rows, left, through, more) = loop {
+            let position = scope.position.unwrap_or_default();
+            let (entries, through, more) = match self.hub.after(position, scope.model, self.settings.feed_rows_live) {
+                Recent::Entries { entries, through, more } => (entries, through, more),
+                Recent::TooOld => {
+                    scope.behind = true;
+                    return Ok(None);
+                }
+            };
+            let (rows, left) = self.encode(model, scope, &entries);
+            scope.position = Some(through);
+            let lag = through.0.saturating_sub(scope.told.0);
+            if rows.len() > 2 || left.len() > 2 || (scope.due && !more) || lag > limits::FEED_CURSOR_LAG_MAX {
+                break (rows, left, through, more);
+            }
+            // Nothing for this scope among these; there may be among the next.
+            if !more {
                 return Ok(None);
             }
         };
-        let model = &self.schema[scope.model];
-        let (rows, left) = self.encode(model, scope, &entries);
-        scope.position = Some(through);
-        let lag = through.0.saturating_sub(scope.told.0);
-        if rows.len() <= 2 && left.len() <= 2 && !scope.due && lag <= limits::FEED_CURSOR_LAG_MAX {
-            return Ok(None);
-        }
         scope.told = through;
-        scope.due = false;
+        scope.due &= more;
         let cursor = self.cursor(through).await?;
         let head = BatchHead {
             model: &model.name,
