@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn one_seed_gives_one_history() {
-        let draw = |seed| (0..20).map(|n| Backoff::new(seed + n).next(5)).collect::<Vec<_>>();
+        let draw = |seed: u64| (0_u64..20).map(|n| Backoff::new(seed + n).next(5)).collect::<Vec<_>>();
         assert_eq!(draw(1), draw(1));
         assert_ne!(draw(1), draw(100));
     }

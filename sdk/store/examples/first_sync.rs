@@ -66,7 +66,7 @@ fn main() {
 fn row(i: usize) -> String {
     let (month, day, minute) = (i % 12 + 1, i % 28 + 1, i % 60);
     let carrier = ["UA", "AA", "B6", "DL", "EV", "MQ"][i % 6];
-    let delay = if i % 37 == 0 {
+    let delay = if i.is_multiple_of(37) {
         "null".to_owned()
     } else {
         format!("{}", (i % 90) as f64 - 10.0)
