@@ -1,0 +1,183 @@
+//! The laws that every world keeps, each a function that says what it saw when one did not hold.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value as Json;
+use tombolo_core::id::{ModelId, Position};
+use tombolo_core::record::{Key, Record};
+use tombolo_core::schema::{Model, MutationKind, Schema};
+use tombolo_core::value::Value;
+use tombolo_core::wire::envelope::OutcomeKind;
+use tombolo_machine::{Base, EntryState, OutboxEntry, StoreTx};
+
+/// The server's rows, by model and key text, as its own verdicts made them.
+pub(crate) type Rows = BTreeMap<(ModelId, String), (Position, Record)>;
+
+/// What a user meant with one mutation, noted when the call returned.
+#[derive(Clone, Debug)]
+pub(crate) struct Meant {
+    pub(crate) kind: MutationKind,
+    pub(crate) model: ModelId,
+    pub(crate) key: String,
+    /// Field name → value.
+    pub(crate) sets: BTreeMap<String, Value>,
+    /// The replica said that it was taken back, or the app dismissed its rejection.
+    pub(crate) gone: bool,
+    /// A process died while this was being changed: either version is right.
+    pub(crate) uncertain: bool,
+}
+
+/// How the server decided one mutation, and whether it changed a record.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Decided {
+    pub(crate) outcome: OutcomeKind,
+    pub(crate) position: Option<Position>,
+}
+
+/// **No double effect.** A mutation is decided once; every later answer says the same and changes nothing.
+pub(crate) fn no_double_effect(
+    before: Option<&Decided>,
+    now: &Decided,
+    changed: bool,
+    number: u64,
+) -> Result<(), String> {
+    match before {
+        Some(before) if before != now => Err(format!("mutation {number} was {before:?} and is now {now:?}")),
+        Some(_) if changed => Err(format!("mutation {number} changed a record a second time")),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// **No lost field.** A mutation that was applied as it was sent stands in the record with every field that it set.
+pub(crate) fn applied_whole(model: &Model, meant: &Meant, after: &Record) -> Result<(), String> {
+    if meant.uncertain {
+        return Ok(());
+    }
+    if meant.kind == MutationKind::Delete {
+        return if after.meta.deleted { Ok(()) } else { Err(format!("{} was to be deleted: {after:?}", meant.key)) };
+    }
+    for (name, value) in &meant.sets {
+        let stands = model.field(name).map(|field| after.value(field));
+        if stands != Some(value) {
+            return Err(format!("{} was to have {name} = {value:?} and has {stands:?}", meant.key));
+        }
+    }
+    Ok(())
+}
+
+/// **Positions.** Each change has the next position.
+pub(crate) fn next_position(last: Position, position: Position) -> Result<(), String> {
+    if position.0 == last.0 + 1 { Ok(()) } else { Err(format!("position {} came after {}", position.0, last.0)) }
+}
+
+/// **Read your writes.** The view row of a record is its base row with every unsettled mutation of this replica on it,
+/// in order. Laid here field by field, without the machine's own function.
+pub(crate) fn read_your_writes(tx: &mut dyn StoreTx, schema: &Schema, entries: &[OutboxEntry]) -> Result<(), String> {
+    let mut records: BTreeMap<(ModelId, String), Vec<&OutboxEntry>> = BTreeMap::new();
+    for entry in entries.iter().filter(|e| !matches!(e.state, EntryState::Rejected(_))) {
+        let Some(model) = schema.models.iter().position(|m| m.name == entry.intent.model) else { continue };
+        records.entry((ModelId(model), entry.intent.key_text())).or_default().push(entry);
+    }
+    for ((id, text), entries) in records {
+        let Some(model) = schema.models.get(id.0) else { continue };
+        let Some(key) = entries.first().and_then(|e| e.intent.key_for(model)) else { continue };
+        let view = tx.view(id, &key).map_err(|e| e.to_string())?;
+        let base = match tx.base(id, &key).map_err(|e| e.to_string())? {
+            Base::Saved(base) => base,
+            Base::Unsaved => return Err(format!("{text} has unsettled mutations and no base row kept apart")),
+        };
+        // What must stand: whether the record shows, and the last value given for each field.
+        let mut shows = base.as_ref().is_some_and(|b| !b.meta.deleted);
+        let mut fields: BTreeMap<&str, Json> = BTreeMap::new();
+        if let Some(base) = &base {
+            fields.extend(model.fields.iter().zip(&base.values).map(|(f, v)| (f.name.as_str(), v.to_json())));
+        }
+        for entry in entries {
+            match entry.intent.kind {
+                MutationKind::Create => shows = true,
+                MutationKind::Update if shows => {}
+                MutationKind::Update => continue,
+                MutationKind::Delete => {
+                    shows = false;
+                    continue;
+                }
+            }
+            fields.extend(entry.intent.values.iter().map(|(name, value)| (name.as_str(), value.clone())));
+        }
+        let seen = view.filter(|row| !row.meta.deleted);
+        if shows != seen.is_some() {
+            return Err(format!("{text} is to show: {shows}; it shows: {}", seen.is_some()));
+        }
+        if let Some(row) = seen {
+            for (field, value) in model.fields.iter().zip(&row.values) {
+                // Times are the device's own until the server has spoken.
+                let own_time = field.name == "createdAt" || field.name == "updatedAt";
+                let wanted = fields.get(field.name.as_str()).cloned().unwrap_or(Json::Null);
+                if !own_time && value.to_json() != wanted {
+                    return Err(format!("{text}: {} is {value:?}, own edits say {wanted}", field.name));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// **Cursor honesty.** For every record whose newest change is at or below the cursor: the replica's base row is that
+/// change, if it is in the scope; and if it is not, and no base sync is under way, the replica does not hold it.
+pub(crate) fn cursor_honesty(
+    tx: &mut dyn StoreTx,
+    schema: &Schema,
+    rows: &Rows,
+    id: ModelId,
+    through: Position,
+    base_sync: bool,
+    in_scope: impl Fn(&Record) -> bool,
+) -> Result<(), String> {
+    let Some(model) = schema.models.get(id.0) else { return Ok(()) };
+    for ((_, text), (position, row)) in rows.iter().filter(|((m, _), (p, _))| *m == id && *p <= through) {
+        let key = row.key(&model.key);
+        let base = base_row(tx, id, &key)?;
+        if in_scope(row) {
+            if base.as_ref() != Some(row) {
+                return Err(format!(
+                    "the cursor of {} stands at {}, {text} of position {} is {row:?}, the base row is {base:?}",
+                    model.name, through.0, position.0
+                ));
+            }
+        } else if base.is_some() && !base_sync {
+            return Err(format!(
+                "the cursor of {} stands at {}, {text} left the scope at {} and is still held: {base:?}",
+                model.name, through.0, position.0
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// **Convergence.** With everything delivered a replica's view holds exactly the server's rows of its scope, tombstones
+/// included.
+pub(crate) fn convergence(
+    tx: &mut dyn StoreTx,
+    schema: &Schema,
+    rows: &Rows,
+    id: ModelId,
+    in_scope: impl Fn(&Record) -> bool,
+) -> Result<(), String> {
+    let Some(model) = schema.models.get(id.0) else { return Ok(()) };
+    for ((_, text), (_, row)) in rows.iter().filter(|((m, _), _)| *m == id) {
+        let key = row.key(&model.key);
+        let view = tx.view(id, &key).map_err(|e| e.to_string())?;
+        let wanted = in_scope(row).then_some(row);
+        if view.as_ref() != wanted {
+            return Err(format!("{} {text}: the server says {wanted:?}, the replica shows {view:?}", model.name));
+        }
+    }
+    Ok(())
+}
+
+fn base_row(tx: &mut dyn StoreTx, model: ModelId, key: &Key) -> Result<Option<Record>, String> {
+    match tx.base(model, key).map_err(|e| e.to_string())? {
+        Base::Saved(base) => Ok(base),
+        Base::Unsaved => tx.view(model, key).map_err(|e| e.to_string()),
+    }
+}

@@ -1,0 +1,80 @@
+//! What CI plays: a bounded number of seeds, some of them twice, and every plan that once failed.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+use tombolo_sim::{Plan, run};
+
+/// Seeds that CI plays; more by hand with `cargo xtask sim --seeds N`.
+const SEEDS: u64 = 200;
+
+/// Operations of a plan, about.
+const LENGTH: usize = 120;
+
+fn play(seeds: impl Iterator<Item = u64>) {
+    let (mut ops, mut steps) = (0, 0);
+    for seed in seeds {
+        let report = run(&Plan::generate(seed, LENGTH));
+        assert!(report.violation.is_none(), "seed {seed} (`cargo xtask sim --first {seed} --seeds 1`): {report}");
+        ops += report.ops;
+        steps += report.steps;
+    }
+    println!("{ops} operations, {steps} steps");
+}
+
+#[test]
+fn even_seeds_keep_every_law() {
+    play((0..SEEDS).filter(|seed| seed % 2 == 0));
+}
+
+#[test]
+fn odd_seeds_keep_every_law() {
+    play((0..SEEDS).filter(|seed| seed % 2 == 1));
+}
+
+#[test]
+fn the_same_plan_gives_the_same_effects() {
+    for seed in 0..10 {
+        let plan = Plan::generate(seed, LENGTH);
+        assert_eq!(run(&plan), run(&plan), "seed {seed}");
+    }
+}
+
+#[test]
+fn worlds_are_unkind_enough() {
+    let mut counts = std::collections::BTreeMap::new();
+    for seed in 0..40 {
+        for (name, count) in run(&Plan::generate(seed, LENGTH)).counts {
+            *counts.entry(name).or_insert(0) += count;
+        }
+    }
+    for name in [
+        "batches applied",
+        "killed after commit",
+        "killed before commit",
+        "link dropped",
+        "messages lost",
+        "mutations applied",
+        "mutations merged",
+        "mutations rejected",
+        "mutations undecided",
+        "quiesced",
+        "request duplicated",
+        "resends answered",
+        "scope changed",
+        "server restarted",
+    ] {
+        assert!(counts.get(name).is_some_and(|count| *count > 0), "`{name}` never happened: {counts:?}");
+    }
+}
+
+#[test]
+fn plans_that_once_failed_keep_every_law() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("plans");
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|e| e == "plan") {
+            let plan: Plan = std::fs::read_to_string(&path).unwrap().parse().unwrap();
+            let report = run(&plan);
+            assert!(report.violation.is_none(), "{}: {report}", path.display());
+        }
+    }
+}
