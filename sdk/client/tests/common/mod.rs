@@ -148,16 +148,24 @@ impl Server {
         Ok(loopback::one(br#"{"data":{"__typename":"Query"}}"#.to_vec()))
     }
 
+    /// Every scope gets a page at first, be it empty, so that the replica knows where it stands.
     fn feed(&self, scopes: Vec<(String, Option<u64>)>) -> Results {
         let (server, heads) = (self.clone(), self.head.subscribe());
+        let scopes: Vec<_> = scopes
+            .into_iter()
+            .map(|(model, cursor)| (model, cursor, true))
+            .collect();
         Box::pin(stream::unfold(
             (server, heads, scopes),
             |(server, mut heads, mut scopes)| async move {
                 loop {
                     let head = *heads.borrow_and_update();
-                    if let Some((model, cursor)) = scopes.iter_mut().find(|(_, at)| at.is_none_or(|at| at < head)) {
+                    let due = scopes
+                        .iter_mut()
+                        .find(|(_, at, first)| *first || at.is_none_or(|at| at < head));
+                    if let Some((model, cursor, first)) = due {
                         let (page, at) = server.page(model, *cursor);
-                        *cursor = Some(at);
+                        (*cursor, *first) = (Some(at), false);
                         return Some((Ok(page.to_string().into_bytes()), (server, heads, scopes)));
                     }
                     heads.changed().await.ok()?;
