@@ -470,7 +470,9 @@ mod tests {
     #[test]
     fn what_is_wrong_is_refused_by_place() {
         let key = "[[api_keys]]\nname = \"app\"\n";
-        let table: &[(&str, &[(&str, &str)], &[&str])] = &[
+        /// File, environment, what the message says.
+        type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [&'a str]);
+        let table: &[Case<'_>] = &[
             ("listne = 1\n", &[], &["t.toml:1:1: unknown field `listne`"]),
             ("schema = 1\n", &[], &["t.toml:1:10: invalid type: integer `1`"]),
             ("schema = \n", &[], &["t.toml:1:10: "]),

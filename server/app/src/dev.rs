@@ -29,7 +29,9 @@ const LOG_FILTER: &str = "warn";
 
 /// What `tombolo dev` takes.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  tombolo dev\n  tombolo dev --schema schema.graphql --data /tmp/mine --listen 127.0.0.1:0")]
+#[command(
+    after_help = "Examples:\n  tombolo dev\n  tombolo dev --schema schema.graphql --data /tmp/mine --listen 127.0.0.1:0"
+)]
 pub struct Args {
     /// The schema; without it the example's, written to DIR/schema.graphql, where it may be edited
     #[arg(long, value_name = "FILE")]
@@ -53,7 +55,10 @@ pub struct Args {
 /// # Errors
 /// The schema, the address or the data folder cannot be used.
 pub async fn run(args: Args) -> Outcome {
-    let log = Log { format: LogFormat::Text, filter: args.log.clone() };
+    let log = Log {
+        format: LogFormat::Text,
+        filter: args.log.clone(),
+    };
     telemetry::start(&log).map_err(|e| Failure::usage(e.to_string()))?;
     let signals = Signals::listen().map_err(|e| Failure::failed(format!("signals: {e}")))?;
 
@@ -87,7 +92,15 @@ pub async fn run(args: Args) -> Outcome {
         | StartError::Database { .. }
         | StartError::Data(_) => failure(&error),
     })?;
-    let text = welcome(&running, &Shown { schema: &schema, database: &database, key: &args.api_key, example });
+    let text = welcome(
+        &running,
+        &Shown {
+            schema: &schema,
+            database: &database,
+            key: &args.api_key,
+            example,
+        },
+    );
     output::stdout_bytes(text.as_bytes())?;
     until_signal(running, signals).await
 }
@@ -119,7 +132,9 @@ struct Shown<'a> {
 fn welcome(running: &Running, shown: &Shown<'_>) -> String {
     let (url, key) = (running.url(), shown.key);
     let (quoted_url, quoted_key) = (quoted(&url), quoted(key));
-    let list = running.schema().map_or_else(|| "{ __typename }".to_owned(), |s| list_query(s, shown.example));
+    let list = running
+        .schema()
+        .map_or_else(|| "{ __typename }".to_owned(), |s| list_query(s, shown.example));
     let client = |file: &str, command: &str| {
         format!(
             "  {} client --database {file} --schema {} --url {quoted_url} --api-key {quoted_key} {command}\n",
@@ -135,7 +150,7 @@ fn welcome(running: &Running, shown: &Shown<'_>) -> String {
          Schema     {}\n\
          Database   {}\n\n\
          Ask it something:\n\
-         \x20 curl {quoted_url} -H {} -H 'content-type: application/json' -d {}\n\n",
+         \x20 curl -sS {quoted_url} -H {} -H 'content-type: application/json' -d {}\n\n",
         running.addr,
         running.ws_url(),
         shown.schema.display(),
@@ -147,7 +162,9 @@ fn welcome(running: &Running, shown: &Shown<'_>) -> String {
         let write = "mutation { createNote(input: {flightId: \"2013-01-01-UA-1545-EWR\", text: \"written on A\", \
                      author: \"A\"}) { id text } }";
         let read = "{ notesByFlight(flightId: \"2013-01-01-UA-1545-EWR\") { items { author text } } }";
-        text.push_str("Two replicas, each in its own file. A writes without the network, then both sync, then B reads:\n");
+        text.push_str(
+            "Two replicas, each in its own file. A writes without the network, then both sync, then B reads:\n",
+        );
         text.push_str(&client("a.sqlite", &format!("--offline exec {}", quoted(write))));
         text.push_str(&client("a.sqlite", "sync"));
         text.push_str(&client("b.sqlite", "sync"));
@@ -173,9 +190,14 @@ fn list_query(schema: &Schema, example: bool) -> String {
         QueryRoot::List(model) => Some((*model, name)),
         QueryRoot::Get(_) | QueryRoot::Index(..) | QueryRoot::Sync(_) | QueryRoot::Changes | QueryRoot::Custom => None,
     });
-    let Some((model, name)) = lists.min_by_key(|(model, _)| *model) else { return "{ __typename }".to_owned() };
+    let Some((model, name)) = lists.min_by_key(|(model, _)| *model) else {
+        return "{ __typename }".to_owned();
+    };
     let fields: Vec<&str> = schema.models.get(model.0).map_or_else(Vec::new, |model| {
-        let plain = model.fields.iter().filter(|f| !matches!(f.ty.kind, FieldKind::Embedded(_)));
+        let plain = model
+            .fields
+            .iter()
+            .filter(|f| !matches!(f.ty.kind, FieldKind::Embedded(_)));
         plain.take(3).map(|f| f.name.as_str()).collect()
     });
     format!("{{ {name}(limit: 3) {{ items {{ {} }} }} }}", fields.join(" "))
@@ -184,7 +206,12 @@ fn list_query(schema: &Schema, example: bool) -> String {
 /// How this program was started, so that the lines shown start it again.
 fn invocation() -> String {
     if std::env::var_os("CARGO_MANIFEST_DIR").is_some() {
-        return if cfg!(debug_assertions) { "cargo run -q --" } else { "cargo run -q --release --" }.to_owned();
+        return if cfg!(debug_assertions) {
+            "cargo run -q --"
+        } else {
+            "cargo run -q --release --"
+        }
+        .to_owned();
     }
     match std::env::args().next() {
         Some(program) if program.contains('/') => quoted(&program),

@@ -17,6 +17,7 @@ pub mod dev;
 pub mod http;
 pub mod limits;
 pub mod listener;
+mod operations;
 pub mod routes;
 pub mod serve;
 mod server;

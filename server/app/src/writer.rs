@@ -152,3 +152,140 @@ impl State {
         self.submissions.fetch_add(submissions as u64, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use tokio::sync::Semaphore;
+    use tombolo_core::id::{Epoch, ModelId, Position};
+    use tombolo_core::query::{Answer as QueryAnswer, Bound, FilterColumn, Supplied};
+    use tombolo_core::schema::Schema;
+    use tombolo_engine::{ChangePage, Head, PageRequest, Settings};
+
+    use super::*;
+
+    /// A store that writes nothing: each write waits for a permit, and then says what it is told to.
+    struct Gate {
+        permits: Semaphore,
+        answer: Mutex<Result<(), StoreError>>,
+        batches: Mutex<Vec<usize>>,
+    }
+
+    /// The store that the engine owns; the test keeps the gate.
+    struct Gated(Arc<Gate>);
+
+    impl Store for Gated {
+        async fn answer(&self, _: Arc<Bound>, _: Vec<(usize, Supplied)>) -> Result<QueryAnswer, StoreError> {
+            Err(StoreError::Closed)
+        }
+
+        async fn write(&self, batch: Vec<Submission>, _: i64) -> Result<Vec<Verdict>, StoreError> {
+            self.0.permits.acquire().await.unwrap().forget();
+            self.0.batches.lock().unwrap().push(batch.len());
+            self.0.answer
+                .lock()
+                .unwrap()
+                .clone()
+                .map(|()| vec![Verdict::default(); batch.len()])
+        }
+
+        async fn changes(&self, _: PageRequest) -> Result<ChangePage, StoreError> {
+            Err(StoreError::Closed)
+        }
+
+        async fn head(&self) -> Result<Head, StoreError> {
+            Ok(Head {
+                epoch: Epoch("e".into()),
+                position: Position(0),
+                low_watermark: Position(0),
+            })
+        }
+
+        async fn watch_fields(&self, _: ModelId, _: BTreeSet<FilterColumn>) -> Result<Position, StoreError> {
+            Ok(Position(0))
+        }
+    }
+
+    fn start(queue: usize) -> (Arc<Gate>, Writer, tokio::task::JoinHandle<()>) {
+        let gate = Arc::new(Gate {
+            permits: Semaphore::new(0),
+            answer: Mutex::new(Ok(())),
+            batches: Mutex::default(),
+        });
+        let schema = Arc::new(Schema::parse("type A @model { id: ID! }", "a.graphql").unwrap());
+        let engine = Arc::new(Engine::new(schema, Gated(Arc::clone(&gate)), Settings::default()));
+        let limits = Limits {
+            writer_queue_max: queue,
+            batch_max: queue,
+            ..Limits::default()
+        };
+        let (writer, task) = Writer::start(engine, &limits);
+        (gate, writer, task)
+    }
+
+    fn submission() -> Submission {
+        Submission {
+            envelope: None,
+            mutations: Vec::new(),
+            atomic: false,
+            fresh_ids: Vec::new(),
+            refusal: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_holds_its_submitters_and_sheds_none() {
+        let (gate, writer, _task) = start(2);
+        // One batch in the store, a full queue behind it, and one more who must wait.
+        let mut answers = vec![writer.submit(submission()).await.unwrap()];
+        tokio::task::yield_now().await;
+        answers.push(writer.submit(submission()).await.unwrap());
+        answers.push(writer.submit(submission()).await.unwrap());
+        let mut late = std::pin::pin!(writer.submit(submission()));
+        assert!(futures_util::poll!(late.as_mut()).is_pending());
+        gate.permits.add_permits(100);
+        answers.push(late.await.unwrap());
+        for answer in answers {
+            assert_eq!(answer.await.unwrap(), Ok(Verdict::default()));
+        }
+        let batches = gate.batches.lock().unwrap().clone();
+        assert_eq!(batches.iter().sum::<usize>(), 4);
+        assert!(batches.iter().all(|n| *n <= 2), "{batches:?}");
+    }
+
+    #[tokio::test]
+    async fn closing_carries_out_what_is_in_the_queue_and_takes_nothing_more() {
+        let (gate, writer, task) = start(8);
+        let answers = [
+            writer.submit(submission()).await.unwrap(),
+            writer.submit(submission()).await.unwrap(),
+        ];
+        writer.close();
+        gate.permits.add_permits(100);
+        task.await.unwrap();
+        for answer in answers {
+            assert_eq!(answer.await.unwrap(), Ok(Verdict::default()));
+        }
+        assert_eq!(writer.submit(submission()).await.unwrap_err(), StoreError::Closed);
+        assert_eq!(writer.can_write(), Err(StoreError::Closed));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failed_commit_is_told_and_remembered_until_one_succeeds_or_time_passes() {
+        let (gate, writer, _task) = start(8);
+        gate.permits.add_permits(100);
+        let commit = async |answer| {
+            *gate.answer.lock().unwrap() = answer;
+            writer.submit(submission()).await.unwrap().await.unwrap()
+        };
+        assert_eq!(writer.can_write(), Ok(()));
+        assert_eq!(commit(Err(StoreError::Full)).await, Err(StoreError::Full));
+        assert_eq!(writer.can_write(), Err(StoreError::Full));
+        assert!(commit(Ok(())).await.is_ok());
+        assert_eq!(writer.can_write(), Ok(()));
+        assert_eq!(commit(Err(StoreError::Full)).await, Err(StoreError::Full));
+        tokio::time::advance(FAILURE_MEMORY).await;
+        assert_eq!(writer.can_write(), Ok(()));
+    }
+}

@@ -7,8 +7,7 @@
 //! socket has taken the last, the reader takes the next frame only when an operation has room. So a slow or a greedy client
 //! holds a bounded amount of memory and slows down nobody but itself.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::WebSocketUpgrade;
@@ -19,7 +18,7 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use jiff::Timestamp;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tombolo_core::access::Identity;
@@ -27,7 +26,7 @@ use tombolo_core::wire::graphql::{ErrorType, GraphqlError, Request};
 use tombolo_core::wire::ws::{ClientFrame, SUBPROTOCOL, close};
 use tombolo_engine::{EngineError, Prepared};
 
-use crate::api::{Failed, Pending, Work};
+use crate::api::{Pending, Work};
 use crate::auth::API_KEY_HEADER;
 use crate::http::api_key;
 use crate::limits::{
@@ -35,6 +34,7 @@ use crate::limits::{
     WRITE_TIMEOUT,
 };
 use crate::listener::Place;
+use crate::operations::{Operation, Operations, error_frame};
 use crate::routes::App;
 
 /// "Service restart": a client that sees it comes back. 1000 and 1001 would tell many clients not to.
@@ -295,13 +295,7 @@ impl Session {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let serial = self.operations.open(&id, subscription);
-        let operation = Operation {
-            id: id.clone(),
-            serial,
-            out: self.out.clone(),
-            operations: self.operations.clone(),
-        };
+        let (operation, serial) = self.operations.open(&id, subscription, self.out.clone());
         let handle = self.tasks.spawn(work(operation));
         self.operations.attach(&id, serial, handle);
     }
@@ -377,164 +371,4 @@ async fn subscribe(app: Arc<App>, operation: Operation, prepared: Prepared, fail
             }
         }
     }
-}
-
-/// One open operation.
-struct Operation {
-    id: String,
-    serial: u64,
-    out: mpsc::Sender<Message>,
-    operations: Operations,
-}
-
-impl Operation {
-    /// Sends one result once there is a place for it; false if nobody listens any more.
-    async fn next(&self, payload: &[u8]) -> bool {
-        match next_frame(&self.id, payload) {
-            Some(frame) => self.out.send(frame).await.is_ok(),
-            None => false,
-        }
-    }
-
-    /// Sends the only result and the end.
-    async fn answer(self, answer: Result<Vec<u8>, Failed>) {
-        match answer {
-            Ok(payload) => {
-                // Closed before the end is sent: whoever has seen the end may use the id again.
-                if self.next(&payload).await && self.operations.close(&self.id, self.serial) {
-                    let frame = Message::Text(format!(r#"{{"type":"complete","id":{}}}"#, quoted(&self.id)).into());
-                    // A socket that is gone needs no end.
-                    let _gone = self.out.send(frame).await;
-                }
-            }
-            Err(failed) => self.refuse(&[failed.error()]).await,
-        }
-    }
-
-    /// Sends errors instead of a result.
-    async fn refuse(self, errors: &[GraphqlError]) {
-        if self.operations.close(&self.id, self.serial) {
-            let _gone = self.out.send(error_frame(&self.id, errors)).await;
-        }
-    }
-}
-
-/// The open operations of a session by id.
-#[derive(Clone, Default)]
-struct Operations(Arc<Mutex<Registry>>);
-
-#[derive(Default)]
-struct Registry {
-    open: HashMap<String, Open>,
-    serial: u64,
-    subscriptions: usize,
-}
-
-struct Open {
-    serial: u64,
-    subscription: bool,
-    task: Option<AbortHandle>,
-}
-
-impl Operations {
-    fn with<T>(&self, act: impl FnOnce(&mut Registry) -> T) -> T {
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn is_open(&self, id: &str) -> bool {
-        self.with(|r| r.open.contains_key(id))
-    }
-
-    fn subscriptions(&self) -> usize {
-        self.with(|r| r.subscriptions)
-    }
-
-    fn open(&self, id: &str, subscription: bool) -> u64 {
-        self.with(|r| {
-            r.serial += 1;
-            r.subscriptions += usize::from(subscription);
-            r.open.insert(
-                id.to_owned(),
-                Open {
-                    serial: r.serial,
-                    subscription,
-                    task: None,
-                },
-            );
-            r.serial
-        })
-    }
-
-    /// Notes the task of an operation, if it is not over already.
-    fn attach(&self, id: &str, serial: u64, task: AbortHandle) {
-        self.with(|r| {
-            if let Some(open) = r.open.get_mut(id).filter(|o| o.serial == serial) {
-                open.task = Some(task);
-            }
-        });
-    }
-
-    /// Ends an operation from our side; false if it was over already.
-    fn close(&self, id: &str, serial: u64) -> bool {
-        self.with(|r| {
-            let open = r.open.get(id).is_some_and(|o| o.serial == serial);
-            if open {
-                r.remove(id);
-            }
-            open
-        })
-    }
-
-    /// Ends an operation from the other side. A mutation that is in the writer's queue is carried out all the same.
-    fn cancel(&self, id: &str) {
-        self.with(|r| {
-            if let Some(task) = r.remove(id).and_then(|o| o.task) {
-                task.abort();
-            }
-        });
-    }
-
-    fn cancel_subscriptions(&self) {
-        self.with(|r| {
-            for open in r.open.values().filter(|o| o.subscription) {
-                if let Some(task) = &open.task {
-                    task.abort();
-                }
-            }
-        });
-    }
-}
-
-impl Registry {
-    fn remove(&mut self, id: &str) -> Option<Open> {
-        let open = self.open.remove(id)?;
-        self.subscriptions -= usize::from(open.subscription);
-        Some(open)
-    }
-}
-
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
-}
-
-/// A `next` frame around a result that is JSON already.
-fn next_frame(id: &str, payload: &[u8]) -> Option<Message> {
-    let Ok(payload) = std::str::from_utf8(payload) else {
-        tracing::error!("an answer is not UTF-8");
-        return None;
-    };
-    let id = quoted(id);
-    let mut text = String::with_capacity(payload.len() + id.len() + 40);
-    for part in [r#"{"type":"next","id":"#, &id, r#","payload":"#, payload, "}"] {
-        text.push_str(part);
-    }
-    Some(Message::Text(text.into()))
-}
-
-fn error_frame(id: &str, errors: &[GraphqlError]) -> Message {
-    Message::Text(
-        serde_json::json!({"type": "error", "id": id, "payload": errors})
-            .to_string()
-            .into(),
-    )
 }

@@ -44,7 +44,17 @@ async fn what_cannot_be_read_is_refused_with_its_status_and_name() {
     let large = query(&format!("{{ __typename }} #{}", "x".repeat(1000)));
     let get = |q: &str| format!("/graphql?{q}");
     let malformed = "MalformedHttpRequestException";
-    let table: Vec<(&str, &str, String, &[(&str, &str)], &str, u16, &str)> = vec![
+    /// What it is, method, path, headers, body; status and error type.
+    type Case<'a> = (
+        &'a str,
+        &'a str,
+        String,
+        &'a [(&'a str, &'a str)],
+        &'a str,
+        u16,
+        &'a str,
+    );
+    let table: Vec<Case<'_>> = vec![
         ("fine", "POST", "/graphql".into(), &[AUTH, JSON], &ok, 200, "none"),
         (
             "fine with a charset",
