@@ -376,11 +376,9 @@ impl Writing<'_, '_, '_> {
             arguments.push(self.argument("limit", "Int", &limit));
         }
         match kind {
-            Some("sync") => {
-                if self.c.one_in(2) {
-                    let at = json!(1_000 + self.c.pick(3));
-                    arguments.push(self.argument("lastSync", "AWSTimestamp", &at));
-                }
+            Some("sync") if self.c.one_in(2) => {
+                let at = json!(1_000 + self.c.pick(3));
+                arguments.push(self.argument("lastSync", "AWSTimestamp", &at));
             }
             Some("rating") => {
                 if self.c.one_in(2) {

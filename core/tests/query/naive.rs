@@ -7,7 +7,7 @@ use apollo_compiler::resolvers::{Execution, FieldError, ObjectValue, ResolveInfo
 use apollo_compiler::response::{JsonMap, JsonValue};
 use serde_json::{Map, Value as Json, json};
 use tombolo_core::id::{FieldId, ModelId};
-use tombolo_core::schema::{Model, QueryRoot, RelationKind, Schema};
+use tombolo_core::schema::{QueryRoot, RelationKind, Schema};
 
 use crate::support::Stored;
 
@@ -67,9 +67,8 @@ impl<'a> World<'a> {
     }
 
     fn page<'s>(&'s self, id: ModelId, mut records: Vec<&'s Json>, arguments: &Json, order: &[String]) -> Page<'s> {
-        let model = self.schema.model(id);
         if let Some(filter) = arguments.get("filter").filter(|f| !f.is_null()) {
-            records.retain(|record| matches(model, filter, record));
+            records.retain(|record| matches(filter, record));
         }
         records.sort_by(|a, b| {
             order
@@ -124,28 +123,27 @@ fn same_class(a: &Json, b: &Json) -> bool {
 }
 
 /// A filter over a record, by the words of the API: absent equals nothing, negations hold for the absent.
-pub(crate) fn matches(model: &Model, filter: &Json, record: &Json) -> bool {
+pub(crate) fn matches(filter: &Json, record: &Json) -> bool {
     filter
         .as_object()
         .unwrap()
         .iter()
         .all(|(name, test)| match name.as_str() {
             _ if test.is_null() => true,
-            "and" => test.as_array().unwrap().iter().all(|f| matches(model, f, record)),
-            "or" => test.as_array().unwrap().iter().any(|f| matches(model, f, record)),
-            "not" => !matches(model, test, record),
+            "and" => test.as_array().unwrap().iter().all(|f| matches(f, record)),
+            "or" => test.as_array().unwrap().iter().any(|f| matches(f, record)),
+            "not" => !matches(test, record),
             name => {
                 let value = &record[name];
-                let list = model.field(name).is_some_and(|f| model.field_at(f).ty.list.is_some());
                 test.as_object()
                     .unwrap()
                     .iter()
-                    .all(|(operator, operand)| holds(value, list, operator, operand))
+                    .all(|(operator, operand)| holds(value, operator, operand))
             }
         })
 }
 
-fn holds(value: &Json, list: bool, operator: &str, operand: &Json) -> bool {
+fn holds(value: &Json, operator: &str, operand: &Json) -> bool {
     let ordered = |wanted: &[Ordering]| same_class(value, operand) && wanted.contains(&compare(value, operand));
     let equal = || match (value, operand) {
         (Json::Null, Json::Null) => true,
@@ -164,7 +162,7 @@ fn holds(value: &Json, list: bool, operator: &str, operand: &Json) -> bool {
         "le" => ordered(&[Ordering::Less, Ordering::Equal]),
         "gt" => ordered(&[Ordering::Greater]),
         "ge" => ordered(&[Ordering::Greater, Ordering::Equal]),
-        "between" => holds(value, list, "ge", &operand[0]) && holds(value, list, "le", &operand[1]),
+        "between" => holds(value, "ge", &operand[0]) && holds(value, "le", &operand[1]),
         "contains" => contains(),
         "notContains" => !contains(),
         "beginsWith" => value.as_str().is_some_and(|t| t.starts_with(operand.as_str().unwrap())),
@@ -186,11 +184,7 @@ fn holds(value: &Json, list: bool, operator: &str, operand: &Json) -> bool {
                 Json::Array(items) => json!(items.len()),
                 _ => return false,
             };
-            operand
-                .as_object()
-                .unwrap()
-                .iter()
-                .all(|(o, v)| holds(&size, false, o, v))
+            operand.as_object().unwrap().iter().all(|(o, v)| holds(&size, o, v))
         }
         other => panic!("{other}"),
     }
@@ -260,7 +254,7 @@ fn keyed(records: &mut Vec<&Json>, sort: &[String], arguments: &Json) {
     if let [name] = sort
         && let Some(condition) = arguments.get(name).and_then(Json::as_object)
     {
-        records.retain(|r| condition.iter().all(|(o, v)| holds(&r[name], false, o, v)));
+        records.retain(|r| condition.iter().all(|(o, v)| holds(&r[name], o, v)));
     }
 }
 

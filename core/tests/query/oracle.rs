@@ -70,3 +70,48 @@ proptest! {
         prop_assert_eq!(paths, reference_paths, "{}\n{}", query.text, answer);
     }
 }
+
+#[test]
+fn the_generator_reaches_what_the_oracle_is_for() {
+    let schema = schema();
+    let (mut errors, mut tokens, mut nested, mut fragments, mut propagated) = (0, 0, 0, 0, 0);
+    let mut state = 7_u64;
+    let mut random = move |n: usize| -> Vec<u8> {
+        (0..n)
+            .map(|_| {
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
+                (state >> 33) as u8
+            })
+            .collect()
+    };
+    for _ in 0..200 {
+        let (data, text) = (random(900), random(300));
+        let records = generate::data(&mut Choices::new(&data), &schema);
+        let query = generate::query(&mut Choices::new(&text), &schema);
+        let mut db = Db::new(&schema);
+        for (model, stored) in &records {
+            for one in stored {
+                db.insert(*model, one);
+            }
+        }
+        let answer = db.ask(&query.text, query.variables.clone());
+        let (data, _) = World::new(&schema, &records).ask(&query.text, &query.variables);
+        errors += usize::from(answer.get("errors").is_some());
+        tokens += usize::from(data.to_string().contains(TOKEN));
+        nested += usize::from(db.statements.iter().any(|s| s.contains("row_number")));
+        fragments += usize::from(query.text.contains("\nfragment"));
+        propagated +=
+            usize::from(answer["data"].to_string().contains("[null") || answer["data"].to_string().contains(",null]"));
+    }
+    for (what, count) in [
+        ("errors", errors),
+        ("page tokens", tokens),
+        ("nested lists", nested),
+        ("fragments", fragments),
+        ("records nulled in a list", propagated),
+    ] {
+        assert!(count >= 5, "{what}: {count} of 200");
+    }
+}
