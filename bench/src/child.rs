@@ -41,7 +41,11 @@ impl Server {
         let quoted = |path: &Path| serde_json::to_string(&path.to_string_lossy());
         let config = format!(
             "listen = \"127.0.0.1:0\"\nschema = {}\ndatabase = {}\n\n[[api_keys]]\nname = \"bench\"\nkey = \"{API_KEY}\"\n",
-            quoted(&schema.canonicalize().during(|| format!("cannot find {}", schema.display()))?)?,
+            quoted(
+                &schema
+                    .canonicalize()
+                    .during(|| format!("cannot find {}", schema.display()))?
+            )?,
             quoted(&database)?,
         );
         let file = directory.join("tombolo.toml");
@@ -70,7 +74,11 @@ impl Server {
         listen(child.stdout.take(), &said, &kept);
         listen(child.stderr.take(), &said, &kept);
         drop(said);
-        let mut server = Self { child, address: String::new(), database };
+        let mut server = Self {
+            child,
+            address: String::new(),
+            database,
+        };
         server.address = loop {
             match heard.recv_timeout(START_MAX) {
                 Ok(line) => {
@@ -78,7 +86,12 @@ impl Server {
                         break address;
                     }
                 }
-                Err(_) => return Err(failed(format!("the server did not say where it listens; it said:\n{}", tail(&kept)))),
+                Err(_) => {
+                    return Err(failed(format!(
+                        "the server did not say where it listens; it said:\n{}",
+                        tail(&kept)
+                    )));
+                }
             }
         };
         server.wait_until_ready().await?;
@@ -167,7 +180,10 @@ pub(crate) fn work<T: DeserializeOwned>(job: &Job) -> Result<T, Error> {
     let status = child.wait().during(|| "cannot wait for a worker".to_owned())?;
     match last {
         Some(line) if status.success() => Ok(serde_json::from_str(&line)?),
-        _ if !ended => Err(failed(format!("a worker took longer than {} s: {job:?}", WORK_MAX.as_secs()))),
+        _ if !ended => Err(failed(format!(
+            "a worker took longer than {} s: {job:?}",
+            WORK_MAX.as_secs()
+        ))),
         _ => Err(failed(format!("a worker ended with {status}: {}", tail(&kept)))),
     }
 }
@@ -179,11 +195,16 @@ pub(crate) fn http_client() -> Result<reqwest::Client, Error> {
         .map_err(|e| failed(e.to_string()))?
         .with_root_certificates(rustls::RootCertStore::empty())
         .with_no_client_auth();
-    Ok(reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy().build()?)
+    Ok(reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .no_proxy()
+        .build()?)
 }
 
 fn itself() -> Result<Command, Error> {
-    Ok(Command::new(std::env::current_exe().during(|| "cannot find this program".to_owned())?))
+    Ok(Command::new(
+        std::env::current_exe().during(|| "cannot find this program".to_owned())?,
+    ))
 }
 
 /// Passes on the lines of a child's output, and goes on reading to its end so that the child never waits for us.
@@ -222,8 +243,14 @@ mod tests {
 
     #[test]
     fn the_address_is_found_in_whatever_is_printed() {
-        assert_eq!(address_in("listening on http://127.0.0.1:4123/graphql"), Some("127.0.0.1:4123".to_owned()));
-        assert_eq!(address_in(r#"{"address":"127.0.0.1:9"}"#), Some("127.0.0.1:9".to_owned()));
+        assert_eq!(
+            address_in("listening on http://127.0.0.1:4123/graphql"),
+            Some("127.0.0.1:4123".to_owned())
+        );
+        assert_eq!(
+            address_in(r#"{"address":"127.0.0.1:9"}"#),
+            Some("127.0.0.1:9".to_owned())
+        );
         assert_eq!(address_in("listen = 127.0.0.1:0"), None);
         assert_eq!(address_in("hello"), None);
     }

@@ -8,7 +8,15 @@ use crate::error::Error;
 
 /// Columns of the flights' file that hold whole numbers; the others are text.
 const NUMBERS: &[&str] = &[
-    "depTime", "schedDepTime", "depDelay", "arrTime", "schedArrTime", "arrDelay", "flight", "airTime", "distance",
+    "depTime",
+    "schedDepTime",
+    "depDelay",
+    "arrTime",
+    "schedArrTime",
+    "arrDelay",
+    "flight",
+    "airTime",
+    "distance",
 ];
 
 /// The first sync's rows and where they come from.
@@ -97,7 +105,9 @@ mod tests {
 
     #[test]
     fn generated_flights_have_ids_of_their_own() {
-        let ids: BTreeSet<_> = (0..50_000).map(|n| generated(n)["id"].as_str().unwrap().to_owned()).collect();
+        let ids: BTreeSet<_> = (0..50_000)
+            .map(|n| generated(n)["id"].as_str().unwrap().to_owned())
+            .collect();
         assert_eq!(ids.len(), 50_000);
     }
 

@@ -56,5 +56,9 @@ impl<T> During<T> for Result<T, std::io::Error> {
 
 /// Refuses a count that is not the expected one: a fast figure of too little work is worth nothing.
 pub(crate) fn expect_count(what: &str, expected: u64, found: u64) -> Result<(), Error> {
-    if expected == found { Ok(()) } else { Err(failed(format!("{what}: expected {expected}, found {found}"))) }
+    if expected == found {
+        Ok(())
+    } else {
+        Err(failed(format!("{what}: expected {expected}, found {found}")))
+    }
 }

@@ -110,7 +110,10 @@ pub(crate) fn reset_peak_memory(process: u32) {
 
 /// Bytes for people.
 pub(crate) fn bytes(bytes: Option<u64>) -> String {
-    bytes.map_or_else(|| "n/a".to_owned(), |b| format!("{:.1} MiB", b as f64 / f64::from(1 << 20)))
+    bytes.map_or_else(
+        || "n/a".to_owned(),
+        |b| format!("{:.1} MiB", b as f64 / f64::from(1 << 20)),
+    )
 }
 
 #[cfg(all(test, target_os = "linux"))]

@@ -42,7 +42,11 @@ fn creations(model: &str, batch: &[Json]) -> Json {
     let (mut head, mut body) = (String::new(), String::new());
     let mut variables = Map::new();
     for (place, input) in batch.iter().enumerate() {
-        let _ = write!(head, "{}$i{place}: Create{model}Input!", if place == 0 { "" } else { ", " });
+        let _ = write!(
+            head,
+            "{}$i{place}: Create{model}Input!",
+            if place == 0 { "" } else { ", " }
+        );
         let _ = write!(body, " m{place}: create{model}(input: $i{place}) {{ _version }}");
         variables.insert(format!("i{place}"), input.clone());
     }
@@ -63,7 +67,10 @@ pub(crate) async fn post(client: &reqwest::Client, url: &str, key: &str, request
     let bytes = answer.bytes().await?.to_vec();
     if !status.is_success() || has_errors(&bytes) {
         let text = String::from_utf8_lossy(&bytes);
-        return Err(failed(format!("the server answered {status}: {}", text.chars().take(500).collect::<String>())));
+        return Err(failed(format!(
+            "the server answered {status}: {}",
+            text.chars().take(500).collect::<String>()
+        )));
     }
     Ok(bytes)
 }

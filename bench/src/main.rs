@@ -78,8 +78,12 @@ async fn bench(options: Options) -> Result<(), Error> {
     let setting = Setting::new(options, folder.path().to_owned());
     let options = &setting.options;
     let mut notes = vec![
-        format!("median of {} runs; replicas and server in processes of their own on one machine", options.runs),
-        "durability: server synchronous=FULL, replica FULL for mutations and NORMAL for the feed (the defaults)".to_owned(),
+        format!(
+            "median of {} runs; replicas and server in processes of their own on one machine",
+            options.runs
+        ),
+        "durability: server synchronous=FULL, replica FULL for mutations and NORMAL for the feed (the defaults)"
+            .to_owned(),
     ];
     let mut lines = Vec::new();
     if options.wants(Workload::W1) || options.wants(Workload::W6) {
@@ -107,7 +111,12 @@ async fn bench(options: Options) -> Result<(), Error> {
     if options.smoke {
         notes.push("smoke: sizes are tiny, times mean nothing".to_owned());
     }
-    let report = Report { command: command_line(), host, notes, lines };
+    let report = Report {
+        command: command_line(),
+        host,
+        notes,
+        lines,
+    };
     if let Some(file) = &options.json {
         let text = serde_json::to_string_pretty(&report)?;
         std::fs::write(file, text + "\n").during(|| format!("cannot write {}", file.display()))?;
@@ -122,10 +131,17 @@ async fn bench(options: Options) -> Result<(), Error> {
 /// The disk of the build is a real one more often than that of `/tmp`.
 fn beside_this_program() -> Result<PathBuf, Error> {
     let program = std::env::current_exe().during(|| "cannot find this program".to_owned())?;
-    program.parent().map(std::path::Path::to_owned).ok_or_else(|| failed("this program has no folder"))
+    program
+        .parent()
+        .map(std::path::Path::to_owned)
+        .ok_or_else(|| failed("this program has no folder"))
 }
 
 fn command_line() -> String {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
-    ["cargo xtask bench".to_owned()].into_iter().chain(arguments).collect::<Vec<_>>().join(" ")
+    ["cargo xtask bench".to_owned()]
+        .into_iter()
+        .chain(arguments)
+        .collect::<Vec<_>>()
+        .join(" ")
 }

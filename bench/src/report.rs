@@ -137,7 +137,11 @@ impl Report {
             let mut text = String::new();
             for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
                 let gap = width - cell.chars().count();
-                let (left, right) = if matches!(column, 0 | 1 | 3) { (0, gap) } else { (gap, 0) };
+                let (left, right) = if matches!(column, 0 | 1 | 3) {
+                    (0, gap)
+                } else {
+                    (gap, 0)
+                };
                 let _ = write!(text, "{}{cell}{}  ", " ".repeat(left), " ".repeat(right));
             }
             let _ = writeln!(out, "{}", text.trim_end());

@@ -18,7 +18,10 @@ impl Spread {
     pub(crate) fn of(times: &[Duration]) -> Self {
         let mut seconds: Vec<f64> = times.iter().map(Duration::as_secs_f64).collect();
         seconds.sort_by(f64::total_cmp);
-        Self { p50: percentile(&seconds, 50), p99: percentile(&seconds, 99) }
+        Self {
+            p50: percentile(&seconds, 50),
+            p99: percentile(&seconds, 99),
+        }
     }
 
     /// The median of each part over several runs.

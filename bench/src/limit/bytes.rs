@@ -18,14 +18,22 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// Moves `pages` one after the other, each asked for when the one before has arrived, as a cursor demands.
 pub(crate) async fn move_pages(pages: Arc<Vec<Vec<u8>>>) -> Result<Duration, Error> {
-    let listener = TcpListener::bind("127.0.0.1:0").await.during(|| "cannot listen".to_owned())?;
+    let listener = TcpListener::bind("127.0.0.1:0")
+        .await
+        .during(|| "cannot listen".to_owned())?;
     let address = listener.local_addr().during(|| "cannot listen".to_owned())?;
     let serving = tokio::spawn(serve(listener, Arc::clone(&pages)));
     let client = http_client()?;
     let start = Instant::now();
     let mut moved = 0;
     for place in 0..pages.len() {
-        moved += client.get(format!("http://{address}/{place}")).send().await?.bytes().await?.len();
+        moved += client
+            .get(format!("http://{address}/{place}"))
+            .send()
+            .await?
+            .bytes()
+            .await?
+            .len();
     }
     let took = start.elapsed();
     serving.abort();
@@ -36,7 +44,9 @@ pub(crate) async fn move_pages(pages: Arc<Vec<Vec<u8>>>) -> Result<Duration, Err
 async fn serve(listener: TcpListener, pages: Arc<Vec<Vec<u8>>>) -> Result<(), Error> {
     loop {
         let (mut socket, _) = listener.accept().await.during(|| "cannot accept".to_owned())?;
-        socket.set_nodelay(true).during(|| "cannot set TCP_NODELAY".to_owned())?;
+        socket
+            .set_nodelay(true)
+            .during(|| "cannot set TCP_NODELAY".to_owned())?;
         while let Some(place) = read_request(&mut socket).await? {
             let page = pages.get(place).ok_or_else(|| failed("no such page"))?;
             let mut gzip = GzEncoder::new(Vec::with_capacity(page.len() / 4), Compression::default());
@@ -46,7 +56,10 @@ async fn serve(listener: TcpListener, pages: Arc<Vec<Vec<u8>>>) -> Result<(), Er
                 "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n",
                 body.len()
             );
-            socket.write_all(head.as_bytes()).await.during(|| "cannot write".to_owned())?;
+            socket
+                .write_all(head.as_bytes())
+                .await
+                .during(|| "cannot write".to_owned())?;
             socket.write_all(&body).await.during(|| "cannot write".to_owned())?;
         }
     }
@@ -62,7 +75,9 @@ async fn read_request(socket: &mut TcpStream) -> Result<Option<usize>, Error> {
     }
     let head = String::from_utf8_lossy(&head);
     let path = head.strip_prefix("GET /").and_then(|rest| rest.split(' ').next());
-    path.and_then(|p| p.parse().ok()).map(Some).ok_or_else(|| failed("no request for a page"))
+    path.and_then(|p| p.parse().ok())
+        .map(Some)
+        .ok_or_else(|| failed("no request for a page"))
 }
 
 #[cfg(test)]

@@ -33,7 +33,9 @@ pub(crate) async fn round(
     count: usize,
     commits: Commits,
 ) -> Result<Vec<Duration>, Error> {
-    let listener = TcpListener::bind("127.0.0.1:0").await.during(|| "cannot listen".to_owned())?;
+    let listener = TcpListener::bind("127.0.0.1:0")
+        .await
+        .during(|| "cannot listen".to_owned())?;
     let address = listener.local_addr().during(|| "cannot listen".to_owned())?;
     let kept = Kept::open(&directory.join("echo-server.sqlite"), commits.server)?;
     let relaying = tokio::spawn(relay(listener, kept, change.to_owned()));
@@ -67,7 +69,9 @@ async fn relay(listener: TcpListener, mut kept: Kept, change: String) -> Result<
 
 async fn accept(listener: &TcpListener) -> Result<WebSocketStream<TcpStream>, Error> {
     let (socket, _) = listener.accept().await.during(|| "cannot accept".to_owned())?;
-    socket.set_nodelay(true).during(|| "cannot set TCP_NODELAY".to_owned())?;
+    socket
+        .set_nodelay(true)
+        .during(|| "cannot set TCP_NODELAY".to_owned())?;
     Ok(accept_async(socket).await?)
 }
 
@@ -91,7 +95,9 @@ impl Kept {
     }
 
     fn commit(&mut self, what: &str) -> Result<(), Error> {
-        self.0.prepare_cached("INSERT INTO kept(what) VALUES (?1)")?.execute([what])?;
+        self.0
+            .prepare_cached("INSERT INTO kept(what) VALUES (?1)")?
+            .execute([what])?;
         Ok(())
     }
 }
@@ -103,10 +109,16 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn what_is_sent_arrives() {
         let folder = tempfile::tempdir().unwrap();
-        let commits =
-            Commits { writer: Synchronous::Normal, server: Synchronous::Full, reader: Synchronous::Normal };
+        let commits = Commits {
+            writer: Synchronous::Normal,
+            server: Synchronous::Full,
+            reader: Synchronous::Normal,
+        };
         let times = round(folder.path(), "mutation", "change", 3, commits).await.unwrap();
         assert_eq!(times.len(), 3);
-        assert_eq!(super::super::tables::count(&folder.path().join("echo-reader.sqlite"), "kept").unwrap(), 3);
+        assert_eq!(
+            super::super::tables::count(&folder.path().join("echo-reader.sqlite"), "kept").unwrap(),
+            3
+        );
     }
 }

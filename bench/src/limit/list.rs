@@ -6,15 +6,19 @@ use rusqlite::types::ValueRef;
 use crate::error::Error;
 
 /// The fields of the list query, in its order.
-pub(crate) const FIELDS: [&str; 10] =
-    ["id", "date", "carrier", "flight", "tailnum", "origin", "dest", "depDelay", "arrDelay", "distance"];
+pub(crate) const FIELDS: [&str; 10] = [
+    "id", "date", "carrier", "flight", "tailnum", "origin", "dest", "depDelay", "arrDelay", "distance",
+];
 
 /// Rows of the list query.
 pub(crate) const ROWS: usize = 1_000;
 
 /// The list query as an app writes it.
 pub(crate) fn document() -> String {
-    format!("query {{ listFlights(limit: {ROWS}) {{ items {{ {} }} }} }}", FIELDS.join(" "))
+    format!(
+        "query {{ listFlights(limit: {ROWS}) {{ items {{ {} }} }} }}",
+        FIELDS.join(" ")
+    )
 }
 
 /// Answers the list query's `data` into `out`, which is emptied first, and tells how many rows there were.

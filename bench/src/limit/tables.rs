@@ -70,7 +70,12 @@ impl Tables {
         for statement in &self.statements {
             connection.execute_batch(statement)?;
         }
-        let groups = self.rows.iter().map(|t| t.rows.len().div_ceil(group)).max().unwrap_or(0);
+        let groups = self
+            .rows
+            .iter()
+            .map(|t| t.rows.len().div_ceil(group))
+            .max()
+            .unwrap_or(0);
         let start = Instant::now();
         for place in 0..groups {
             let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
@@ -131,7 +136,8 @@ pub(crate) fn quoted(name: &str) -> String {
 
 /// A reader of a database that others may be using.
 pub(crate) fn open_read(file: &Path) -> Result<Connection, Error> {
-    let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    let connection =
+        Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(std::time::Duration::from_secs(10))?;
     Ok(connection)
 }
@@ -149,7 +155,9 @@ pub(crate) fn open_write(file: &Path, synchronous: Synchronous) -> Result<Connec
 pub(crate) fn count(file: &Path, table: &str) -> Result<u64, Error> {
     let connection = open_read(file)?;
     let sql = format!("SELECT count(*) FROM {}", quoted(table));
-    Ok(connection.query_row(&sql, [], |row| row.get::<_, i64>(0))?.unsigned_abs())
+    Ok(connection
+        .query_row(&sql, [], |row| row.get::<_, i64>(0))?
+        .unsigned_abs())
 }
 
 /// Removes a database with its WAL.
@@ -160,7 +168,12 @@ pub(crate) fn remove(file: &Path) -> Result<(), Error> {
         match std::fs::remove_file(&name) {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(source) => return Err(Error::Io { what: format!("cannot remove {}", name.display()), source }),
+            Err(source) => {
+                return Err(Error::Io {
+                    what: format!("cannot remove {}", name.display()),
+                    source,
+                });
+            }
         }
     }
     Ok(())
@@ -189,7 +202,9 @@ mod tests {
         assert_eq!((count(&to, "A").unwrap(), count(&to, "b").unwrap()), (2, 3));
         let indexes: i64 = open_read(&to)
             .unwrap()
-            .query_row("SELECT count(*) FROM sqlite_master WHERE name = 'A.order'", [], |row| row.get(0))
+            .query_row("SELECT count(*) FROM sqlite_master WHERE name = 'A.order'", [], |row| {
+                row.get(0)
+            })
             .unwrap();
         assert_eq!(indexes, 1);
         assert!(Tables::read(&from, &["missing"]).is_err());

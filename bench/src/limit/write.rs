@@ -8,10 +8,10 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
 use super::tables::{Synchronous, columns, open_read, open_write, quoted};
-use crate::error::{Error, expect_count};
+use crate::error::{Error, expect_count, failed};
 
 /// Tables that hold what a write leaves beside the view row, until it is settled.
-const BESIDE: [&str; 2] = ["_base", "_outbox"];
+const BESIDE: [&str; 2] = ["_base_Flight", "_outbox"];
 
 /// The rows of the writes that `after`, a closed replica, made on the flights `ids`, one transaction each on `before`, a
 /// copy of its file from before the writes.
@@ -22,15 +22,10 @@ pub(crate) fn repeat(
     synchronous: Synchronous,
 ) -> Result<Vec<Duration>, Error> {
     let made = open_read(after)?;
-    let view_columns = columns(&made, "Flight")?;
-    let set: Vec<_> = view_columns.iter().map(|c| format!("{c} = ?")).collect();
-    let update = format!("UPDATE \"Flight\" SET {} WHERE \"id\" = ?", set.join(", "));
+    let mut connection = open_write(before, synchronous)?;
     let mut views = Vec::with_capacity(ids.len());
-    let mut read = made.prepare(&format!("SELECT {} FROM \"Flight\" WHERE \"id\" = ?1", view_columns.join(", ")))?;
     for id in ids {
-        let mut row: Vec<Value> = read.query_row([id], |row| (0..view_columns.len()).map(|c| row.get(c)).collect())?;
-        row.push(Value::Text(id.clone()));
-        views.push(row);
+        views.push(update(&connection, &made, id)?);
     }
     let mut beside = Vec::new();
     for table in BESIDE {
@@ -39,12 +34,11 @@ pub(crate) fn repeat(
         beside.push((insert, rows));
     }
 
-    let mut connection = open_write(before, synchronous)?;
     let mut times = Vec::with_capacity(ids.len());
-    for (place, view) in views.iter().enumerate() {
+    for (place, (update, values)) in views.iter().enumerate() {
         let start = Instant::now();
         let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-        transaction.prepare_cached(&update)?.execute(params_from_iter(view))?;
+        transaction.prepare_cached(update)?.execute(params_from_iter(values))?;
         for (insert, rows) in &beside {
             if let Some(row) = rows.get(place) {
                 transaction.prepare_cached(insert)?.execute(params_from_iter(row))?;
@@ -54,6 +48,32 @@ pub(crate) fn repeat(
         times.push(start.elapsed());
     }
     Ok(times)
+}
+
+/// What makes the flight `id` of `before` that of `after`: the columns that differ, no others, since SQLite writes the
+/// index of each column that an update names.
+fn update(before: &Connection, after: &Connection, id: &str) -> Result<(String, Vec<Value>), Error> {
+    let names = columns(after, "Flight")?;
+    let select = format!("SELECT {} FROM \"Flight\" WHERE \"id\" = ?1", names.join(", "));
+    let read = |connection: &Connection| -> Result<Vec<Value>, Error> {
+        let mut statement = connection.prepare_cached(&select)?;
+        Ok(statement.query_row([id], |row| (0..names.len()).map(|c| row.get(c)).collect())?)
+    };
+    let (mut set, mut values) = (Vec::new(), Vec::new());
+    for ((name, old), new) in names.iter().zip(read(before)?).zip(read(after)?) {
+        if old != new {
+            set.push(format!("{name} = ?"));
+            values.push(new);
+        }
+    }
+    if set.is_empty() {
+        return Err(failed(format!("the write of {id} left no trace")));
+    }
+    values.push(Value::Text(id.to_owned()));
+    Ok((
+        format!("UPDATE \"Flight\" SET {} WHERE \"id\" = ?", set.join(", ")),
+        values,
+    ))
 }
 
 fn rows_of(connection: &Connection, table: &str) -> Result<(String, Vec<Vec<Value>>), Error> {

@@ -47,5 +47,9 @@ pub(super) async fn run(place: &Place, queued: usize) -> Result<Flushed, Error> 
     expect_count("rejected mutations", 0, client.status().borrow().rejected)?;
     let peak = peak();
     client.close().await;
-    Ok(Flushed { queueing_seconds, flushing_seconds, peak })
+    Ok(Flushed {
+        queueing_seconds,
+        flushing_seconds,
+        peak,
+    })
 }

@@ -54,5 +54,9 @@ pub(super) async fn run(place: &Place, samples: usize) -> Result<Lived, Error> {
     wait_until(&writer, |status| status.pending == 0).await?;
     writer.close().await;
     reader.close().await;
-    Ok(Lived { latency: Spread::of(&latencies), call: Spread::of(&calls), peak })
+    Ok(Lived {
+        latency: Spread::of(&latencies),
+        call: Spread::of(&calls),
+        peak,
+    })
 }

@@ -46,7 +46,11 @@ pub(super) async fn run(place: &Place, plain: &[String], watched: &[String], que
 
     let mut lives = Vec::with_capacity(watched.len());
     let mut watch = client.watch(&document, serde_json::Value::Null).map_err(words)?;
-    watch.next().await.ok_or_else(|| failed("the live query has ended"))?.map_err(words)?;
+    watch
+        .next()
+        .await
+        .ok_or_else(|| failed("the live query has ended"))?
+        .map_err(words)?;
     for (place, id) in watched.iter().enumerate() {
         let delay = DELAY + place as i64;
         let variables = json!({ "input": { "id": id, "depDelay": delay } });
@@ -67,5 +71,11 @@ pub(super) async fn run(place: &Place, plain: &[String], watched: &[String], que
     expect_count("pending mutations", (plain.len() + watched.len()) as u64, pending)?;
     let peak = peak();
     client.close().await;
-    Ok(Local { write: Spread::of(&writes), list: Spread::of(&lists), list_answer, live: Spread::of(&lives), peak })
+    Ok(Local {
+        write: Spread::of(&writes),
+        list: Spread::of(&lists),
+        list_answer,
+        live: Spread::of(&lives),
+        peak,
+    })
 }

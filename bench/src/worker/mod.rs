@@ -152,12 +152,19 @@ pub(crate) async fn run(job: &str) -> Result<(), Error> {
         Job::FirstSync(place) => serde_json::to_string(&first_sync::run(&place).await?)?,
         Job::Live { place, samples } => serde_json::to_string(&live::run(&place, samples).await?)?,
         Job::Flush { place, queued } => serde_json::to_string(&flush::run(&place, queued).await?)?,
-        Job::Local { place, plain, watched, queries } => {
-            serde_json::to_string(&local::run(&place, &plain, &watched, queries).await?)?
-        }
-        Job::Writes { place, link, clients, writes, author } => {
-            serde_json::to_string(&writes::run(&place, link, clients, writes, &author).await?)?
-        }
+        Job::Local {
+            place,
+            plain,
+            watched,
+            queries,
+        } => serde_json::to_string(&local::run(&place, &plain, &watched, queries).await?)?,
+        Job::Writes {
+            place,
+            link,
+            clients,
+            writes,
+            author,
+        } => serde_json::to_string(&writes::run(&place, link, clients, writes, &author).await?)?,
     };
     writeln!(std::io::stdout().lock(), "{result}").during(|| "cannot print the result".to_owned())
 }

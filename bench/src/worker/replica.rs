@@ -10,7 +10,13 @@ use crate::error::{Error, failed};
 
 /// Opens the replica in the file `name`, holding the whole of `models`.
 pub(super) async fn open(place: &Place, name: &str, models: &[&str], offline: bool) -> Result<Client, Error> {
-    let scopes: Vec<_> = models.iter().map(|model| Scope { model: (*model).to_owned(), filter: None }).collect();
+    let scopes: Vec<_> = models
+        .iter()
+        .map(|model| Scope {
+            model: (*model).to_owned(),
+            filter: None,
+        })
+        .collect();
     Client::builder()
         .schema_path(&place.schema)
         .path(file(&place.directory, name))
@@ -31,7 +37,11 @@ pub(crate) fn file(directory: &Path, name: &str) -> std::path::PathBuf {
 /// Waits until the replica's status is as wanted.
 pub(super) async fn wait_until(client: &Client, wanted: impl Fn(&Status) -> bool) -> Result<(), Error> {
     let mut status = client.status();
-    status.wait_for(|status| wanted(status)).await.map(|_| ()).map_err(|_| failed("the replica has closed"))
+    status
+        .wait_for(|status| wanted(status))
+        .await
+        .map(|_| ())
+        .map_err(|_| failed("the replica has closed"))
 }
 
 /// Mutates; an answer with errors is an error.

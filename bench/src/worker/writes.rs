@@ -70,22 +70,31 @@ pub(super) async fn run(
         times.extend(ended.map_err(|e| failed(e.to_string()))??);
     }
     let seconds = start.elapsed().as_secs_f64();
-    Ok(Written { seconds, latency: Spread::of(&times), peak: peak() })
+    Ok(Written {
+        seconds,
+        latency: Spread::of(&times),
+        peak: peak(),
+    })
 }
 
 impl Load {
     /// The next request, until all are given out.
     fn next(&self) -> Option<serde_json::Value> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        (number < self.writes).then(|| {
-            json!({ "query": CREATE, "variables": { "input": data::note(&self.author, number) } })
-        })
+        (number < self.writes)
+            .then(|| json!({ "query": CREATE, "variables": { "input": data::note(&self.author, number) } }))
     }
 }
 
 async fn by_http(load: &Load, http: &reqwest::Client) -> Result<Vec<Duration>, Error> {
     // Connects.
-    post(http, &load.place.url, &load.place.api_key, &json!({ "query": "{ __typename }" })).await?;
+    post(
+        http,
+        &load.place.url,
+        &load.place.api_key,
+        &json!({ "query": "{ __typename }" }),
+    )
+    .await?;
     load.ready.wait().await;
     let mut times = Vec::new();
     while let Some(request) = load.next() {
@@ -111,7 +120,10 @@ async fn by_socket(load: &Load) -> Result<Vec<Duration>, Error> {
                 break;
             }
             if text.contains(r#""type":"error""#) || (text.contains(r#""type":"next""#) && payload_has_errors(&text)) {
-                return Err(failed(format!("the server answered {}", text.chars().take(500).collect::<String>())));
+                return Err(failed(format!(
+                    "the server answered {}",
+                    text.chars().take(500).collect::<String>()
+                )));
             }
         }
         times.push(start.elapsed());
@@ -130,7 +142,10 @@ fn payload_has_errors(frame: &str) -> bool {
 
 async fn open(place: &Place) -> Result<WebSocketStream<MaybeTlsStream<TcpStream>>, Error> {
     let mut request = place.url.replacen("http", "ws", 1).into_client_request()?;
-    request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static("graphql-transport-ws"));
+    request.headers_mut().insert(
+        "sec-websocket-protocol",
+        HeaderValue::from_static("graphql-transport-ws"),
+    );
     let (mut socket, _) = connect_async(request).await?;
     if let MaybeTlsStream::Plain(plain) = socket.get_ref() {
         plain.set_nodelay(true).during(|| "cannot set TCP_NODELAY".to_owned())?;
@@ -147,7 +162,11 @@ async fn open(place: &Place) -> Result<WebSocketStream<MaybeTlsStream<TcpStream>
 /// The next text frame; pings are answered by the library when it writes next.
 async fn receive(socket: &mut WebSocketStream<MaybeTlsStream<TcpStream>>) -> Result<String, Error> {
     loop {
-        match socket.next().await.ok_or_else(|| failed("the server has closed the socket"))?? {
+        match socket
+            .next()
+            .await
+            .ok_or_else(|| failed("the server has closed the socket"))??
+        {
             Message::Text(text) => return Ok(text.as_str().to_owned()),
             Message::Close(frame) => return Err(failed(format!("the server has closed the socket: {frame:?}"))),
             Message::Ping(_) | Message::Pong(_) | Message::Binary(_) | Message::Frame(_) => {}

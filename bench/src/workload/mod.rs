@@ -27,19 +27,30 @@ pub(crate) struct Setting {
 impl Setting {
     /// For a run whose files are in `directory`.
     pub(crate) fn new(options: Options, directory: PathBuf) -> Self {
-        Self { options, directory, schema: repository_file("examples/flights/schema.graphql") }
+        Self {
+            options,
+            directory,
+            schema: repository_file("examples/flights/schema.graphql"),
+        }
     }
 
     /// Starts a server with its files in the folder `name`.
     async fn server(&self, name: &str) -> Result<Server, Error> {
-        Server::start(&self.directory.join(name), &self.schema, self.options.server_binary.as_deref()).await
+        Server::start(
+            &self.directory.join(name),
+            &self.schema,
+            self.options.server_binary.as_deref(),
+        )
+        .await
     }
 
     /// Where a worker for `server` keeps its replicas: the folder `name`, made if it is not there.
     fn place(&self, server: &Server, name: &str) -> Result<Place, Error> {
         let directory = self.directory.join(name);
-        std::fs::create_dir_all(&directory)
-            .map_err(|source| Error::Io { what: format!("cannot make {}", directory.display()), source })?;
+        std::fs::create_dir_all(&directory).map_err(|source| Error::Io {
+            what: format!("cannot make {}", directory.display()),
+            source,
+        })?;
         Ok(Place {
             url: server.url(),
             api_key: server.api_key().to_owned(),
@@ -63,8 +74,10 @@ fn copy_database(from: &Path, to: &Path) -> Result<(), Error> {
             PathBuf::from(name)
         };
         if name(from).exists() {
-            std::fs::copy(name(from), name(to))
-                .map_err(|source| Error::Io { what: format!("cannot copy {}", from.display()), source })?;
+            std::fs::copy(name(from), name(to)).map_err(|source| Error::Io {
+                what: format!("cannot copy {}", from.display()),
+                source,
+            })?;
         }
     }
     Ok(())

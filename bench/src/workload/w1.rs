@@ -11,8 +11,8 @@ use super::Setting;
 use crate::child::{self, Server, http_client};
 use crate::data::Flights;
 use crate::error::{Error, expect_count, failed};
-use crate::limit::tables::{Synchronous, Tables, count, remove};
 use crate::limit::bytes;
+use crate::limit::tables::{Synchronous, Tables, count, remove};
 use crate::load;
 use crate::options::repository_file;
 use crate::report::{Line, Unit};
@@ -26,9 +26,15 @@ pub(crate) const PAGE_ROWS: usize = tombolo::limits::PAGE_ROWS as usize;
 /// which W6 goes on; the server has ended then.
 pub(crate) async fn run(setting: &Setting, wanted: bool, notes: &mut Vec<String>) -> Result<(Place, Vec<Line>), Error> {
     let options = &setting.options;
-    let file = options.data.clone().unwrap_or_else(|| repository_file("data/flights/Flight.csv"));
+    let file = options
+        .data
+        .clone()
+        .unwrap_or_else(|| repository_file("data/flights/Flight.csv"));
     let flights = Flights::load(&file, options.rows)?;
-    notes.push(format!("W1, W6: {}; pages of {PAGE_ROWS} rows, one transaction each", flights.source));
+    notes.push(format!(
+        "W1, W6: {}; pages of {PAGE_ROWS} rows, one transaction each",
+        flights.source
+    ));
     let server = setting.server("w1").await?;
     load::create(&server, "Flight", &flights.inputs).await?;
     let rows = flights.inputs.len() as u64;
@@ -40,7 +46,11 @@ pub(crate) async fn run(setting: &Setting, wanted: bool, notes: &mut Vec<String>
     let runs = if wanted { options.runs } else { 1 };
     let (mut synced, mut inserted, mut moved) = (Vec::new(), Vec::new(), Vec::new());
     let (mut client_peak, mut server_peak) = (None, None);
-    let pages = if wanted { Arc::new(pages(&server).await?) } else { Arc::default() };
+    let pages = if wanted {
+        Arc::new(pages(&server).await?)
+    } else {
+        Arc::default()
+    };
     for _ in 0..runs {
         remove(&replica)?;
         server.reset_peak();
@@ -51,7 +61,11 @@ pub(crate) async fn run(setting: &Setting, wanted: bool, notes: &mut Vec<String>
         server_peak = server_peak.max(server.peak());
         if wanted {
             let tables = Tables::read(&replica, &["Flight"])?;
-            inserted.push(tables.insert(&setting.limit_file(), PAGE_ROWS, Synchronous::Normal)?.as_secs_f64());
+            inserted.push(
+                tables
+                    .insert(&setting.limit_file(), PAGE_ROWS, Synchronous::Normal)?
+                    .as_secs_f64(),
+            );
             moved.push(bytes::move_pages(Arc::clone(&pages)).await?.as_secs_f64());
         }
     }
@@ -61,9 +75,14 @@ pub(crate) async fn run(setting: &Setting, wanted: bool, notes: &mut Vec<String>
         let megabytes = pages.iter().map(Vec::len).sum::<usize>() as f64 / 1e6;
         let rate = |seconds: f64| rows as f64 / seconds;
         lines.push(
-            Line::new("W1", format!("first sync of {rows} rows"), Unit::PerSecond, rate(seconds))
-                .against("the same rows into the same table, bare SQLite", rate(insert))
-                .memory(client_peak, server_peak),
+            Line::new(
+                "W1",
+                format!("first sync of {rows} rows"),
+                Unit::PerSecond,
+                rate(seconds),
+            )
+            .against("the same rows into the same table, bare SQLite", rate(insert))
+            .memory(client_peak, server_peak),
         );
         lines.push(
             Line::new("W1", "the same, time", Unit::Seconds, seconds)

@@ -19,8 +19,11 @@ const CHANGE: &str = r#"{"id":"f1","type":"next","payload":{"data":{"tomboloChan
 
 /// The commits of the promises: the intent is durable when the call returns, the server's before it answers; the
 /// reader can fetch again what it loses.
-const COMMITS: Commits =
-    Commits { writer: Synchronous::Full, server: Synchronous::Full, reader: Synchronous::Normal };
+const COMMITS: Commits = Commits {
+    writer: Synchronous::Full,
+    server: Synchronous::Full,
+    reader: Synchronous::Normal,
+};
 
 /// Runs the workload.
 pub(crate) async fn run(setting: &Setting) -> Result<Vec<Line>, Error> {
@@ -31,7 +34,10 @@ pub(crate) async fn run(setting: &Setting) -> Result<Vec<Line>, Error> {
     for run in 0..options.runs {
         let place = setting.place(&server, &format!("w2/{run}"))?;
         server.reset_peak();
-        let result: Lived = child::work(&Job::Live { place, samples: options.samples })?;
+        let result: Lived = child::work(&Job::Live {
+            place,
+            samples: options.samples,
+        })?;
         lived.push(result.latency);
         calls.push(result.call);
         client_peak = client_peak.max(result.peak);
@@ -42,9 +48,14 @@ pub(crate) async fn run(setting: &Setting) -> Result<Vec<Line>, Error> {
     let (figure, call, limit) = (Spread::median(&lived), Spread::median(&calls), Spread::median(&limits));
     let limit_what = "echo of the bytes, a commit at writer, server and reader";
     Ok(vec![
-        Line::new("W2", format!("writer to live query, p50 of {}", options.samples), Unit::Seconds, figure.p50)
-            .against(limit_what, limit.p50)
-            .memory(client_peak, server_peak),
+        Line::new(
+            "W2",
+            format!("writer to live query, p50 of {}", options.samples),
+            Unit::Seconds,
+            figure.p50,
+        )
+        .against(limit_what, limit.p50)
+        .memory(client_peak, server_peak),
         Line::new("W2", "the same, p99", Unit::Seconds, figure.p99).against("the same, p99", limit.p99),
         Line::new("W2", "of it, the writer's call, p50", Unit::Seconds, call.p50)
             .against("the whole of the limit", limit.p50),

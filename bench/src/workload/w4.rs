@@ -22,7 +22,10 @@ pub(crate) async fn run(setting: &Setting) -> Result<Vec<Line>, Error> {
     for run in 0..options.runs {
         let server = setting.server(&format!("w4/{run}")).await?;
         let place = setting.place(&server, &format!("w4/{run}"))?;
-        let result: Flushed = child::work(&Job::Flush { place, queued: options.queued })?;
+        let result: Flushed = child::work(&Job::Flush {
+            place,
+            queued: options.queued,
+        })?;
         expect_count("notes on the server", queued, count(server.database(), "Note")?)?;
         flushed.push(result.flushing_seconds);
         queueing.push(result.queueing_seconds);
@@ -30,14 +33,31 @@ pub(crate) async fn run(setting: &Setting) -> Result<Vec<Line>, Error> {
         server_peak = server_peak.max(server.peak());
         let tables = Tables::read(server.database(), &["Note", "_outcomes"])?;
         expect_count("rows of the limit", 2 * queued, tables.len() as u64)?;
-        limits.push(tables.insert(&setting.limit_file(), GROUP, Synchronous::Full)?.as_secs_f64());
+        limits.push(
+            tables
+                .insert(&setting.limit_file(), GROUP, Synchronous::Full)?
+                .as_secs_f64(),
+        );
     }
     let rate = |seconds: &[f64]| queued as f64 / median(seconds);
     Ok(vec![
-        Line::new("W4", format!("{queued} queued mutations flushed"), Unit::PerSecond, rate(&flushed))
-            .against(format!("rows and outcomes, bare SQLite, durable, {GROUP} a commit"), rate(&limits))
-            .memory(client_peak, server_peak),
-        Line::new("W4", "before it, queueing them offline, 64 calls at once", Unit::PerSecond, rate(&queueing))
-            .against("the same limit", rate(&limits)),
+        Line::new(
+            "W4",
+            format!("{queued} queued mutations flushed"),
+            Unit::PerSecond,
+            rate(&flushed),
+        )
+        .against(
+            format!("rows and outcomes, bare SQLite, durable, {GROUP} a commit"),
+            rate(&limits),
+        )
+        .memory(client_peak, server_peak),
+        Line::new(
+            "W4",
+            "before it, queueing them offline, 64 calls at once",
+            Unit::PerSecond,
+            rate(&queueing),
+        )
+        .against("the same limit", rate(&limits)),
     ])
 }

@@ -62,8 +62,7 @@ pub(crate) fn run(setting: &Setting, large: &Place) -> Result<Vec<Line>, Error> 
             .against("the same rows in one bare transaction, FULL", bare_write.p50)
             .memory(client_peak, None),
         one("the same, p99", writes.p99).against("the same, p99", bare_write.p99),
-        one("list query, 1000 rows × 10 fields, p50", lists.p50)
-            .against("bare statement, JSON by hand", bare_list.p50),
+        one("list query, 1000 rows × 10 fields, p50", lists.p50).against("bare statement, JSON by hand", bare_list.p50),
         one("the same, p99", lists.p99).against("the same, p99", bare_list.p99),
         one("local write to live list query, p50", lives.p50)
             .against("bare write, then bare list", bare_write.p50 + bare_list.p50),
@@ -75,11 +74,22 @@ pub(crate) fn run(setting: &Setting, large: &Place) -> Result<Vec<Line>, Error> 
 fn flights(file: &std::path::Path, wanted: usize) -> Result<(Vec<String>, Vec<String>), Error> {
     let connection = open_read(file)?;
     let mut statement = connection.prepare("SELECT \"id\" FROM \"Flight\" WHERE \"_deleted\" = 0 ORDER BY \"id\"")?;
-    let ids = statement.query_map([], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
+    let ids = statement
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<Vec<String>, _>>()?;
     let watched: Vec<_> = ids.iter().take(list::ROWS).take(wanted).cloned().collect();
     let rest = ids.get(watched.len()..).unwrap_or_default();
-    let plain: Vec<_> = rest.iter().step_by((rest.len() / wanted.max(1)).max(1)).take(wanted).cloned().collect();
-    expect_count("flights to write", 2 * wanted as u64, (plain.len() + watched.len()) as u64)?;
+    let plain: Vec<_> = rest
+        .iter()
+        .step_by((rest.len() / wanted.max(1)).max(1))
+        .take(wanted)
+        .cloned()
+        .collect();
+    expect_count(
+        "flights to write",
+        2 * wanted as u64,
+        (plain.len() + watched.len()) as u64,
+    )?;
     Ok((plain, watched))
 }
 

@@ -40,16 +40,28 @@ async fn one_link(setting: &Setting, link: Link, name: &str) -> Result<Vec<Line>
         client_peak = client_peak.max(result.peak);
         server_peak = server_peak.max(server.peak());
         let tables = Tables::read(server.database(), &["Note"])?;
-        limits.push(tables.insert(&setting.limit_file(), options.clients, Synchronous::Full)?.as_secs_f64());
+        limits.push(
+            tables
+                .insert(&setting.limit_file(), options.clients, Synchronous::Full)?
+                .as_secs_f64(),
+        );
     }
     let (figure, limit) = (median(&seconds), median(&limits));
     let latency = Spread::median(&latencies);
     // A client's own wait at the limit: the rate shared by all.
     let wait = limit * options.clients as f64 / writes as f64;
     Ok(vec![
-        Line::new("W7", format!("{} clients, {name}, durable", options.clients), Unit::PerSecond, writes as f64 / figure)
-            .against(format!("bare SQLite, durable, {} a commit", options.clients), writes as f64 / limit)
-            .memory(client_peak, server_peak),
+        Line::new(
+            "W7",
+            format!("{} clients, {name}, durable", options.clients),
+            Unit::PerSecond,
+            writes as f64 / figure,
+        )
+        .against(
+            format!("bare SQLite, durable, {} a commit", options.clients),
+            writes as f64 / limit,
+        )
+        .memory(client_peak, server_peak),
         Line::new("W7", "one answer, p50", Unit::Seconds, latency.p50).against("one such commit", wait),
         Line::new("W7", "one answer, p99", Unit::Seconds, latency.p99).against("one such commit", wait),
     ])
