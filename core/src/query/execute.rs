@@ -270,7 +270,7 @@ fn write_root(
             Ok(())
         }
         RootAnswer::Refused(error) => {
-            writer.push(error.clone());
+            writer.push((**error).clone());
             Err(Null)
         }
         RootAnswer::Batch(slots) => match state.supplied.take() {

@@ -23,7 +23,7 @@ pub(super) enum RootAnswer {
     /// These bytes.
     Const(Vec<u8>),
     /// Null with this error, whose path is in place.
-    Refused(GraphqlError),
+    Refused(Box<GraphqlError>),
     /// Read by statements.
     Read(Tree),
     /// One record handed over, and what is nested in it read by statements.

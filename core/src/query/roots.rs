@@ -68,7 +68,7 @@ impl<'a> Planner<'a> {
                     locations: super::document::location(&self.parsed.executable.sources, field.name.location()),
                     ..error.at(vec![PathSegment::Key(key.to_owned())])
                 };
-                Ok((RootField::Fixed, RootAnswer::Refused(error)))
+                Ok((RootField::Fixed, RootAnswer::Refused(Box::new(error))))
             }
         }
     }
