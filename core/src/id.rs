@@ -89,7 +89,10 @@ impl std::str::FromStr for Cursor {
         if epoch.is_empty() || position < 0 {
             return Err(bad());
         }
-        Ok(Self { epoch: Epoch(epoch.to_owned()), position: Position(position) })
+        Ok(Self {
+            epoch: Epoch(epoch.to_owned()),
+            position: Position(position),
+        })
     }
 }
 
@@ -107,7 +110,10 @@ mod tests {
 
     #[test]
     fn a_cursor_survives_its_text() {
-        let cursor = Cursor { epoch: Epoch("a-b.c".into()), position: Position(42) };
+        let cursor = Cursor {
+            epoch: Epoch("a-b.c".into()),
+            position: Position(42),
+        };
         assert_eq!(cursor.to_string().parse(), Ok(cursor));
     }
 

@@ -116,7 +116,11 @@ impl GraphqlError {
     /// An error of the whole request.
     #[must_use]
     pub fn new(error_type: ErrorType, message: impl Into<String>) -> Self {
-        Self { message: message.into(), error_type: Some(error_type), ..Self::default() }
+        Self {
+            message: message.into(),
+            error_type: Some(error_type),
+            ..Self::default()
+        }
     }
 
     /// The same error, of the field at `path`.
