@@ -419,3 +419,94 @@ fn a_create_of_what_is_here_is_refused_and_not_enqueued() {
         "#,
     );
 }
+
+#[test]
+fn a_base_sync_by_pages_comes_before_the_subscription_and_goes_on_after_a_lost_link() {
+    let settings = tombolo_machine::Settings {
+        base_sync_by_pages: true,
+        ..Default::default()
+    };
+    let mut world = crate::world::World::with(settings);
+    crate::script::play_on(
+        &mut world,
+        r#"
+        phone scope Todo all
+        phone scope Comment all
+        phone online
+        link up
+        expect effects FetchPage FetchPage
+        server page Todo e.2 more; Todo/1 v1 title="a"
+        expect effects Pulled FetchPage
+        link down
+        expect cursor Todo e.2
+        time 30s
+        link up
+        expect effects FetchPage FetchPage
+        server page Comment e.3 live
+        expect effects Pulled
+        server page Todo e.3 live; Todo/2 v1 title="b"
+        expect effects Pulled Subscribe
+        expect status live upToDate=true
+        link down
+        time 30s
+        link up
+        expect effects Subscribe
+        "#,
+    );
+}
+
+#[test]
+fn only_the_window_is_in_flight_and_answers_refill_it_by_halves() {
+    use tombolo_machine::limits::IN_FLIGHT_MAX;
+    let mut world = play("phone scope Todo all");
+    for i in 0..IN_FLIGHT_MAX * 2 {
+        crate::script::play_on(&mut world, &format!("phone create Todo/{i}"));
+    }
+    crate::script::play_on(&mut world, "phone online\nlink up");
+    assert_eq!(world.sent.len(), IN_FLIGHT_MAX);
+    let half = IN_FLIGHT_MAX / 2;
+    for i in 1..=half {
+        assert_eq!(world.sent.len(), IN_FLIGHT_MAX, "not one by one");
+        crate::script::play_on(&mut world, &format!("server answers {i} applied e.{i}"));
+        let wake = tombolo_machine::Effect::WakeAt(world.now);
+        assert_eq!(world.effects.contains(&wake), i == half, "answer {i}");
+    }
+    crate::script::play_on(&mut world, "time 0s");
+    assert_eq!(world.sent.len(), IN_FLIGHT_MAX + half);
+    assert_eq!(world.machine.status().in_flight as usize, IN_FLIGHT_MAX);
+}
+
+#[test]
+fn the_server_is_told_what_it_may_forget_and_nothing_that_is_needed() {
+    let mut world = play(
+        r#"
+        phone scope Todo all
+        phone online
+        link up
+        server page Todo e.1 live; Todo/1 v1
+        phone edit Todo/1 rank=1
+        phone edit Todo/1 rank=2
+        server answers 1 applied e.2
+        server page Todo e.2 live; Todo/1 v2 rank=1
+        time 0s
+        expect sent 1 2
+        phone create Todo/2
+        "#,
+    );
+    let told = |world: &crate::world::World| {
+        world.effects.iter().find_map(|effect| match effect {
+            tombolo_machine::Effect::Send(tombolo_machine::Outgoing::Mutation { request, .. }) => {
+                serde_json::json!(request.extensions)["tombolo"]["settledThrough"].as_u64()
+            }
+            _ => None,
+        })
+    };
+    // Mutation 1 is settled, but mutation 2 depends on it and has seen it.
+    assert_eq!(told(&world), Some(0));
+    crate::script::play_on(
+        &mut world,
+        "server answers 2 applied e.3\nserver answers 3 applied e.4\nserver page Todo e.4 live\nphone create Todo/3",
+    );
+    assert_eq!(told(&world), Some(3));
+    assert_eq!(world.tx(|tx| tx.settled_through().unwrap()), 3);
+}
