@@ -118,10 +118,10 @@ impl<S: Store> Engine<S> {
             scope.due = true;
         }
         for scope in scopes.iter_mut() {
-            if !scope.behind {
-                if let Some(batch) = self.live(scope).await? {
-                    return Ok(Some(batch));
-                }
+            if !scope.behind
+                && let Some(batch) = self.live(scope).await?
+            {
+                return Ok(Some(batch));
             }
             if scope.behind
                 && let Some(batch) = self.read(scope, self.settings.feed_rows_live).await?

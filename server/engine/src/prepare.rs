@@ -91,7 +91,7 @@ pub(crate) struct Extensions {
 }
 
 impl Extensions {
-    pub(crate) fn read(request: &Request) -> Result<Self, GraphqlError> {
+    pub(crate) fn read(request: &Request) -> Result<Self, Unreadable> {
         let ours = request.extensions.as_ref().and_then(|all| all.get("tombolo"));
         let Some(ours) = ours.filter(|ours| !ours.is_null()) else {
             return Ok(Self::default());
@@ -112,14 +112,23 @@ impl Extensions {
     }
 }
 
-fn bad(problem: impl std::fmt::Display) -> GraphqlError {
-    GraphqlError::new(
-        ErrorType::BadRequest,
-        format!("`extensions.tombolo` cannot be read: {problem}"),
-    )
+/// Why `extensions.tombolo` cannot be read.
+pub(crate) struct Unreadable(String);
+
+impl From<Unreadable> for GraphqlError {
+    fn from(Unreadable(problem): Unreadable) -> Self {
+        Self::new(
+            ErrorType::BadRequest,
+            format!("`extensions.tombolo` cannot be read: {problem}"),
+        )
+    }
 }
 
-fn replica(object: &Map<String, Json>) -> Result<Option<ReplicaId>, GraphqlError> {
+fn bad(problem: impl Into<String>) -> Unreadable {
+    Unreadable(problem.into())
+}
+
+fn replica(object: &Map<String, Json>) -> Result<Option<ReplicaId>, Unreadable> {
     match object.get("replica") {
         None | Some(Json::Null) => Ok(None),
         Some(Json::String(id)) => check_replica(id).map(|()| Some(ReplicaId(id.clone()))),
@@ -129,7 +138,7 @@ fn replica(object: &Map<String, Json>) -> Result<Option<ReplicaId>, GraphqlError
     }
 }
 
-fn check_replica(id: &str) -> Result<(), GraphqlError> {
+fn check_replica(id: &str) -> Result<(), Unreadable> {
     if id.is_empty() || id.len() > limits::REPLICA_ID_BYTES_MAX {
         return Err(bad(format!(
             "`replica` must have 1 to {} bytes",
@@ -139,7 +148,7 @@ fn check_replica(id: &str) -> Result<(), GraphqlError> {
     Ok(())
 }
 
-fn check(envelope: &MutationEnvelope) -> Result<(), GraphqlError> {
+fn check(envelope: &MutationEnvelope) -> Result<(), Unreadable> {
     check_replica(&envelope.replica.0)?;
     // SQLite's integers are signed; an atomic request takes further numbers.
     if envelope.number == MutationNumber(0) || envelope.number.0 > i64::MAX as u64 - (1 << 32) {

@@ -135,7 +135,7 @@ impl<S: Store> Engine<S> {
     /// # Errors
     /// Any other request that cannot be carried out: give the errors to the caller.
     pub fn prepare(&self, identity: &Identity, request: &Request) -> Result<Prepared, Vec<GraphqlError>> {
-        let extensions = Extensions::read(request).map_err(|error| vec![error])?;
+        let extensions = Extensions::read(request).map_err(|unreadable| vec![unreadable.into()])?;
         let access = match identity {
             Identity::ApiKey { .. } => &self.api_key,
             Identity::Local => &self.local,

@@ -15,6 +15,8 @@
 //! - `lanes`: the threads.
 
 mod error;
+#[cfg(test)]
+mod faults;
 mod internal;
 mod lanes;
 mod migrate;
@@ -91,7 +93,7 @@ impl Store for SqliteStore {
     }
 
     fn head(&self) -> impl Future<Output = Result<Head, StoreError>> + Send {
-        self.lanes.read(|db| read::head(db))
+        self.lanes.read(read::head)
     }
 
     fn watch_fields(

@@ -102,7 +102,7 @@ impl<'a> Batcher<'a> {
         }
         if envelope.number.0 <= settled_through {
             // A duplicate that strayed: the replica has had its answer, and nothing may happen twice.
-            let results = numbers().map(|n| forgotten(n)).collect();
+            let results = numbers().map(forgotten).collect();
             return Verdict {
                 results,
                 undecided: None,

@@ -169,3 +169,6 @@ pub fn field_versions_from_text(model: &Model, text: &str) -> FieldVersions {
     let entry = |(name, version): (String, Json)| Some((model.field(&name)?, Version(version.as_i64()?)));
     FieldVersions(object.into_iter().filter_map(entry).collect())
 }
+
+#[cfg(test)]
+mod tests;

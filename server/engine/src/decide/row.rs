@@ -53,12 +53,7 @@ pub(super) fn key_of<'a>(
             (None, None, FieldKind::Scalar(_) | FieldKind::Enum(_) | FieldKind::Embedded(_)) => None,
         }
     };
-    model
-        .key
-        .iter()
-        .map(|field| value(field))
-        .collect::<Option<Vec<_>>>()
-        .map(Key)
+    model.key.iter().map(&mut value).collect::<Option<Vec<_>>>().map(Key)
 }
 
 /// Decides on one mutation.
@@ -148,25 +143,23 @@ fn create(facts: &RowFacts<'_>, mutation: &MutationInput) -> Decision {
         deleted: false,
         last_changed_at: facts.now_ms,
     };
+    let all = record
+        .values
+        .iter()
+        .enumerate()
+        .map(|(field, value)| (FieldId(field), value));
+    if let Some(refused) = required_null(model, all) {
+        return refused;
+    }
     let field_versions = FieldVersions::default();
-    required_null(
-        model,
-        record
-            .values
-            .iter()
-            .enumerate()
-            .map(|(field, value)| (FieldId(field), value)),
+    Decision::Write(
+        OutcomeKind::Applied,
+        StoredRecord {
+            record,
+            position: facts.position,
+            field_versions,
+        },
     )
-    .unwrap_or_else(|| {
-        Decision::Write(
-            OutcomeKind::Applied,
-            StoredRecord {
-                record,
-                position: facts.position,
-                field_versions,
-            },
-        )
-    })
 }
 
 fn update(facts: &RowFacts<'_>, stored: &StoredRecord, mutation: &MutationInput) -> Decision {

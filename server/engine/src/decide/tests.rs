@@ -1,0 +1,148 @@
+//! What each mutation does to each state of a row, as a table.
+
+use tombolo_core::id::{FieldId, ModelId, Position, Version};
+use tombolo_core::query::MutationInput;
+use tombolo_core::record::{FieldVersions, Key, Meta, Record, StoredRecord};
+use tombolo_core::schema::{ConflictStrategy, MutationKind, Schema};
+use tombolo_core::value::Value;
+use tombolo_core::wire::envelope::OutcomeKind;
+
+use super::row::{Decision, RowFacts, decide_row};
+use super::{field_versions_from_text, field_versions_to_text, key_from_text};
+
+const SDL: &str = "type Todo @model(timestamps: null) { id: ID! title: String note: String }
+                   type Line @model { order: ID! @primaryKey(sortKeyFields: [\"n\", \"x\"]) n: Int! x: Float! }";
+
+fn schema() -> Schema {
+    Schema::parse(SDL, "schema.graphql").unwrap()
+}
+
+fn text(text: &str) -> Value {
+    Value::Text(text.into())
+}
+
+/// Version 3; the title changed at 3, the note at 2.
+fn stored(deleted: bool) -> StoredRecord {
+    StoredRecord {
+        record: Record {
+            values: vec![text("a"), text("server"), text("note")],
+            meta: Meta {
+                version: Version(3),
+                deleted,
+                last_changed_at: 5,
+            },
+        },
+        position: Position(7),
+        field_versions: FieldVersions(vec![(FieldId(1), Version(3)), (FieldId(2), Version(2))]),
+    }
+}
+
+/// Kind, row (`None` absent, else whether deleted), base, seen, strategy, outcome.
+type Case = (
+    MutationKind,
+    Option<bool>,
+    Option<i64>,
+    &'static [i64],
+    ConflictStrategy,
+    &'static str,
+);
+
+#[test]
+fn each_kind_on_each_state() {
+    use ConflictStrategy::{Automerge, LastWriterWins, OptimisticConcurrency};
+    use MutationKind::{Create, Delete, Update};
+    const ABSENT: Option<bool> = None;
+    const LIVE: Option<bool> = Some(false);
+    const DELETED: Option<bool> = Some(true);
+    let cases: &[Case] = &[
+        (Create, ABSENT, None, &[], Automerge, "applied"),
+        (Create, LIVE, None, &[], Automerge, "ConditionalCheckFailedException"),
+        (Create, DELETED, None, &[], Automerge, "ConditionalCheckFailedException"),
+        (
+            Update,
+            ABSENT,
+            Some(1),
+            &[],
+            Automerge,
+            "ConditionalCheckFailedException",
+        ),
+        (Update, DELETED, Some(3), &[], Automerge, "ConflictUnhandled"),
+        (Update, LIVE, None, &[], Automerge, "applied"),
+        (Update, LIVE, Some(3), &[], Automerge, "applied"),
+        (Update, LIVE, Some(2), &[], Automerge, "merged"),
+        (Update, LIVE, Some(2), &[3], Automerge, "applied"),
+        (Update, LIVE, Some(2), &[], LastWriterWins, "merged"),
+        (Update, LIVE, Some(2), &[], OptimisticConcurrency, "ConflictUnhandled"),
+        (Update, LIVE, Some(2), &[3], OptimisticConcurrency, "applied"),
+        (Update, LIVE, Some(4), &[], OptimisticConcurrency, "ConflictUnhandled"),
+        (Delete, ABSENT, None, &[], Automerge, "ConditionalCheckFailedException"),
+        (Delete, DELETED, Some(3), &[], Automerge, "ConflictUnhandled"),
+        (Delete, LIVE, None, &[], Automerge, "applied"),
+        (Delete, LIVE, Some(3), &[], Automerge, "applied"),
+        (Delete, LIVE, Some(2), &[], Automerge, "ConflictUnhandled"),
+        (Delete, LIVE, Some(1), &[2, 3], Automerge, "applied"),
+        (Delete, LIVE, Some(1), &[3], Automerge, "ConflictUnhandled"),
+        (Delete, LIVE, Some(2), &[], LastWriterWins, "merged"),
+    ];
+    for (kind, row, base, seen, strategy, want) in cases {
+        let mut model = schema().models.into_iter().next().unwrap();
+        model.conflict = *strategy;
+        let row = row.map(stored);
+        let facts = RowFacts {
+            model: &model,
+            key: &Key(vec![text("a")]),
+            stored: row.as_ref(),
+            seen: &seen.iter().copied().map(Version).collect::<Vec<_>>(),
+            position: Position(8),
+            now_ms: 9,
+        };
+        let mutation = MutationInput {
+            model: ModelId(0),
+            kind: *kind,
+            values: vec![(FieldId(0), text("a")), (FieldId(1), text("mine"))],
+            base_version: base.map(Version),
+            condition: None,
+            condition_json: None,
+        };
+        let name = format!("{kind:?} on {row:?} with base {base:?}, seen {seen:?}, {strategy:?}");
+        match decide_row(&facts, &mutation) {
+            Decision::Reject(reason) => assert_eq!(reason.code.to_string(), *want, "{name}"),
+            Decision::Write(outcome, next) => {
+                let word = if outcome == OutcomeKind::Merged {
+                    "merged"
+                } else {
+                    "applied"
+                };
+                assert_eq!(word, *want, "{name}");
+                let version = row.as_ref().map_or(1, |row| row.record.meta.version.0 + 1);
+                let meta = Meta {
+                    version: Version(version),
+                    deleted: *kind == Delete,
+                    last_changed_at: 9,
+                };
+                assert_eq!((next.position, next.record.meta), (Position(8), meta), "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn keys_and_field_versions_survive_their_text() {
+    let schema = schema();
+    let line = &schema[ModelId(1)];
+    let key = Key(vec![text("o\"1"), Value::Int(-3), Value::Float(2.0)]);
+    assert_eq!(key_from_text(line, &key.to_text()), Some(key));
+    for nonsense in ["", "[]", "[1]", "{}", "[\"o\",1,null]", "[\"o\",1.5,2.0]"] {
+        assert_eq!(key_from_text(line, nonsense), None, "{nonsense}");
+    }
+    let todo = &schema[ModelId(0)];
+    assert_eq!(field_versions_to_text(todo, &FieldVersions::default()), None);
+    let versions = stored(false).field_versions;
+    let words = field_versions_to_text(todo, &versions).unwrap();
+    assert_eq!(words, r#"{"title":3,"note":2}"#);
+    assert_eq!(field_versions_from_text(todo, &words), versions);
+    assert_eq!(
+        field_versions_from_text(todo, r#"{"gone":4,"note":2}"#).0,
+        [(FieldId(2), Version(2))]
+    );
+}
