@@ -60,8 +60,16 @@ pub fn write_batch(head: &BatchHead<'_>, rows: &[u8], left: &[u8]) -> Vec<u8> {
     out.extend_from_slice(head.model.as_bytes());
     out.extend_from_slice(b"\",\"cursor\":\"");
     out.extend_from_slice(head.cursor.as_bytes());
-    out.extend_from_slice(if head.up_to_date { b"\",\"upToDate\":true" } else { b"\",\"upToDate\":false" });
-    out.extend_from_slice(if head.reset { b",\"reset\":true" } else { b",\"reset\":false" });
+    out.extend_from_slice(if head.up_to_date {
+        b"\",\"upToDate\":true"
+    } else {
+        b"\",\"upToDate\":false"
+    });
+    out.extend_from_slice(if head.reset {
+        b",\"reset\":true"
+    } else {
+        b",\"reset\":false"
+    });
     out.extend_from_slice(b",\"fields\":[");
     for (place, field) in head.fields.iter().enumerate() {
         out.extend_from_slice(if place == 0 { b"\"" } else { b",\"" });
@@ -95,7 +103,11 @@ pub fn write_row(model: &Model, fields: &[FieldId], row: &dyn Row, out: &mut Vec
 
 /// The same from a record in memory.
 pub fn write_record(model: &Model, fields: &[FieldId], record: &Record, out: &mut Vec<u8>) {
-    let Meta { version, deleted, last_changed_at } = record.meta;
+    let Meta {
+        version,
+        deleted,
+        last_changed_at,
+    } = record.meta;
     out.push(b'[');
     for field in fields {
         model.field_at(*field).ty.write_json(record.value(*field).as_ref(), out);
@@ -121,7 +133,13 @@ mod tests {
     #[test]
     fn a_batch_survives_its_text() {
         let fields = ["id".to_owned(), "_version".to_owned()];
-        let head = BatchHead { model: "Todo", cursor: "e.7", up_to_date: true, reset: false, fields: &fields };
+        let head = BatchHead {
+            model: "Todo",
+            cursor: "e.7",
+            up_to_date: true,
+            reset: false,
+            fields: &fields,
+        };
         let bytes = write_batch(&head, br#"[["a",1]]"#, br#"[["b"]]"#);
         let batch: ChangeBatch = serde_json::from_slice(&bytes).unwrap();
         assert_eq!((batch.model.as_str(), batch.cursor.as_str()), ("Todo", "e.7"));
