@@ -110,6 +110,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         Err(tombolo::Error::Closed)
     })
     .await??;
+    sync("Ada", &ada).await?;
     show("Ben", &ben).await?;
 
     println!("3. Both lose the network and write on. Each edits another field of the same note; Ada makes two more.");
