@@ -141,7 +141,7 @@ impl<S: Store> Engine<S> {
             scope.watched = true;
         }
         let mut reset = false;
-        if let Some(given) = scope.given.take() {
+        if let Some(given) = &scope.given {
             let head = self.store.head().await?;
             // Another history, a history that was taken back (a restored backup), or departures no longer kept.
             reset = given.epoch != head.epoch || given.position > head.position || given.position < head.low_watermark;
@@ -157,6 +157,8 @@ impl<S: Store> Engine<S> {
         });
         let page: ChangePage = page.await?;
         let up_to_date = page.position >= page.head.position;
+        // Only now: if the store failed for a moment, the next call begins with the same cursor.
+        scope.given = None;
         scope.position = Some(page.position);
         scope.behind = !up_to_date;
         if page.count == 0 && page.left_count == 0 && up_to_date && !scope.due && !reset {
