@@ -1,0 +1,95 @@
+//! The first sync of more rows than a page holds.
+
+use serde_json::{Value as Json, json};
+use tombolo_e2e::wire::Socket;
+use tombolo_e2e::{Phone, Site};
+
+/// More than two pages of the server's over HTTP, and no whole number of them.
+const FLIGHTS: usize = 4_507;
+
+/// Root fields of one mutation document.
+const ROOTS: usize = 100;
+
+async fn load(site: &Site) {
+    let mut socket = Socket::open(site.address()).await;
+    let ids: Vec<usize> = (0..FLIGHTS).collect();
+    for chunk in ids.chunks(ROOTS) {
+        let mut document = String::from("mutation {");
+        for i in chunk {
+            let carrier = ["UA", "AA", "DL"][i % 3];
+            document.push_str(&format!(
+                " f{i}: createFlight(input: {{ id: \"f{i:05}\", carrier: \"{carrier}\", delay: {i} }}) {{ id }}"
+            ));
+        }
+        document.push('}');
+        let answer = socket.run("load", &document, Json::Null).await;
+        assert!(answer["errors"].is_null(), "{answer}");
+    }
+}
+
+async fn count(phone: &Phone) -> usize {
+    phone.ids("Flight").await.len()
+}
+
+#[tokio::test]
+async fn a_first_sync_of_many_pages_holds_every_row_once() {
+    let site = Site::new().await;
+    load(&site).await;
+    let phone = site.offline_phone("p").await;
+    let report = phone.sync().await;
+    assert_eq!(report.pulled as usize, FLIGHTS);
+    let flights = phone.records("Flight", "carrier delay _version").await;
+    assert_eq!(flights.len(), FLIGHTS);
+    for (i, flight) in flights.values().enumerate() {
+        let carrier = ["UA", "AA", "DL"][i % 3];
+        let expected = json!({ "id": format!("f{i:05}"), "carrier": carrier, "delay": i, "_version": 1 });
+        assert_eq!(*flight, expected);
+    }
+    // Up to date: the next round brings nothing, and a change brings one row.
+    assert_eq!(phone.sync().await.pulled, 0);
+    site.write("updateFlight", json!({ "id": "f00007", "delay": -1, "_version": 1 })).await;
+    assert_eq!(phone.sync().await.pulled, 1);
+    assert_eq!(phone.records("Flight", "delay").await["f00007"]["delay"], -1);
+}
+
+#[tokio::test]
+async fn a_first_sync_meets_writers_and_loses_none_of_theirs() {
+    let site = Site::new().await;
+    load(&site).await;
+    let phone = site.phone("p").await;
+    // While the pages come: edits of what has come, edits of what is to come, deletes and creates.
+    for i in 0..40 {
+        let at = i * 111;
+        site.write("updateFlight", json!({ "id": format!("f{at:05}"), "delay": -5, "_version": 1 })).await;
+        site.write("createFlight", json!({ "id": format!("g{i}"), "carrier": "UA" })).await;
+        site.write("deleteFlight", json!({ "id": format!("f{:05}", at + 1), "_version": 1 })).await;
+    }
+    let last = "{ getFlight(id: \"g39\") { id } gone: getFlight(id: \"f04330\") { id } }";
+    phone.until_data(last, |data| !data["getFlight"].is_null() && data["gone"].is_null()).await;
+    phone.settled().await;
+    assert_eq!(count(&phone).await, FLIGHTS);
+    assert_eq!(
+        phone.records("Flight", "carrier delay _version").await,
+        site.records("Flight", "carrier delay _version").await
+    );
+}
+
+#[tokio::test]
+async fn a_first_sync_that_is_cut_goes_on_where_it_was() {
+    let mut site = Site::new().await;
+    load(&site).await;
+    let phone = site.phone("p").await;
+    // Something has come, the rest is cut off.
+    phone.until_data("{ listFlights(limit: 1) { items { id } } }", |d| d["listFlights"]["items"][0].is_object()).await;
+    site.stop().await;
+    phone.close().await;
+    site.start().await;
+    let phone = site.offline_phone("p").await;
+    assert!(count(&phone).await >= 1, "what had come is still here");
+    phone.sync().await;
+    assert_eq!(count(&phone).await, FLIGHTS);
+    let scoped = tombolo::Scope { model: "Flight".into(), filter: Some(json!({ "carrier": { "eq": "UA" } })) };
+    let ua = Phone::open(site.builder("ua").offline(true).scopes([scoped]), "ua").await;
+    ua.sync().await;
+    assert_eq!(count(&ua).await, FLIGHTS.div_ceil(3));
+}

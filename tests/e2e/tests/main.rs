@@ -1,0 +1,20 @@
+//! End to end: the SDK and the server as an app and an operator meet them, over real sockets and with real processes.
+//!
+//! | modules | |
+//! |---|---|
+//! | `offline` `scopes` `live` `transactions` `lifecycle` `first_sync` `subscriptions` | server and replicas in this process |
+//! | `kill_client` `kill_server` | SIGKILL, and then the books are checked |
+//! | `bad_documents` `bad_frames` `bad_cursors` `bad_files` `bad_disks` | "bad input gets a clear error and loses nothing", a test a line |
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod bad_cursors;
+mod bad_documents;
+mod bad_files;
+mod bad_frames;
+mod first_sync;
+mod lifecycle;
+mod live;
+mod offline;
+mod scopes;
+mod subscriptions;
+mod transactions;
