@@ -187,10 +187,12 @@ impl Driver {
             (_, Outgoing::FetchPage { feed, scope }) => {
                 self.pages.want(feed, scope, &self.line, &mut self.tasks);
             }
-            (Connection::Socket(socket), Outgoing::Subscribe { feed, scopes }) => socket.subscribe(feed, &scopes),
+            (Connection::Socket(socket), Outgoing::Subscribe { feed, replica, scopes }) => {
+                socket.subscribe(feed, &replica, &scopes);
+            }
             (Connection::Socket(socket), Outgoing::Unsubscribe { feed }) => socket.unsubscribe(feed),
             (Connection::Socket(socket), Outgoing::Mutation { number, request }) => socket.mutate(number, request),
-            (Connection::Http(link), Outgoing::Subscribe { feed, scopes }) => {
+            (Connection::Http(link), Outgoing::Subscribe { feed, scopes, .. }) => {
                 link.subscribe(feed, scopes, (self.clock)().monotonic);
             }
             (Connection::Http(link), Outgoing::Unsubscribe { feed }) => link.unsubscribe(feed),

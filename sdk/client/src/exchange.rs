@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
+use tombolo_core::id::ReplicaId;
 use tombolo_core::wire::batch::{ChangeBatch, SELECTION};
 use tombolo_core::wire::envelope::MutationAnswer;
 use tombolo_core::wire::graphql::{GraphqlError, Request};
@@ -10,13 +11,19 @@ use tombolo_transport::CloseReason;
 
 use crate::limits;
 
-/// The subscription to the change feed of `scopes`.
-pub(crate) fn subscription(scopes: &[ScopeCursor]) -> Request {
+/// The subscription to the change feed of `scopes`, by name of the replica: the server then lets its cursors follow its
+/// own mutations, also where these change nothing in the scopes.
+pub(crate) fn subscription(replica: &ReplicaId, scopes: &[ScopeCursor]) -> Request {
     let scopes: Vec<Json> = scopes.iter().map(ScopeCursor::to_json).collect();
-    request(
-        format!("subscription($scopes: [TomboloScopeInput!]!) {{ tomboloChanges(scopes: $scopes) {SELECTION} }}"),
-        json!({ "scopes": scopes }),
-    )
+    let mut extensions = Map::new();
+    extensions.insert("tombolo".into(), json!({ "replica": replica }));
+    Request {
+        extensions: Some(extensions),
+        ..request(
+            format!("subscription($scopes: [TomboloScopeInput!]!) {{ tomboloChanges(scopes: $scopes) {SELECTION} }}"),
+            json!({ "scopes": scopes }),
+        )
+    }
 }
 
 /// The query for one page of the change feed of `scope`.

@@ -58,6 +58,8 @@ pub use tombolo_core::id::MutationNumber;
 pub use tombolo_core::schema::{MutationKind, Schema};
 pub use tombolo_core::wire::envelope::RejectReason;
 pub use tombolo_core::wire::graphql::{ErrorType, GraphqlError};
+#[doc(hidden)]
+pub use tombolo_machine::Now;
 pub use tombolo_machine::{FinalOutcome, LastError, LinkStatus, Scope, ScopeStatus, Status};
 pub use tombolo_store::{Durability, OpenError};
 pub use tombolo_transport as transport;

@@ -4,11 +4,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde::Serialize;
+use tokio::sync::oneshot;
 use tombolo_machine::{Input, LastError, LinkStatus, Status};
 
 use crate::Error;
 use crate::client::Inner;
 use crate::hub::Totals;
+use crate::writer::Command;
 
 /// What a round of [`crate::Client::sync_once`] did, and how the replica stands after it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -45,6 +47,10 @@ pub(crate) async fn once(inner: &Inner, budget: Duration) -> Result<SyncReport, 
     inner.needs_link()?;
     let before = inner.hub.totals();
     let mut status = inner.hub.status.subscribe();
+    let borrowed = (!inner.online.load(Ordering::SeqCst)).then(|| BorrowedLink {
+        inner,
+        given_back: false,
+    });
     // Opens a link where none is wanted, and cuts the back-off short where one is awaited.
     inner.step(Input::SetOnline(true)).await?;
     let end = async {
@@ -58,8 +64,8 @@ pub(crate) async fn once(inner: &Inner, budget: Duration) -> Result<SyncReport, 
         Err(_) => inner.hub.status.borrow().clone(),
     };
     let report = report(before, inner.hub.totals(), &status);
-    if !inner.online.load(Ordering::SeqCst) {
-        inner.step(Input::SetOnline(false)).await?;
+    if let Some(borrowed) = borrowed {
+        borrowed.give_back().await?;
     }
     if status.link == LinkStatus::Paused {
         let words = status
@@ -68,6 +74,33 @@ pub(crate) async fn once(inner: &Inner, budget: Duration) -> Result<SyncReport, 
         return Err(Error::Unauthorized(words));
     }
     Ok(report)
+}
+
+/// A link that the app does not want beyond this round: ended with it, also when the round's future is dropped.
+struct BorrowedLink<'a> {
+    inner: &'a Inner,
+    given_back: bool,
+}
+
+impl BorrowedLink<'_> {
+    async fn give_back(mut self) -> Result<(), Error> {
+        // The app may have gone online meanwhile.
+        if !self.inner.online.load(Ordering::SeqCst) {
+            self.inner.step(Input::SetOnline(false)).await?;
+        }
+        self.given_back = true;
+        Ok(())
+    }
+}
+
+impl Drop for BorrowedLink<'_> {
+    fn drop(&mut self) {
+        if !self.given_back && !self.inner.online.load(Ordering::SeqCst) {
+            let (reply, _) = oneshot::channel();
+            // Full or closed: then the link stays until the app next says what it wants.
+            drop(self.inner.calls.try_send(Command::Step(Input::SetOnline(false), reply)));
+        }
+    }
 }
 
 fn report(before: Totals, after: Totals, status: &Status) -> SyncReport {

@@ -215,6 +215,24 @@ async fn no_network_is_no_error() {
 }
 
 #[tokio::test]
+async fn a_round_that_is_dropped_leaves_no_link_behind() {
+    let server = Server::new();
+    server.set(|b| b.undecided = 1);
+    let folder = tempfile::tempdir().unwrap();
+    let client = server.client(folder.path()).offline(true).open().await.unwrap();
+    client
+        .mutate(CREATE, json!({ "id": "n", "text": "later" }))
+        .await
+        .unwrap();
+    tokio::select! {
+        report = client.sync_once(PATIENCE) => panic!("{report:?}"),
+        () = until(&client, |status| status.link == LinkStatus::Live) => {}
+    }
+    until(&client, |status| status.link == LinkStatus::Offline).await;
+    client.close().await;
+}
+
+#[tokio::test]
 async fn dropping_the_last_handle_carries_out_what_was_called() {
     let server = Server::new();
     let folder = tempfile::tempdir().unwrap();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::Value as Json;
-use tombolo_core::id::MutationNumber;
+use tombolo_core::id::{MutationNumber, ReplicaId};
 use tombolo_core::wire::envelope::RejectReason;
 use tombolo_core::wire::graphql::Request;
 
@@ -65,6 +65,9 @@ pub enum Outgoing {
     Subscribe {
         /// To be given back with each batch.
         feed: FeedNumber,
+        /// Whose feed it is, for `extensions.tombolo.replica`: after each of this replica's mutations the server then sends
+        /// a batch whose cursor covers it, also when no record of the scope changed.
+        replica: ReplicaId,
         /// At least one.
         scopes: Vec<ScopeCursor>,
     },

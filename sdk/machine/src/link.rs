@@ -126,6 +126,7 @@ pub(crate) fn subscribe(cx: &mut Context<'_>) {
         let scopes = cx.state.scopes.values().map(crate::scope::ScopeRow::to_send).collect();
         cx.effects.push(Effect::Send(Outgoing::Subscribe {
             feed: cx.state.feed,
+            replica: cx.tx.replica(),
             scopes,
         }));
         cx.state.subscribed = true;

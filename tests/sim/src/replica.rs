@@ -16,7 +16,7 @@ use crate::server::Sent;
 /// A message on its way to the server.
 #[derive(Clone, Debug)]
 pub(crate) enum ToServer {
-    Subscribe { feed: FeedNumber, scopes: Vec<ScopeCursor> },
+    Subscribe { feed: FeedNumber, replica: ReplicaId, scopes: Vec<ScopeCursor> },
     Unsubscribe { feed: FeedNumber },
     Mutation { number: MutationNumber, request: Box<Request> },
     FetchPage { feed: FeedNumber, scope: ScopeCursor },
@@ -127,10 +127,6 @@ impl Replica {
             return Ok(Driven::DiedAfter);
         }
         Ok(Driven::Done(self.machine.install(step)))
-    }
-
-    pub(crate) fn id(&self) -> ReplicaId {
-        self.store.replica().clone()
     }
 }
 

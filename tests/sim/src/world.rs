@@ -463,7 +463,9 @@ impl World {
                 Effect::Send(outgoing) => {
                     if let Wire::Up { to_server, .. } = &mut self.replica(index)?.wire {
                         to_server.push_back(match outgoing {
-                            Outgoing::Subscribe { feed, scopes } => ToServer::Subscribe { feed, scopes },
+                            Outgoing::Subscribe { feed, replica, scopes } => {
+                                ToServer::Subscribe { feed, replica, scopes }
+                            }
                             Outgoing::Unsubscribe { feed } => ToServer::Unsubscribe { feed },
                             Outgoing::Mutation { number, request } => {
                                 ToServer::Mutation { number, request: Box::new(request) }
@@ -600,13 +602,12 @@ impl World {
 
     fn server_receives(&mut self, index: usize) -> Held {
         let replica = self.replica(index)?;
-        let id = replica.id();
         let Wire::Up { session, to_server, .. } = &mut replica.wire else { return Ok(()) };
         let session = *session;
         let Some(message) = to_server.pop_front() else { return Ok(()) };
         match message {
-            ToServer::Subscribe { feed, scopes } => {
-                if let Err(sent) = self.server()?.receive_subscribe(session, &id.0, feed, &scopes) {
+            ToServer::Subscribe { feed, replica, scopes } => {
+                if let Err(sent) = self.server()?.receive_subscribe(session, &replica.0, feed, &scopes) {
                     self.deliver(session, sent);
                 }
             }

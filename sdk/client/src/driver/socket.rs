@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use tombolo_core::id::MutationNumber;
+use tombolo_core::id::{MutationNumber, ReplicaId};
 use tombolo_core::wire::graphql::Request;
 use tombolo_machine::{AnswerBody, FeedNumber, Input, ScopeCursor};
 use tombolo_transport::{CloseReason, Incoming, Link, OperationId, Outgoing, SendError};
@@ -35,8 +35,8 @@ impl Socket {
         }
     }
 
-    pub(super) fn subscribe(&mut self, feed: FeedNumber, scopes: &[ScopeCursor]) {
-        self.start(Operation::Feed(feed), exchange::subscription(scopes));
+    pub(super) fn subscribe(&mut self, feed: FeedNumber, replica: &ReplicaId, scopes: &[ScopeCursor]) {
+        self.start(Operation::Feed(feed), exchange::subscription(replica, scopes));
     }
 
     pub(super) fn unsubscribe(&mut self, feed: FeedNumber) {
