@@ -217,7 +217,7 @@ async fn no_network_is_no_error() {
 #[tokio::test]
 async fn a_round_that_is_dropped_leaves_no_link_behind() {
     let server = Server::new();
-    server.set(|b| b.undecided = 1);
+    server.set(|b| b.undecided = u32::MAX);
     let folder = tempfile::tempdir().unwrap();
     let client = server.client(folder.path()).offline(true).open().await.unwrap();
     client
