@@ -5,7 +5,11 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 fn tombolo(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_tombolo")).args(args).env_remove("TOMBOLO_API_KEY").output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_tombolo"))
+        .args(args)
+        .env_remove("TOMBOLO_API_KEY")
+        .output()
+        .unwrap()
 }
 
 fn stdout(output: &Output) -> String {
@@ -65,17 +69,28 @@ fn every_error_is_told_at_once_with_its_place() {
 #[test]
 fn a_warning_is_told_and_passes() {
     let folder = Folder::new();
-    let file = folder.file("schema.graphql", "type Todo @model {\n  id: ID!\n  title: String @sparkle\n}\n");
+    let file = folder.file(
+        "schema.graphql",
+        "type Todo @model {\n  id: ID!\n  title: String @sparkle\n}\n",
+    );
     let output = tombolo(&["schema", "check", &file]);
     assert_eq!(code(&output), 0, "{}", stderr(&output));
-    assert!(stderr(&output).contains(&format!("warning: {file}:3:")), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains(&format!("warning: {file}:3:")),
+        "{}",
+        stderr(&output)
+    );
 }
 
 #[test]
 fn a_file_that_is_not_there_is_a_file_error_and_no_arguments_are_a_usage_error() {
     let output = tombolo(&["schema", "check", "/no/such/schema.graphql"]);
     assert_eq!(code(&output), 4);
-    assert!(stderr(&output).contains("/no/such/schema.graphql: "), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("/no/such/schema.graphql: "),
+        "{}",
+        stderr(&output)
+    );
     assert_eq!(code(&tombolo(&["schema"])), 2);
     assert_eq!(code(&tombolo(&["schema", "check"])), 2);
 }
@@ -87,7 +102,13 @@ fn print_gives_the_generated_api() {
     let output = tombolo(&["schema", "print", &file]);
     assert_eq!(code(&output), 0, "{}", stderr(&output));
     let api = stdout(&output);
-    for part in ["listTodos(", "input CreateTodoInput", "onUpdateTodo", "_version: Int!", "tomboloChanges"] {
+    for part in [
+        "listTodos(",
+        "input CreateTodoInput",
+        "onUpdateTodo",
+        "_version: Int!",
+        "tomboloChanges",
+    ] {
         assert!(api.contains(part), "{part} is missing:\n{api}");
     }
     assert!(api.ends_with('\n'));
@@ -123,14 +144,23 @@ fn diff_tells_what_breaks_and_its_exit_code_says_so() {
     assert_eq!((code(&output), stdout(&output).as_str()), (0, ""));
 
     let output = tombolo(&["schema", "diff", &old, &wider]);
-    assert_eq!((code(&output), stdout(&output).as_str()), (0, "compatible: Todo.note: field added\n"));
+    assert_eq!(
+        (code(&output), stdout(&output).as_str()),
+        (0, "compatible: Todo.note: field added\n")
+    );
 
     let output = tombolo(&["schema", "diff", &old, &narrower]);
-    assert_eq!((code(&output), stdout(&output).as_str()), (1, "breaking: Todo.done: field removed\n"));
+    assert_eq!(
+        (code(&output), stdout(&output).as_str()),
+        (1, "breaking: Todo.done: field removed\n")
+    );
 
     let output = tombolo(&["schema", "diff", "--json", &old, &narrower]);
     assert_eq!(code(&output), 1);
-    assert_eq!(stdout(&output), "{\"breaking\":true,\"text\":\"Todo.done: field removed\"}\n");
+    assert_eq!(
+        stdout(&output),
+        "{\"breaking\":true,\"text\":\"Todo.done: field removed\"}\n"
+    );
 
     assert_eq!(code(&tombolo(&["schema", "diff", &old, &faulty])), 4);
 }
@@ -151,14 +181,24 @@ fn each_command_helps_with_an_example_and_its_exit_codes() {
         let output = tombolo(&[command, &["--help"]].concat());
         assert_eq!(code(&output), 0, "{command:?}");
         let help = stdout(&output);
-        assert!(help.contains(&format!("\n  tombolo {}", command.join(" "))), "{command:?} has no example:\n{help}");
-        assert!(help.contains("Exit codes: 0 "), "{command:?} does not tell its exit codes:\n{help}");
+        assert!(
+            help.contains(&format!("\n  tombolo {}", command.join(" "))),
+            "{command:?} has no example:\n{help}"
+        );
+        assert!(
+            help.contains("Exit codes: 0 "),
+            "{command:?} does not tell its exit codes:\n{help}"
+        );
     }
 }
 
 #[test]
 fn completions_for_the_three_shells() {
-    for (shell, sign) in [("bash", "complete -F"), ("zsh", "#compdef tombolo"), ("fish", "complete -c tombolo")] {
+    for (shell, sign) in [
+        ("bash", "complete -F"),
+        ("zsh", "#compdef tombolo"),
+        ("fish", "complete -c tombolo"),
+    ] {
         let output = tombolo(&["completions", shell]);
         assert_eq!(code(&output), 0);
         assert!(stdout(&output).contains(sign), "{shell}");
