@@ -27,13 +27,11 @@ impl Answer {
     /// `extensions` none of that.
     #[must_use]
     pub fn into_bytes(self, extensions: Option<&Json>) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.data.len() + 64);
-        out.extend_from_slice(b"{\"data\":");
-        if self.data.is_empty() {
+        let mut out = self.data;
+        if out.is_empty() {
             out.extend_from_slice(b"null");
-        } else {
-            out.extend_from_slice(&self.data);
         }
+        out.splice(0..0, *b"{\"data\":");
         // Writing JSON of plain data into a `Vec` cannot fail.
         if !self.errors.is_empty() {
             out.extend_from_slice(b",\"errors\":");

