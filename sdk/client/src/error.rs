@@ -78,7 +78,7 @@ pub enum Error {
     #[error("no thread could be started: {0}")]
     Thread(std::io::Error),
     /// The server refused the credential; give another with [`crate::Client::set_api_key`].
-    #[error("the server refused the credential: {0}; give another with set_api_key")]
+    #[error("{0}; give another with set_api_key")]
     Unauthorized(String),
     /// The client has been closed.
     #[error("the client has been closed")]
