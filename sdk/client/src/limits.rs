@@ -30,6 +30,3 @@ pub const HTTP_POLL_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How long a link by HTTP alone is kept before a socket is tried again.
 pub const HTTP_LINK_MAX: Duration = Duration::from_secs(300);
-
-/// When the store could not even note that the link is lost (a full disk), the next try comes after this time.
-pub const STORE_RETRY_DELAY: Duration = Duration::from_secs(30);

@@ -9,13 +9,11 @@ use tokio::sync::{mpsc, oneshot};
 use tombolo_core::id::MutationNumber;
 use tombolo_core::record::{Key, Record};
 use tombolo_core::schema::{MutationKind, Schema};
-use tombolo_machine::{
-    CloseReason, Effect, Input, Machine, NewMutation, Now, Outgoing, StepError, StoreError, StoreTx,
-};
+use tombolo_machine::{Effect, Input, Machine, NewMutation, Now, Outgoing, StepError, StoreTx};
 use tombolo_store::{Store, Tx};
 
+use crate::Error;
 use crate::hub::{Event, Hub};
-use crate::{Error, limits};
 
 /// The clock that the machine is told.
 pub(crate) type Clock = Arc<dyn Fn() -> Now + Send + Sync>;
@@ -163,21 +161,14 @@ impl Writer {
         drop(self.orders.send(order));
     }
 
-    /// A message of the link. What cannot be applied ends the link: the machine then tries again by its back-off.
+    /// A message of the link. What cannot be applied ends the link: the machine then tries again by its back-off, and no
+    /// later page can pass the lost one.
     fn input(&mut self, input: Input) {
         let Err(error) = self.step(input) else { return };
         tracing::warn!(%error, "a message of the link could not be applied");
         self.order(Order::Close);
-        let reason = match &error {
-            StepError::Store(StoreError::BadBatch(_)) => CloseReason::Protocol(error.to_string()),
-            _ => CloseReason::Lost(error.to_string()),
-        };
-        if let Err(error) = self.step(Input::LinkClosed(reason)) {
-            // Not even that could be noted: the machine still believes in its link. When it is woken it will find that
-            // the link owes it something, and open a new one.
-            tracing::warn!(%error, "the loss of the link could not be noted");
-            self.order(Order::WakeAt((self.clock)().monotonic + limits::STORE_RETRY_DELAY));
-        }
+        let effects = self.machine.link_broken(&error.to_string(), (self.clock)());
+        self.carry_out(effects);
     }
 
     fn mutate(&mut self, mutations: Vec<NewMutation>) -> Result<Queued, Error> {
