@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value as Json, json};
 use tombolo_server::config::Config;
-use tombolo_server::server::{Running, Server};
+use tombolo_server::{Running, Server};
 
 const SCHEMA: &str = "
 enum Colour { RED BLUE }
