@@ -133,8 +133,6 @@ pub(super) struct Child {
     pub(super) source: Vec<usize>,
     /// The fields they are matched with.
     pub(super) target: Vec<FieldId>,
-    /// The target fields are the primary key: at most one record each.
-    pub(super) unique: bool,
     pub(super) list: List,
     /// The page token given, if any, belongs to the parent with this key (JSON text).
     pub(super) token_parent: Option<String>,

@@ -356,7 +356,6 @@ impl<'a> Planner<'a> {
                 .map(|f| tree.nodes[node].column(Column::Field(*f)))
                 .collect(),
             target: relation.target_fields.clone(),
-            unique: !many && relation.target_fields == target.key,
             list,
             token_parent,
         };
