@@ -17,9 +17,15 @@ fn every_workload_runs_beside_its_limit() {
         .arg(&report)
         .output()
         .unwrap();
-    let (said, trouble) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (said, trouble) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
     assert!(output.status.success(), "{trouble}");
-    assert!(said.contains("ratio") && said.contains("first sync of 2500 rows"), "{said}");
+    assert!(
+        said.contains("ratio") && said.contains("first sync of 2500 rows"),
+        "{said}"
+    );
 
     let report: serde_json::Value = serde_json::from_slice(&std::fs::read(&report).unwrap()).unwrap();
     let lines = report["lines"].as_array().unwrap();
@@ -31,7 +37,10 @@ fn every_workload_runs_beside_its_limit() {
         }
     }
     if cfg!(target_os = "linux") {
-        let peaks = lines.iter().filter(|line| line["client_peak_bytes"].as_u64() > Some(1 << 20)).count();
+        let peaks = lines
+            .iter()
+            .filter(|line| line["client_peak_bytes"].as_u64() > Some(1 << 20))
+            .count();
         assert!(peaks >= 5, "{said}");
     }
 }

@@ -37,6 +37,8 @@ pub(crate) struct Tables {
 
 /// One table's rows.
 struct TableRows {
+    /// Quoted names.
+    columns: Vec<String>,
     insert: String,
     rows: Vec<Vec<Value>>,
 }
@@ -55,6 +57,26 @@ impl Tables {
             rows.push(read_rows(&connection, table)?);
         }
         Ok(Self { statements, rows })
+    }
+
+    /// Brings the last table to `count` rows, copies of what it has with numbers of their own in the column `number`: the
+    /// server forgets outcomes that the replica has settled, yet each was written once.
+    pub(crate) fn renumber_last(&mut self, number: &str, count: usize) -> Result<(), Error> {
+        let table = self.rows.last_mut().ok_or_else(|| failed("no table was read"))?;
+        let column = table.columns.iter().position(|c| *c == quoted(number));
+        let (Some(column), false) = (column, table.rows.is_empty()) else {
+            return Err(failed(format!("no rows with a column {number}")));
+        };
+        let known = std::mem::take(&mut table.rows);
+        table.rows = (1..)
+            .zip(known.iter().cycle().take(count))
+            .map(|(number, row)| {
+                let mut row = row.clone();
+                row[column] = Value::Integer(number);
+                row
+            })
+            .collect();
+        Ok(())
     }
 
     /// Rows of all tables.
@@ -119,6 +141,7 @@ fn read_rows(connection: &Connection, table: &str) -> Result<TableRows, Error> {
     Ok(TableRows {
         insert: format!("INSERT INTO {table} ({list}) VALUES ({marks})"),
         rows: found.collect::<Result<_, _>>()?,
+        columns,
     })
 }
 
@@ -198,6 +221,10 @@ mod tests {
         .unwrap();
         let tables = Tables::read(&from, &["A", "b"]).unwrap();
         assert_eq!(tables.len(), 5);
+        let mut numbered = Tables::read(&from, &["b"]).unwrap();
+        numbered.renumber_last("n", 5).unwrap();
+        assert_eq!(numbered.len(), 5);
+        assert!(numbered.renumber_last("none", 5).is_err());
         tables.insert(&to, 2, Synchronous::Full).unwrap();
         assert_eq!((count(&to, "A").unwrap(), count(&to, "b").unwrap()), (2, 3));
         let indexes: i64 = open_read(&to)

@@ -31,7 +31,8 @@ pub(crate) async fn run(setting: &Setting) -> Result<Vec<Line>, Error> {
         queueing.push(result.queueing_seconds);
         client_peak = client_peak.max(result.peak);
         server_peak = server_peak.max(server.peak());
-        let tables = Tables::read(server.database(), &["Note", "_outcomes"])?;
+        let mut tables = Tables::read(server.database(), &["Note", "_outcomes"])?;
+        tables.renumber_last("number", options.queued)?;
         expect_count("rows of the limit", 2 * queued, tables.len() as u64)?;
         limits.push(
             tables
