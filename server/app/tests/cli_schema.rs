@@ -1,5 +1,7 @@
 //! `tombolo schema` as a shell sees it: what the built binary prints, where, and how it ends.
 
+#![allow(clippy::unwrap_used)]
+
 use std::io::Read;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
