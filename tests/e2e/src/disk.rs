@@ -29,23 +29,45 @@ impl Disk {
 
     fn mount(folder: &Path, how: &str) -> Self {
         let mut holder = Command::new("unshare")
-            .args(["--map-root-user", "--mount", "sh", "-c", &format!("{how} && echo mounted && exec cat"), "sh"])
+            .args([
+                "--map-root-user",
+                "--mount",
+                "sh",
+                "-c",
+                &format!("{how} && echo mounted && exec cat"),
+                "sh",
+            ])
             .arg(folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .expect("`unshare` of util-linux");
         let mut said = String::new();
-        BufReader::new(holder.stdout.as_mut().unwrap()).read_line(&mut said).unwrap();
-        assert_eq!(said, "mounted\n", "this test mounts a file system in a user namespace of its own; allow that here");
-        Self { holder, folder: folder.to_owned() }
+        BufReader::new(holder.stdout.as_mut().unwrap())
+            .read_line(&mut said)
+            .unwrap();
+        assert_eq!(
+            said, "mounted\n",
+            "this test mounts a file system in a user namespace of its own; allow that here"
+        );
+        Self {
+            holder,
+            folder: folder.to_owned(),
+        }
     }
 
     /// The binary, to be started where the file system is seen.
     #[must_use]
     pub fn tombolo(&self) -> Command {
         let mut command = process::clean(Command::new("nsenter"));
-        command.args(["--user", "--mount", "--preserve-credentials", "--target", &self.holder.id().to_string(), "--"]);
+        command.args([
+            "--user",
+            "--mount",
+            "--preserve-credentials",
+            "--target",
+            &self.holder.id().to_string(),
+            "--",
+        ]);
         command.arg(process::binary());
         command
     }
@@ -58,9 +80,21 @@ impl Disk {
 
     /// Fills the file system to the last byte.
     pub fn fill(&self) {
-        let mut file = std::fs::File::options().create(true).append(true).open(self.outside().join("filler")).unwrap();
+        let mut file = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.outside().join("filler"))
+            .unwrap();
         for piece in [4096, 1] {
             while file.write_all(&vec![0; piece]).is_ok() {}
+        }
+    }
+
+    /// Copies the files on it to the folder `target`.
+    pub fn copy_to(&self, target: &Path) {
+        for entry in std::fs::read_dir(self.outside()).unwrap() {
+            let entry = entry.unwrap();
+            std::fs::copy(entry.path(), target.join(entry.file_name())).unwrap();
         }
     }
 

@@ -27,7 +27,10 @@ impl Phone {
     /// Opens what `builder` says.
     pub async fn open(builder: Builder, name: &str) -> Self {
         let client = builder.open().await.unwrap();
-        Self { client, name: name.to_owned() }
+        Self {
+            client,
+            name: name.to_owned(),
+        }
     }
 
     /// One mutation, which must be taken; its number.
@@ -68,7 +71,11 @@ impl Phone {
     pub async fn sync(&self) -> SyncReport {
         let report = self.client.sync_once(PATIENCE).await.unwrap();
         let status = self.client.status().borrow().clone();
-        assert!(report.is_complete(), "{} is not complete: {report:?} {status:?}", self.name);
+        assert!(
+            report.is_complete(),
+            "{} is not complete: {report:?} {status:?}",
+            self.name
+        );
         report
     }
 
@@ -77,7 +84,11 @@ impl Phone {
         let mut status = self.client.status();
         match tokio::time::timeout(PATIENCE, status.wait_for(wanted)).await {
             Ok(status) => status.unwrap().clone(),
-            Err(_) => panic!("{}: this is not what was awaited: {:?}", self.name, self.client.status().borrow()),
+            Err(_) => panic!(
+                "{}: this is not what was awaited: {:?}",
+                self.name,
+                self.client.status().borrow()
+            ),
         }
     }
 
@@ -92,7 +103,13 @@ impl Phone {
         let mut last = Json::Null;
         let found = tokio::time::timeout(PATIENCE, async {
             loop {
-                last = watch.next().await.expect("the client is open").unwrap().data_as().unwrap();
+                last = watch
+                    .next()
+                    .await
+                    .expect("the client is open")
+                    .unwrap()
+                    .data_as()
+                    .unwrap();
                 if wanted(&last) {
                     return;
                 }
@@ -119,5 +136,8 @@ impl Phone {
 #[must_use]
 pub fn by_id(items: &Json) -> BTreeMap<String, Json> {
     let items = items.as_array().unwrap_or_else(|| panic!("no list: {items}"));
-    items.iter().map(|item| (item["id"].as_str().unwrap().to_owned(), item.clone())).collect()
+    items
+        .iter()
+        .map(|item| (item["id"].as_str().unwrap().to_owned(), item.clone()))
+        .collect()
 }

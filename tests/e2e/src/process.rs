@@ -17,12 +17,19 @@ pub fn binary() -> &'static Path {
     BINARY.get_or_init(|| {
         if let Some(path) = std::env::var_os("TOMBOLO_E2E_BINARY") {
             let path = PathBuf::from(path);
-            assert!(path.exists(), "TOMBOLO_E2E_BINARY names {}, which is not there", path.display());
+            assert!(
+                path.exists(),
+                "TOMBOLO_E2E_BINARY names {}, which is not there",
+                path.display()
+            );
             return path;
         }
         // target/PROFILE/deps/main-HASH
         let executable = std::env::current_exe().unwrap();
-        let profile = executable.parent().and_then(Path::parent).expect("the test executable is in target/PROFILE/deps");
+        let profile = executable
+            .parent()
+            .and_then(Path::parent)
+            .expect("the test executable is in target/PROFILE/deps");
         let mut build = Command::new(env!("CARGO"));
         build
             .args(["build", "--quiet", "--package", "tombolo-server", "--bin", "tombolo"])
@@ -84,7 +91,11 @@ pub fn run(command: &mut Command) -> Said {
         .lines()
         .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("standard output is not JSON: {e}: {line}")))
         .collect();
-    Said { status: output.status, lines, words: String::from_utf8_lossy(&output.stderr).into_owned() }
+    Said {
+        status: output.status,
+        lines,
+        words: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
 }
 
 /// A running process; killed when dropped.
@@ -179,7 +190,11 @@ impl ServerProcess {
         }
         let mut words = String::new();
         process.0.stderr.take().unwrap().read_to_string(&mut words).unwrap();
-        Err(Said { status: process.wait(), lines: Vec::new(), words })
+        Err(Said {
+            status: process.wait(),
+            lines: Vec::new(),
+            words,
+        })
     }
 
     /// Kills it.
@@ -222,7 +237,12 @@ impl Replica {
 
     /// The arguments of [`Replica::command`].
     pub fn arguments(&self, command: &mut Command, arguments: &[&str]) {
-        command.arg("client").arg("--database").arg(&self.database).arg("--schema").arg(&self.schema);
+        command
+            .arg("client")
+            .arg("--database")
+            .arg(&self.database)
+            .arg("--schema")
+            .arg(&self.schema);
         if let Some(url) = &self.url {
             command.args(["--url", url, "--api-key", KEY]);
         }

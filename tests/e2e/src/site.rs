@@ -24,7 +24,12 @@ fn address() -> String {
     static NEXT: AtomicU8 = AtomicU8::new(1);
     if cfg!(target_os = "linux") {
         let own = std::process::id().to_le_bytes();
-        format!("127.{}.{}.{}:0", 64 | (own[1] & 63), own[0], NEXT.fetch_add(1, Ordering::Relaxed))
+        format!(
+            "127.{}.{}.{}:0",
+            64 | (own[1] & 63),
+            own[0],
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        )
     } else {
         "127.0.0.1:0".to_owned()
     }
@@ -45,7 +50,11 @@ impl Site {
         change(&mut config);
         let running = Server::start(config.clone()).await.unwrap();
         config.listen = running.addr.to_string();
-        Self { running: Some(running), config, folder }
+        Self {
+            running: Some(running),
+            config,
+            folder,
+        }
     }
 
     /// Its database file.
@@ -142,7 +151,9 @@ impl Site {
 
     /// A mutation by somebody else, straight at the server; gives the record back.
     pub async fn write(&self, field: &str, input: Json) -> Json {
-        let answer = self.ask(&crate::phone::mutation(field), json!({ "input": input })).await;
+        let answer = self
+            .ask(&crate::phone::mutation(field), json!({ "input": input }))
+            .await;
         assert!(answer["errors"].is_null(), "{answer}");
         answer["data"][field].clone()
     }

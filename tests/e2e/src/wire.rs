@@ -75,7 +75,10 @@ pub async fn exchange(address: &str, bytes: &[u8]) -> Reply {
         let head = String::from_utf8_lossy(&reply[..end]).into_owned();
         assert!(!head.to_ascii_lowercase().contains("transfer-encoding"), "{head}");
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Reply { status, body: reply[end + 4..].to_vec() }
+        Reply {
+            status,
+            body: reply[end + 4..].to_vec(),
+        }
     })
     .await
 }
@@ -102,14 +105,18 @@ impl Socket {
         let protocol = "graphql-transport-ws".parse().unwrap();
         request.headers_mut().insert("sec-websocket-protocol", protocol);
         let stream = patiently(TcpStream::connect(address)).await.unwrap();
-        let (socket, _) = patiently(tokio_tungstenite::client_async(request, stream)).await.unwrap();
+        let (socket, _) = patiently(tokio_tungstenite::client_async(request, stream))
+            .await
+            .unwrap();
         Self(socket)
     }
 
     /// A session past `connection_ack`.
     pub async fn open(address: &str) -> Self {
         let mut socket = Self::connect(address).await;
-        socket.send(&json!({ "type": "connection_init", "payload": { "x-api-key": KEY } })).await;
+        socket
+            .send(&json!({ "type": "connection_init", "payload": { "x-api-key": KEY } }))
+            .await;
         assert_eq!(socket.hear().await, Heard::Frame(json!({ "type": "connection_ack" })));
         socket
     }
@@ -121,14 +128,22 @@ impl Socket {
 
     /// Sends anything.
     pub async fn say(&mut self, message: Message) {
-        self.0.send(message).await.unwrap();
+        self.try_say(message).await.unwrap();
     }
 
-    /// Starts an operation and makes sure that the server has taken it up: frames are handled in order, so the answer to
-    /// a ping after it says so.
+    /// Sends anything, to a server that may be gone.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub async fn try_say(&mut self, message: Message) -> Result<(), tokio_tungstenite::tungstenite::Error> {
+        patiently(self.0.send(message)).await
+    }
+
+    /// Starts an operation.
     pub async fn subscribe(&mut self, id: &str, query: &str, variables: Json) {
         let payload = json!({ "query": query, "variables": variables });
-        self.send(&json!({ "type": "subscribe", "id": id, "payload": payload })).await;
+        self.send(&json!({ "type": "subscribe", "id": id, "payload": payload }))
+            .await;
     }
 
     /// The next thing heard; pings and pongs of the WebSocket itself are not.

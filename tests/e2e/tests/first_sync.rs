@@ -47,7 +47,8 @@ async fn a_first_sync_of_many_pages_holds_every_row_once() {
     }
     // Up to date: the next round brings nothing, and a change brings one row.
     assert_eq!(phone.sync().await.pulled, 0);
-    site.write("updateFlight", json!({ "id": "f00007", "delay": -1, "_version": 1 })).await;
+    site.write("updateFlight", json!({ "id": "f00007", "delay": -1, "_version": 1 }))
+        .await;
     assert_eq!(phone.sync().await.pulled, 1);
     assert_eq!(phone.records("Flight", "delay").await["f00007"]["delay"], -1);
 }
@@ -60,12 +61,23 @@ async fn a_first_sync_meets_writers_and_loses_none_of_theirs() {
     // While the pages come: edits of what has come, edits of what is to come, deletes and creates.
     for i in 0..40 {
         let at = i * 111;
-        site.write("updateFlight", json!({ "id": format!("f{at:05}"), "delay": -5, "_version": 1 })).await;
-        site.write("createFlight", json!({ "id": format!("g{i}"), "carrier": "UA" })).await;
-        site.write("deleteFlight", json!({ "id": format!("f{:05}", at + 1), "_version": 1 })).await;
+        site.write(
+            "updateFlight",
+            json!({ "id": format!("f{at:05}"), "delay": -5, "_version": 1 }),
+        )
+        .await;
+        site.write("createFlight", json!({ "id": format!("g{i}"), "carrier": "UA" }))
+            .await;
+        site.write(
+            "deleteFlight",
+            json!({ "id": format!("f{:05}", at + 1), "_version": 1 }),
+        )
+        .await;
     }
     let last = "{ getFlight(id: \"g39\") { id } gone: getFlight(id: \"f04330\") { id } }";
-    phone.until_data(last, |data| !data["getFlight"].is_null() && data["gone"].is_null()).await;
+    phone
+        .until_data(last, |data| !data["getFlight"].is_null() && data["gone"].is_null())
+        .await;
     phone.settled().await;
     assert_eq!(count(&phone).await, FLIGHTS);
     assert_eq!(
@@ -80,7 +92,11 @@ async fn a_first_sync_that_is_cut_goes_on_where_it_was() {
     load(&site).await;
     let phone = site.phone("p").await;
     // Something has come, the rest is cut off.
-    phone.until_data("{ listFlights(limit: 1) { items { id } } }", |d| d["listFlights"]["items"][0].is_object()).await;
+    phone
+        .until_data("{ listFlights(limit: 1) { items { id } } }", |d| {
+            d["listFlights"]["items"][0].is_object()
+        })
+        .await;
     site.stop().await;
     phone.close().await;
     site.start().await;
@@ -88,7 +104,10 @@ async fn a_first_sync_that_is_cut_goes_on_where_it_was() {
     assert!(count(&phone).await >= 1, "what had come is still here");
     phone.sync().await;
     assert_eq!(count(&phone).await, FLIGHTS);
-    let scoped = tombolo::Scope { model: "Flight".into(), filter: Some(json!({ "carrier": { "eq": "UA" } })) };
+    let scoped = tombolo::Scope {
+        model: "Flight".into(),
+        filter: Some(json!({ "carrier": { "eq": "UA" } })),
+    };
     let ua = Phone::open(site.builder("ua").offline(true).scopes([scoped]), "ua").await;
     ua.sync().await;
     assert_eq!(count(&ua).await, FLIGHTS.div_ceil(3));

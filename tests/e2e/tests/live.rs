@@ -28,7 +28,8 @@ async fn a_watch_on_b_brings_a_change_of_a() {
     b.write("updateNote", json!({ "id": "n", "text": "dry runway" })).await;
     let own = patiently(watch.next()).await.unwrap().unwrap();
     assert_eq!(own.data(), r#"{"listNotes":{"items":[{"text":"dry runway"}]}}"#);
-    a.until_data(TEXTS, |data| data["listNotes"]["items"][0]["text"] == "dry runway").await;
+    a.until_data(TEXTS, |data| data["listNotes"]["items"][0]["text"] == "dry runway")
+        .await;
     a.write("deleteNote", json!({ "id": "n" })).await;
     let last = patiently(watch.next()).await.unwrap().unwrap();
     assert_eq!(last.data(), r#"{"listNotes":{"items":[]}}"#);
@@ -71,19 +72,32 @@ async fn many_replicas_write_at_once_and_all_come_to_hold_the_same() {
         phones.push(site.phone(&format!("p{i}")).await);
     }
     let fields = "text author severity";
-    site.write("createNote", json!({ "id": "shared", "text": "0", "author": "0", "severity": "0" })).await;
+    site.write(
+        "createNote",
+        json!({ "id": "shared", "text": "0", "author": "0", "severity": "0" }),
+    )
+    .await;
     for phone in &phones {
-        phone.until_data(TEXTS, |data| data["listNotes"]["items"].as_array().unwrap().len() == 1).await;
+        phone
+            .until_data(TEXTS, |data| data["listNotes"]["items"].as_array().unwrap().len() == 1)
+            .await;
     }
     let write = |i: usize, phone: Phone| async move {
         for n in 0..10 {
             let id = format!("{i}-{n}");
             phone.write("createNote", json!({ "id": id, "text": "t" })).await;
             let field = ["text", "author", "severity"][(i + n) % 3];
-            phone.write("updateNote", json!({ "id": "shared", field: format!("{i}-{n}") })).await;
+            phone
+                .write("updateNote", json!({ "id": "shared", field: format!("{i}-{n}") }))
+                .await;
         }
     };
-    let tasks: Vec<_> = phones.iter().cloned().enumerate().map(|(i, p)| tokio::spawn(write(i, p))).collect();
+    let tasks: Vec<_> = phones
+        .iter()
+        .cloned()
+        .enumerate()
+        .map(|(i, p)| tokio::spawn(write(i, p)))
+        .collect();
     for task in tasks {
         task.await.unwrap();
     }
@@ -94,7 +108,11 @@ async fn many_replicas_write_at_once_and_all_come_to_hold_the_same() {
     assert_eq!(truth.len(), 61);
     for phone in &phones {
         let text = format!("{{ listNotes(limit: 1000) {{ items {{ id {fields} }} }} }}");
-        phone.until_data(&text, |data| tombolo_e2e::phone::by_id(&data["listNotes"]["items"]) == truth).await;
+        phone
+            .until_data(&text, |data| {
+                tombolo_e2e::phone::by_id(&data["listNotes"]["items"]) == truth
+            })
+            .await;
         assert_eq!(phone.client.status().borrow().rejected, 0);
     }
 }
@@ -112,6 +130,8 @@ async fn going_offline_and_online_again_is_seen_in_the_status_and_loses_nothing(
     assert_eq!(a.ids("Note").await, ["a"]);
     assert_eq!(a.client.status().borrow().pending, 1);
     a.client.set_online(true).await.unwrap();
-    a.until_data(TEXTS, |data| data["listNotes"]["items"].as_array().unwrap().len() == 2).await;
-    b.until_data(TEXTS, |data| data["listNotes"]["items"].as_array().unwrap().len() == 2).await;
+    a.until_data(TEXTS, |data| data["listNotes"]["items"].as_array().unwrap().len() == 2)
+        .await;
+    b.until_data(TEXTS, |data| data["listNotes"]["items"].as_array().unwrap().len() == 2)
+        .await;
 }

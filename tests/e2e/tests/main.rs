@@ -8,10 +8,14 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod bad_cursors;
+#[cfg(target_os = "linux")]
+mod bad_disks;
 mod bad_documents;
 mod bad_files;
 mod bad_frames;
 mod first_sync;
+mod kill_client;
+mod kill_server;
 mod lifecycle;
 mod live;
 mod offline;

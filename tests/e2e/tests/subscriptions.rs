@@ -1,8 +1,8 @@
 //! `onCreate`, `onUpdate` and `onDelete` over bare `graphql-transport-ws`, as a client of any make speaks it.
 
 use serde_json::{Value as Json, json};
-use tombolo_e2e::wire::Socket;
 use tombolo_e2e::Site;
+use tombolo_e2e::wire::Socket;
 
 /// Starts a subscription and makes sure that it stands: frames are handled in order.
 async fn listen(socket: &mut Socket, id: &str, query: &str) {
@@ -21,13 +21,23 @@ async fn each_kind_of_change_comes_to_its_subscription_with_what_was_asked_for()
 
     site.write("createNote", json!({ "id": "n", "text": "new" })).await;
     let created = socket.next("c").await;
-    assert_eq!(created, json!({ "data": { "onCreateNote": { "id": "n", "text": "new", "done": null } } }));
-    site.write("updateNote", json!({ "id": "n", "text": "newer", "_version": 1 })).await;
+    assert_eq!(
+        created,
+        json!({ "data": { "onCreateNote": { "id": "n", "text": "new", "done": null } } })
+    );
+    site.write("updateNote", json!({ "id": "n", "text": "newer", "_version": 1 }))
+        .await;
     let updated = socket.next("u").await;
-    assert_eq!(updated, json!({ "data": { "onUpdateNote": { "id": "n", "text": "newer", "_version": 2 } } }));
+    assert_eq!(
+        updated,
+        json!({ "data": { "onUpdateNote": { "id": "n", "text": "newer", "_version": 2 } } })
+    );
     site.write("deleteNote", json!({ "id": "n", "_version": 2 })).await;
     let deleted = socket.next("d").await;
-    assert_eq!(deleted, json!({ "data": { "onDeleteNote": { "id": "n", "_deleted": true } } }));
+    assert_eq!(
+        deleted,
+        json!({ "data": { "onDeleteNote": { "id": "n", "_deleted": true } } })
+    );
 }
 
 #[tokio::test]
@@ -38,7 +48,9 @@ async fn a_filter_lets_through_what_it_says_and_a_replicas_write_comes_too() {
     listen(&mut socket, "s", query).await;
     let phone = site.offline_phone("p").await;
     for (id, severity) in [("1", "INFO"), ("2", "URGENT"), ("3", "CAUTION"), ("4", "URGENT")] {
-        phone.write("createNote", json!({ "id": id, "text": "t", "severity": severity })).await;
+        phone
+            .write("createNote", json!({ "id": id, "text": "t", "severity": severity }))
+            .await;
     }
     phone.sync().await;
     let mut heard = vec![];
@@ -58,7 +70,16 @@ async fn after_complete_nothing_more_comes() {
     let mut socket = Socket::open(site.address()).await;
     listen(&mut socket, "s", "subscription { onCreateNote { id } }").await;
     socket.send(&json!({ "type": "complete", "id": "s" })).await;
-    let created = socket.run("m", "mutation { createNote(input: { id: \"n\", text: \"t\" }) { id } }", Json::Null).await;
+    let created = socket
+        .run(
+            "m",
+            "mutation { createNote(input: { id: \"n\", text: \"t\" }) { id } }",
+            Json::Null,
+        )
+        .await;
     assert_eq!(created["data"]["createNote"]["id"], "n");
-    assert_eq!(socket.run("q", "{ __typename }", Json::Null).await["data"]["__typename"], "Query");
+    assert_eq!(
+        socket.run("q", "{ __typename }", Json::Null).await["data"]["__typename"],
+        "Query"
+    );
 }
