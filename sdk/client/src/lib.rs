@@ -65,3 +65,8 @@ pub use tombolo_store::{Durability, OpenError};
 pub use tombolo_transport as transport;
 pub use transaction::{Transacted, Transaction};
 pub use watch::Watch;
+
+/// The README's example, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

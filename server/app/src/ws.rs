@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tombolo_core::access::Identity;
 use tombolo_core::wire::graphql::{ErrorType, GraphqlError, Request};
 use tombolo_core::wire::ws::{ClientFrame, SUBPROTOCOL, close};
-use tombolo_engine::{EngineError, Prepared};
+use tombolo_engine::{EngineError, Subscriber};
 
 use crate::api::{Pending, Work};
 use crate::auth::API_KEY_HEADER;
@@ -276,9 +276,20 @@ impl Session {
                         ))
                         .await;
                 }
-                let failed = self.failed.clone();
-                self.start(id, true, |operation| subscribe(app, operation, prepared, failed));
-                Ok(())
+                // Here and not in the operation's task: what is committed after a later answer on this socket reaches it.
+                let wake = Arc::new(Notify::new());
+                let waker = {
+                    let wake = Arc::clone(&wake);
+                    Arc::new(move || wake.notify_one())
+                };
+                match api.subscribe(&prepared, waker) {
+                    Ok(subscription) => {
+                        let failed = self.failed.clone();
+                        self.start(id, true, |operation| pull(app, operation, subscription, wake, failed));
+                        Ok(())
+                    }
+                    Err(errors) => self.send(error_frame(&id, &errors)).await,
+                }
             }
         }
     }
@@ -345,17 +356,15 @@ async fn settle(app: Arc<App>, operation: Operation, pending: Pending, room: Own
     operation.answer(answer).await;
 }
 
-async fn subscribe(app: Arc<App>, operation: Operation, prepared: Prepared, failed: CancellationToken) {
+/// Sends a subscription's payloads as the socket takes them.
+async fn pull(
+    app: Arc<App>,
+    operation: Operation,
+    mut subscription: Subscriber,
+    wake: Arc<Notify>,
+    failed: CancellationToken,
+) {
     let Some(api) = app.api() else { return };
-    let wake = Arc::new(Notify::new());
-    let waker = {
-        let wake = Arc::clone(&wake);
-        Arc::new(move || wake.notify_one())
-    };
-    let mut subscription = match api.subscribe(&prepared, waker) {
-        Ok(subscription) => subscription,
-        Err(errors) => return operation.refuse(&errors).await,
-    };
     loop {
         match api.next(&mut subscription).await {
             Ok(Some(payload)) => {
