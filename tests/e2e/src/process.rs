@@ -9,8 +9,8 @@ use serde_json::Value as Json;
 
 use crate::KEY;
 
-/// The `tombolo` binary beside the test executable. It is built (once in a process) unless it is there and named by
-/// `TOMBOLO_E2E_BINARY`: an old one would test old code.
+/// The `tombolo` binary beside the test executable, built first if it is not there or older than its sources.
+/// `TOMBOLO_E2E_BINARY` names another one.
 #[must_use]
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
@@ -30,21 +30,45 @@ pub fn binary() -> &'static Path {
             .parent()
             .and_then(Path::parent)
             .expect("the test executable is in target/PROFILE/deps");
-        let mut build = Command::new(env!("CARGO"));
-        build
-            .args(["build", "--quiet", "--package", "tombolo-server", "--bin", "tombolo"])
-            .arg("--manifest-path")
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml"))
-            .arg("--target-dir")
-            .arg(profile.parent().expect("a profile's folder is in the target folder"));
-        match profile.file_name().and_then(|name| name.to_str()) {
-            Some("debug") => {}
-            Some(name) => drop(build.args(["--profile", name])),
-            None => {}
+        let binary = profile.join(format!("tombolo{}", std::env::consts::EXE_SUFFIX));
+        if !is_fresh(&binary) {
+            build(profile);
         }
-        assert!(build.status().unwrap().success(), "the binary cannot be built");
-        profile.join(format!("tombolo{}", std::env::consts::EXE_SUFFIX))
+        binary
     })
+}
+
+/// Whether the binary is newer than every source that cargo has noted for it.
+fn is_fresh(binary: &Path) -> bool {
+    let modified = |path: &Path| path.metadata().and_then(|m| m.modified());
+    let (Ok(built), Ok(noted)) = (modified(binary), std::fs::read_to_string(binary.with_extension("d"))) else {
+        return false;
+    };
+    // One line as make reads it: `binary: source source`, blanks in a name escaped by a backslash.
+    let Some((_, sources)) = noted.split_once(": ") else {
+        return false;
+    };
+    let sources = sources.trim_end().replace("\\ ", "\0");
+    sources
+        .split(' ')
+        .map(|source| source.replace('\0', " "))
+        .all(|source| modified(Path::new(&source)).is_ok_and(|changed| changed <= built))
+}
+
+fn build(profile: &Path) {
+    let mut build = Command::new(env!("CARGO"));
+    build
+        .args(["build", "--quiet", "--package", "tombolo-server", "--bin", "tombolo"])
+        .arg("--manifest-path")
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml"))
+        .arg("--target-dir")
+        .arg(profile.parent().expect("a profile's folder is in the target folder"));
+    match profile.file_name().and_then(|name| name.to_str()) {
+        Some("debug") => {}
+        Some(name) => drop(build.args(["--profile", name])),
+        None => {}
+    }
+    assert!(build.status().unwrap().success(), "the binary cannot be built");
 }
 
 /// The binary with a clean environment.

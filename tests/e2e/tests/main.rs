@@ -3,6 +3,7 @@
 //! | modules | |
 //! |---|---|
 //! | `offline` `scopes` `live` `transactions` `lifecycle` `first_sync` `subscriptions` | server and replicas in this process |
+//! | `command_line` | the README's story by the built binary |
 //! | `kill_client` `kill_server` | SIGKILL, and then the books are checked |
 //! | `bad_documents` `bad_frames` `bad_cursors` `bad_files` `bad_disks` | "bad input gets a clear error and loses nothing", a test a line |
 #![allow(clippy::unwrap_used, missing_docs)]
@@ -13,6 +14,7 @@ mod bad_disks;
 mod bad_documents;
 mod bad_files;
 mod bad_frames;
+mod command_line;
 mod first_sync;
 mod kill_client;
 mod kill_server;
