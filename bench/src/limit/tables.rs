@@ -174,6 +174,12 @@ pub(crate) fn open_write(file: &Path, synchronous: Synchronous) -> Result<Connec
     Ok(connection)
 }
 
+/// Moves the write-ahead log into the database and leaves it empty.
+pub(crate) fn empty_log(file: &Path) -> Result<(), Error> {
+    let connection = open_write(file, Synchronous::Full)?;
+    Ok(connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
+}
+
 /// Counts the rows of a table.
 pub(crate) fn count(file: &Path, table: &str) -> Result<u64, Error> {
     let connection = open_read(file)?;
