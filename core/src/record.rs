@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
+use serde_json::Value as Json;
+
 use crate::id::{FieldId, ModelId, Position, Version};
+use crate::schema::Model;
 use crate::value::Value;
 
 /// The primary key of a record: the values of [`crate::schema::Model::key`]'s fields, in order.
@@ -16,7 +19,26 @@ impl Key {
     /// The JSON array of the key's values.
     #[must_use]
     pub fn to_text(&self) -> String {
-        serde_json::Value::Array(self.0.iter().map(Value::to_json).collect()).to_string()
+        Json::Array(self.0.iter().map(Value::to_json).collect()).to_string()
+    }
+
+    /// The key that [`Key::to_text`] gave as `text`; `None` if it is not one of `model`.
+    #[must_use]
+    pub fn from_text(model: &Model, text: &str) -> Option<Self> {
+        Self::from_json(model, &serde_json::from_str::<Vec<Json>>(text).ok()?)
+    }
+
+    /// The key from its JSON array; `None` if it is not one of `model`.
+    #[must_use]
+    pub fn from_json(model: &Model, values: &[Json]) -> Option<Self> {
+        if values.len() != model.key.len() {
+            return None;
+        }
+        let value = |(field, json): (&FieldId, &Json)| {
+            let value = model.field_at(*field).ty.value_from_json(json);
+            (!value.is_null()).then_some(value)
+        };
+        model.key.iter().zip(values).map(value).collect::<Option<_>>().map(Self)
     }
 }
 

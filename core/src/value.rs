@@ -1,5 +1,6 @@
 //! Field values as they are stored, and as a SQL driver lends them.
 
+use jiff::Timestamp;
 use serde_json::Value as Json;
 
 /// The value of one stored field.
@@ -23,6 +24,14 @@ pub enum Value {
 }
 
 impl Value {
+    /// The `AWSDateTime` of a moment, as AppSync's `util.time.nowISO8601()` writes it: `2013-01-01T10:15:30.123Z`. A clock
+    /// before 1970 or beyond what can be written is held at the bound.
+    #[must_use]
+    pub fn date_time(epoch_ms: i64) -> Self {
+        let moment = Timestamp::from_millisecond(epoch_ms.max(0)).unwrap_or(Timestamp::MAX);
+        Self::Text(format!("{moment:.3}"))
+    }
+
     /// Whether this is [`Value::Null`].
     #[must_use]
     pub fn is_null(&self) -> bool {
@@ -78,5 +87,23 @@ pub trait Row {
 impl Row for [Value] {
     fn get(&self, column: usize) -> ValueRef<'_> {
         <[Value]>::get(self, column).map_or(ValueRef::Null, Value::as_ref)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Value;
+
+    #[test]
+    fn moments_are_written_as_appsync_writes_them() {
+        for (ms, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (1_709_251_200_123, "2024-03-01T00:00:00.123Z"),
+            (-1, "1970-01-01T00:00:00.000Z"),
+            (i64::MAX, "9999-12-30T22:00:00.999Z"),
+        ] {
+            assert_eq!(Value::date_time(ms), Value::Text(text.to_owned()));
+        }
     }
 }

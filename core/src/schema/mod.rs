@@ -5,7 +5,8 @@
 //!
 //! The stages, one file each: `read` (text → definitions, extensions merged), `types` (what can be stored), `draft`
 //! (models: fields, with `keys`, `operations` and `auth`), `relations` (join models, foreign keys, both ends matched),
-//! `api` (AppSync's API as SDL). Beside them: `scalar` checks and writes values of fields, `diff` compares two schemas.
+//! `api` (AppSync's API as SDL). Beside them: `scalar` checks values of fields, `storage` says how they are kept, `diff`
+//! compares two schemas.
 
 mod api;
 mod auth;
@@ -23,11 +24,13 @@ mod relations;
 mod report;
 mod reserved;
 mod scalar;
+mod storage;
 mod types;
 
 pub use diff::{Difference, diff};
 pub use model::*;
 pub use scalar::ValueError;
+pub use storage::Storage;
 
 use crate::limits;
 

@@ -1,4 +1,4 @@
-//! Values of fields: from JSON, to JSON, from a column.
+//! What each type takes: values of fields, checked as they come in.
 //!
 //! The rules are AppSync's ("Scalar types in AWS AppSync" in its developer guide). A value that passes is kept as it was
 //! sent: clients compare what they sent with what returns. Only what GraphQL's own input coercion changes is changed:
@@ -10,7 +10,7 @@ use std::net::IpAddr;
 
 use serde_json::Value as Json;
 
-use crate::value::{Value, ValueRef};
+use crate::value::Value;
 
 use super::model::{EmbeddedField, FieldKind, FieldType, Scalar, Schema};
 
@@ -51,74 +51,7 @@ impl FieldType {
 
     pub(super) fn parse_json_with(&self, types: Types<'_>, json: &Json) -> Result<Value, ValueError> {
         let coerced = self.coerce(types, json, &mut Vec::new())?;
-        Ok(match (coerced.as_ref(), self.list, &self.kind) {
-            (Json::Null, _, _) => Value::Null,
-            (json, Some(_), _) | (json, None, FieldKind::Embedded(_)) => Value::Json(json.to_string()),
-            (Json::Bool(b), ..) => Value::Bool(*b),
-            (Json::String(text), ..) => Value::Text(text.clone()),
-            (Json::Number(number), _, FieldKind::Scalar(Scalar::Float)) => {
-                number.as_f64().map_or(Value::Null, Value::Float)
-            }
-            (Json::Number(number), ..) => number.as_i64().map_or(Value::Null, Value::Int),
-            (Json::Array(_) | Json::Object(_), ..) => Value::Json(coerced.to_string()),
-        })
-    }
-
-    /// Writes a column of this type as JSON: booleans from 0 and 1, text escaped, lists and embedded values as the text
-    /// they are kept in. A column of a foreign class gives `null`.
-    pub fn write_json(&self, value: ValueRef<'_>, out: &mut Vec<u8>) {
-        let raw = self.list.is_some() || matches!(self.kind, FieldKind::Embedded(_));
-        // Writing to a `Vec` cannot fail, and none of these values has a way to refuse serialisation.
-        match (value, &self.kind) {
-            (ValueRef::Null, _) => out.extend_from_slice(b"null"),
-            (ValueRef::Text(text), _) if raw => out.extend_from_slice(text.as_bytes()),
-            (_, _) if raw => out.extend_from_slice(b"null"),
-            (ValueRef::Int(i), FieldKind::Scalar(Scalar::Boolean)) => {
-                out.extend_from_slice(if i == 0 { b"false" } else { b"true" });
-            }
-            (ValueRef::Int(i), FieldKind::Scalar(Scalar::Int | Scalar::AwsTimestamp | Scalar::Float)) => {
-                let _ = serde_json::to_writer(out, &i);
-            }
-            // serde_json writes `null` for NaN and the infinities.
-            (ValueRef::Float(x), FieldKind::Scalar(Scalar::Float)) => {
-                let _ = serde_json::to_writer(out, &x);
-            }
-            (
-                ValueRef::Text(_),
-                FieldKind::Scalar(Scalar::Boolean | Scalar::Int | Scalar::AwsTimestamp | Scalar::Float),
-            ) => {
-                out.extend_from_slice(b"null");
-            }
-            (ValueRef::Text(text), _) => {
-                let _ = serde_json::to_writer(out, text);
-            }
-            (ValueRef::Int(_) | ValueRef::Float(_), _) => out.extend_from_slice(b"null"),
-        }
-    }
-
-    /// A column of this type as a value. A column of a foreign class gives [`Value::Null`].
-    #[must_use]
-    pub fn value_from_column(&self, value: ValueRef<'_>) -> Value {
-        let raw = self.list.is_some() || matches!(self.kind, FieldKind::Embedded(_));
-        match (value, &self.kind) {
-            (ValueRef::Null, _) => Value::Null,
-            (ValueRef::Text(text), _) if raw => Value::Json(text.to_owned()),
-            (_, _) if raw => Value::Null,
-            (ValueRef::Int(i), FieldKind::Scalar(Scalar::Boolean)) => Value::Bool(i != 0),
-            (ValueRef::Int(i), FieldKind::Scalar(Scalar::Int | Scalar::AwsTimestamp)) => Value::Int(i),
-            #[expect(
-                clippy::cast_precision_loss,
-                reason = "a Float column that SQLite handed over as an integer"
-            )]
-            (ValueRef::Int(i), FieldKind::Scalar(Scalar::Float)) => Value::Float(i as f64),
-            (ValueRef::Float(x), FieldKind::Scalar(Scalar::Float)) => Value::Float(x),
-            (
-                ValueRef::Text(_),
-                FieldKind::Scalar(Scalar::Boolean | Scalar::Int | Scalar::AwsTimestamp | Scalar::Float),
-            ) => Value::Null,
-            (ValueRef::Text(text), _) => Value::Text(text.to_owned()),
-            (ValueRef::Int(_) | ValueRef::Float(_), _) => Value::Null,
-        }
+        Ok(self.value_from_json(&coerced))
     }
 
     /// `json` as this type takes it: the same, or changed as GraphQL's input coercion says.

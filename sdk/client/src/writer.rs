@@ -193,7 +193,7 @@ impl Writer {
             }
             Ok(records)
         };
-        let (records, numbers) = self.transact(Input::Enqueue(mutations.clone()), before, after)?;
+        let (records, numbers) = self.transact(Input::Enqueue(mutations), before, after)?;
         Ok(Queued { numbers, records })
     }
 }

@@ -90,7 +90,7 @@ pub(crate) struct Context<'a> {
 
 impl Context<'_> {
     pub(crate) fn model_id(&self, name: &str) -> Option<ModelId> {
-        self.schema.models.iter().position(|m| m.name == name).map(ModelId)
+        self.schema.model_named(name)
     }
 
     fn count(&mut self, state: &EntryState) -> &mut u64 {

@@ -9,7 +9,6 @@ use tombolo_core::wire::batch::ChangeBatch;
 use crate::context::Context;
 use crate::effect::{Effect, Outgoing};
 use crate::input::FeedNumber;
-use crate::lay::key_from_json;
 use crate::link;
 use crate::machine::StepError;
 use crate::scope::{Scope, ScopeRow};
@@ -56,7 +55,7 @@ pub(crate) fn batch(cx: &mut Context<'_>, feed: FeedNumber, batch: &ChangeBatch)
         None => cx.changes.add_all(&batch.model),
     }
     for left in &batch.left {
-        let key = key_from_json(shape, left).ok_or_else(|| {
+        let key = Key::from_json(shape, left).ok_or_else(|| {
             StoreError::BadBatch(format!("{} is not a key of {}", serde_json::json!(left), batch.model))
         })?;
         let text = key.to_text();

@@ -34,7 +34,7 @@ mod store;
 pub use backoff::Backoff;
 pub use effect::{ChangeSet, ChangedKeys, Effect, FinalOutcome, LastError, LinkStatus, Outgoing, ScopeStatus, Status};
 pub use input::{AnswerBody, CloseReason, FeedNumber, Input, NewMutation, Now};
-pub use lay::{Storage, key_from_json, lay, storage, value_from_json};
+pub use lay::lay;
 pub use machine::{Machine, Settings, Step, StepError};
 pub use outbox::{EntryState, Intent, OutboxEntry};
 pub use render::request;

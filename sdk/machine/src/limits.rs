@@ -29,7 +29,8 @@ pub const NO_PROGRESS_MAX: Duration = Duration::from_secs(30);
 /// more keys one by one costs a live query more than running again.
 pub const CHANGED_KEYS_MAX: usize = 256;
 
-/// Most mutations in one atomic transaction: what the server takes in one request.
+/// Most mutations in one atomic transaction. It travels as one request with a root field for each, of which a server takes
+/// 256 ([`tombolo_core::limits::ROOT_FIELDS_MAX`]).
 pub const ATOMIC_MUTATIONS_MAX: usize = 100;
 
 /// Characters of an error's text kept in the status and in the outbox.

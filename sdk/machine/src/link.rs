@@ -358,7 +358,10 @@ fn stall(cx: &mut Context<'_>) {
     fail(
         cx,
         "stalled",
-        "the link was open but nothing came for 30 s; it is opened anew",
+        &format!(
+            "the link was open but nothing came for {} s; it is opened anew",
+            NO_PROGRESS_MAX.as_secs()
+        ),
     );
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tombolo_core::id::MutationNumber;
+use tombolo_core::record::Key;
 use tombolo_core::schema::Schema;
 use tombolo_core::wire::envelope::RejectReason;
 
@@ -222,11 +223,7 @@ fn start(cx: &mut Context<'_>) -> Result<(), StepError> {
     for name in cx.tx.take_dropped()? {
         let Some(model) = cx.model_id(&name) else { continue };
         for text in cx.tx.unsettled_keys(&name)? {
-            let key = serde_json::from_str::<Vec<serde_json::Value>>(&text)
-                .ok()
-                .zip(cx.schema.models.get(model.0))
-                .and_then(|(values, shape)| crate::lay::key_from_json(shape, &values));
-            if let Some(key) = key {
+            if let Some(key) = Key::from_text(&cx.schema[model], &text) {
                 cx.tx.put_base(model, &key, None, None)?;
                 cx.rebase(model, &key)?;
             }

@@ -12,7 +12,7 @@
 
 use serde_json::{Map, Value as Json};
 use tombolo_core::id::{Cursor, FieldId, ModelId, MutationNumber, Version};
-use tombolo_core::record::Key;
+use tombolo_core::record::{Key, Record};
 use tombolo_core::schema::{Model, MutationKind};
 use tombolo_core::value::Value;
 use tombolo_core::wire::envelope::{OutcomeKind, RejectReason};
@@ -21,7 +21,6 @@ use tombolo_core::wire::graphql::ErrorType;
 use crate::context::Context;
 use crate::effect::{Effect, FinalOutcome};
 use crate::input::NewMutation;
-use crate::lay;
 use crate::limits::ATOMIC_MUTATIONS_MAX;
 use crate::machine::StepError;
 use crate::store::Base;
@@ -123,7 +122,7 @@ impl Intent {
     /// The key under a model of the present schema; `None` if the model's key has changed since.
     #[must_use]
     pub fn key_for(&self, model: &Model) -> Option<Key> {
-        lay::key_from_json(model, &self.key)
+        Key::from_json(model, &self.key)
     }
 }
 
@@ -184,6 +183,8 @@ struct Draft {
     /// Unsettled entries of the same record, by number.
     before: Vec<OutboxEntry>,
     author: Option<String>,
+    /// The view row, if it is to be saved as the base row because none is kept apart yet.
+    to_save: Option<Option<Record>>,
 }
 
 impl Draft {
@@ -220,9 +221,10 @@ impl Draft {
                 ),
             }));
         }
-        let base = match cx.tx.base(mutation.model, &key)? {
-            Base::Unsaved => view.clone(),
-            Base::Saved(base) => base,
+        let kept = cx.tx.base(mutation.model, &key)?;
+        let base = match &kept {
+            Base::Unsaved => view.as_ref(),
+            Base::Saved(base) => base.as_ref(),
         };
         let mut depends_on: Vec<MutationNumber> = before
             .iter()
@@ -267,7 +269,7 @@ impl Draft {
             MutationKind::Create => None,
             MutationKind::Update | MutationKind::Delete => mutation
                 .base_version
-                .or_else(|| base.as_ref().map(|row| row.meta.version).filter(|v| v.0 > 0)),
+                .or_else(|| base.map(|row| row.meta.version).filter(|v| v.0 > 0)),
         };
         Ok(Self {
             model: mutation.model,
@@ -284,6 +286,7 @@ impl Draft {
             depends_on,
             before,
             author: mutation.author.clone(),
+            to_save: (kept == Base::Unsaved).then_some(view),
         })
     }
 }
@@ -349,8 +352,7 @@ fn put(
     first: MutationNumber,
     atomic: bool,
 ) -> Result<(), StepError> {
-    if cx.tx.base(draft.model, &draft.key)? == Base::Unsaved {
-        let view = cx.tx.view(draft.model, &draft.key)?;
+    if let Some(view) = &draft.to_save {
         cx.tx.put_base(draft.model, &draft.key, view.as_ref(), None)?;
     }
     let entry = OutboxEntry {

@@ -19,7 +19,7 @@ pub fn request(schema: &Schema, replica: &ReplicaId, entries: &[OutboxEntry], se
     let mut variables = Map::new();
     for (at, entry) in entries.iter().enumerate() {
         let intent = &entry.intent;
-        let at_model = schema.models.iter().position(|m| m.name == intent.model).map(ModelId);
+        let at_model = schema.model_named(&intent.model);
         let model = at_model.and_then(|id| schema.models.get(id.0));
         let separator = if at == 0 { "" } else { ", " };
         // Writing to a string cannot fail.

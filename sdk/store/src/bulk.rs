@@ -10,11 +10,11 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, SeqAccess
 use serde_json::value::RawValue;
 use tombolo_core::id::Version;
 use tombolo_core::record::{Key, Meta, Record};
-use tombolo_core::schema::Model;
+use tombolo_core::schema::{Model, Storage};
 use tombolo_core::value::Value;
 use tombolo_core::wire::batch::{ChangeBatch, META_FIELDS};
 use tombolo_machine::limits::CHANGED_KEYS_MAX;
-use tombolo_machine::{Applied, Storage, StoreError, storage};
+use tombolo_machine::{Applied, StoreError};
 
 use crate::error::failure;
 use crate::reader::Param;
@@ -86,7 +86,7 @@ fn columns(model: &Model, fields: &[String]) -> Result<(Vec<Column>, String), St
     let mut seen = vec![false; model.fields.len() + META_FIELDS.len()];
     for name in fields {
         let found = model.field(name).map(|field| {
-            let ty = model.fields.get(field.0).map_or(Storage::Text, |f| storage(&f.ty));
+            let ty = model.fields.get(field.0).map_or(Storage::Text, |f| f.ty.storage());
             (field.0, ty, model.key.iter().position(|k| *k == field))
         });
         let found = found.or_else(|| {

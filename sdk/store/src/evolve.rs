@@ -14,10 +14,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 use tombolo_core::schema::{Model, Schema};
-use tombolo_machine::storage;
 
 use crate::error::OpenError;
-use crate::sql::{base_table, column_type, create_index, create_table, quote};
+use crate::sql::{base_table, create_index, create_table, quote};
 
 /// A model's tables as they stand in the file.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +38,7 @@ impl Shape {
             fields: model
                 .fields
                 .iter()
-                .map(|f| (f.name.clone(), format!("{:?}", storage(&f.ty))))
+                .map(|f| (f.name.clone(), f.ty.storage().name().to_owned()))
                 .collect(),
         }
     }
@@ -135,7 +134,7 @@ fn alter(tx: &Connection, model: &Model, old: &Shape, new: &Shape) -> rusqlite::
                 "ALTER TABLE {} ADD COLUMN {} {}",
                 quote(&table),
                 quote(&field.name),
-                column_type(storage(&field.ty))
+                field.ty.storage().column_type()
             ))?;
         }
     }

@@ -2,7 +2,6 @@
 
 use tombolo_core::schema::{Index, Model};
 use tombolo_core::wire::batch::META_FIELDS;
-use tombolo_machine::{Storage, storage};
 
 /// A name as SQL writes it. Names come from a checked schema; a quote in one would still be doubled.
 pub(crate) fn quote(name: &str) -> String {
@@ -12,15 +11,6 @@ pub(crate) fn quote(name: &str) -> String {
 /// The table that holds the base rows of a model's records with unsettled mutations.
 pub(crate) fn base_table(model: &str) -> String {
     format!("_base_{model}")
-}
-
-/// A column's type.
-pub(crate) fn column_type(storage: Storage) -> &'static str {
-    match storage {
-        Storage::Bool | Storage::Int => "INTEGER",
-        Storage::Float => "REAL",
-        Storage::Text | Storage::Json => "TEXT",
-    }
 }
 
 /// Statements of one model.
@@ -131,7 +121,7 @@ pub(crate) fn create_table(model: &Model, base: bool) -> String {
     let mut columns: Vec<String> = model
         .fields
         .iter()
-        .map(|field| format!("{} {}", quote(&field.name), column_type(storage(&field.ty))))
+        .map(|field| format!("{} {}", quote(&field.name), field.ty.storage().column_type()))
         .collect();
     let constraint = if base { "" } else { " NOT NULL" };
     columns.extend(

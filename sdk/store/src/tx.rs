@@ -8,10 +8,10 @@ use tombolo_core::access::{Access, Identity};
 use tombolo_core::id::{ModelId, MutationNumber, Position, ReplicaId, Version};
 use tombolo_core::query::{Answer, Execution, Filter};
 use tombolo_core::record::{Key, Meta, Record};
-use tombolo_core::schema::{Field, Model, Schema};
+use tombolo_core::schema::{Field, Model, Schema, Storage};
 use tombolo_core::value::Value;
 use tombolo_core::wire::batch::ChangeBatch;
-use tombolo_machine::{Applied, Base, OutboxCounts, OutboxEntry, ScopeRow, Storage, StoreError, StoreTx, storage};
+use tombolo_machine::{Applied, Base, OutboxCounts, OutboxEntry, ScopeRow, StoreError, StoreTx};
 
 use crate::error::failure;
 use crate::reader::{Param, Runner};
@@ -358,7 +358,7 @@ fn record(model: &Model, row: &rusqlite::Row<'_>, from: usize) -> rusqlite::Resu
 }
 
 fn value(field: &Field, row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Value> {
-    Ok(match storage(&field.ty) {
+    Ok(match field.ty.storage() {
         Storage::Bool => row.get::<_, Option<bool>>(column)?.map_or(Value::Null, Value::Bool),
         Storage::Int => row.get::<_, Option<i64>>(column)?.map_or(Value::Null, Value::Int),
         Storage::Float => row.get::<_, Option<f64>>(column)?.map_or(Value::Null, Value::Float),

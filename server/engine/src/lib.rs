@@ -9,7 +9,6 @@
 //! - [`store`] declares the trait that a database implements; [`suite`] (feature `suite`) is the test of it;
 //! - [`Hub`] holds the newest changes in a bounded ring and wakes those who are interested.
 
-mod datetime;
 pub mod decide;
 mod feed;
 mod hub;

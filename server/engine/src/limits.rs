@@ -28,19 +28,17 @@ pub const FEED_DEPARTURES_MAX: usize = 5_000;
 /// Scopes of one feed subscription: one for each model, and no schema that people write has more.
 pub const FEED_SCOPES_MAX: usize = 200;
 
-/// Positions that the feed may move on without telling an idle scope. A replica that comes back reads its model's rows
-/// after its cursor through an index, so a stale cursor costs little; telling each scope of each change costs a frame.
+/// Positions that the feed may move on without telling an idle scope. A replica that comes back reads its model's
+/// table, which is in feed order, from its cursor on, so a stale cursor costs little; telling each scope of each change costs a frame.
 pub const FEED_CURSOR_LAG_MAX: i64 = 1_000;
-
-/// Parsed documents that are cached: apps have tens to hundreds of documents.
-pub const DOCUMENTS_CACHED_MAX: usize = 1_000;
 
 /// Outcomes of one replica that are kept although it has settled them: later mutations may name them as `seen` or
 /// `dependsOn` for a while. About 100 B each.
 pub const OUTCOMES_KEPT: u64 = 1_000;
 
-/// Most root fields in one atomic mutation: what one transaction on a phone reasonably holds.
-pub const ATOMIC_MUTATIONS_MAX: usize = 1_000;
+/// Most outcomes stored for one atomic request that cannot be read. A request that can be has at most
+/// `tombolo_core::limits::ROOT_FIELDS_MAX`; beyond this the text is no replica's.
+pub const REFUSED_OUTCOMES_MAX: usize = 1_000;
 
 /// Longest replica id, in bytes: it is a UUID; anything longer would only fill the outcome table.
 pub const REPLICA_ID_BYTES_MAX: usize = 64;

@@ -166,7 +166,7 @@ fn check(envelope: &MutationEnvelope) -> Result<(), Unreadable> {
 /// The refusal of a replica's mutation for `errors`; `text` is its document.
 pub(crate) fn refusal(errors: Vec<GraphqlError>, envelope: &MutationEnvelope, text: &str) -> Refusal {
     let count = if envelope.atomic {
-        root_fields(text).clamp(1, limits::ATOMIC_MUTATIONS_MAX)
+        root_fields(text).clamp(1, limits::REFUSED_OUTCOMES_MAX)
     } else {
         1
     };

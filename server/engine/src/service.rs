@@ -20,7 +20,7 @@ use crate::limits;
 use crate::prepare::{Body, Extensions, Prepared, reason, refusal};
 use crate::store::{MutationResult, Store, StoreError, Submission, Verdict};
 
-/// What can be set; each default is the constant of the same name in [`crate::limits`].
+/// What can be set; each default is the constant that its line names.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// [`limits::BATCH_SUBMISSIONS_MAX`].

@@ -8,7 +8,7 @@ use tombolo_core::id::FieldId;
 use tombolo_core::schema::{FieldKind, FieldType, Model, Scalar, Schema};
 
 use crate::error::{Misfit, OpenError, store_error};
-use crate::tables::{column_type, quoted};
+use crate::tables::quoted;
 
 /// What the database says about a model that it holds.
 struct Held {
@@ -143,7 +143,11 @@ fn create(conn: &Connection, model: &Model) -> rusqlite::Result<()> {
         } else {
             ""
         };
-        format!("  {} {}{required}", quoted(&field.name), column_type(&field.ty))
+        format!(
+            "  {} {}{required}",
+            quoted(&field.name),
+            field.ty.storage().column_type()
+        )
     };
     let mut columns: Vec<String> = model.fields.iter().enumerate().map(column).collect();
     columns.extend(
@@ -183,7 +187,7 @@ fn extend(conn: &Connection, model: &Model, held: &Held) -> rusqlite::Result<()>
         let (table, column) = (quoted(&model.name), quoted(&field.name));
         conn.execute_batch(&format!(
             "ALTER TABLE {table} ADD COLUMN {column} {}",
-            column_type(&field.ty)
+            field.ty.storage().column_type()
         ))?;
     }
     note_fields(conn, model)

@@ -6,11 +6,11 @@ use rusqlite::Connection;
 use serde_json::Value as Json;
 use tombolo_core::id::{Epoch, Position};
 use tombolo_core::query::{self, Answer, Bound, RunStatement, Statement, Supplied};
-use tombolo_core::record::{Meta, Record};
+use tombolo_core::record::{Key, Meta, Record};
 use tombolo_core::schema::{Model, Schema};
 use tombolo_core::value::{Row, Value};
 use tombolo_core::wire::batch::write_row;
-use tombolo_engine::{ChangePage, Head, PageRequest, StoreError, decide, limits};
+use tombolo_engine::{ChangePage, Head, PageRequest, StoreError, limits};
 
 use crate::error::store_error;
 use crate::open::{DELETED, Db};
@@ -221,7 +221,7 @@ fn left(
         .collect();
     let (mut out, mut count) = (vec![b'['], 0);
     for text in keys {
-        let Some(key) = decide::key_from_text(model, &text) else {
+        let Some(key) = Key::from_text(model, &text) else {
             continue;
         };
         let mut params = key.0;

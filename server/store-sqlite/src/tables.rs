@@ -4,7 +4,7 @@ use rusqlite::types::{ToSqlOutput, ValueRef as SqlValue};
 use rusqlite::{Connection, ToSql};
 use tombolo_core::id::{FieldId, ModelId, Position, Version};
 use tombolo_core::record::{FieldVersions, Key, Meta, Record, StoredRecord};
-use tombolo_core::schema::{FieldKind, FieldType, Model, Scalar, Schema};
+use tombolo_core::schema::{Model, Schema};
 use tombolo_core::value::{Row, Value, ValueRef};
 use tombolo_engine::decide::{self, RowWrite};
 
@@ -67,15 +67,6 @@ impl Table {
                 key_is(&|_, field| field.0 + 1)
             ),
         }
-    }
-}
-
-/// SQL's type for a column of `ty`.
-pub(crate) fn column_type(ty: &FieldType) -> &'static str {
-    match (&ty.kind, ty.list) {
-        (FieldKind::Scalar(Scalar::Int | Scalar::AwsTimestamp | Scalar::Boolean), None) => "INTEGER",
-        (FieldKind::Scalar(Scalar::Float), None) => "REAL",
-        (FieldKind::Scalar(_) | FieldKind::Enum(_) | FieldKind::Embedded(_), _) => "TEXT",
     }
 }
 

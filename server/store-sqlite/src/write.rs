@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior};
 use serde_json::Value as Json;
 use tombolo_core::id::{ModelId, MutationId, Position, ReplicaId, Version};
 use tombolo_core::query::FilterColumn;
-use tombolo_core::record::Record;
+use tombolo_core::record::{Key, Record};
 use tombolo_core::schema::{Model, Schema};
 use tombolo_core::wire::envelope::{OutcomeKind, RejectReason};
 use tombolo_core::wire::graphql::ErrorType;
@@ -113,7 +113,7 @@ fn outcome(schema: &Schema, row: &Row<'_>) -> rusqlite::Result<StoredOutcome> {
         // A model that the schema no longer has: the outcome stands, the record cannot be shown.
         (Some(model), Some(key)) => schema
             .model_named(&model)
-            .and_then(|model| Some((model, decide::key_from_text(&schema[model], &key)?))),
+            .and_then(|model| Some((model, Key::from_text(&schema[model], &key)?))),
         _ => None,
     };
     let (position, version) = (Position(row.get(5)?), Version(row.get(6)?));

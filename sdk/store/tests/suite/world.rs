@@ -13,7 +13,6 @@ use tombolo_core::value::Value;
 use tombolo_core::wire::batch::ChangeBatch;
 use tombolo_machine::{
     Effect, FeedNumber, Input, Machine, NewMutation, Now, OutboxEntry, Outgoing, Settings, StepError, StoreTx,
-    value_from_json,
 };
 use tombolo_store::{Options, Store};
 
@@ -159,7 +158,7 @@ impl World {
         let mut values = vec![(shape.key[0], Value::Text(id.into()))];
         for (name, value) in set {
             let field = shape.field(name).unwrap();
-            values.push((field, value_from_json(&shape.fields[field.0], value)));
+            values.push((field, shape.fields[field.0].ty.value_from_json(value)));
         }
         NewMutation {
             model: at,

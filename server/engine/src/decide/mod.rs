@@ -20,8 +20,7 @@ use serde_json::Value as Json;
 use tombolo_core::id::{ModelId, MutationId, MutationNumber, Position, ReplicaId, Version};
 use tombolo_core::query::FilterColumn;
 use tombolo_core::record::{FieldVersions, Key, Record, StoredRecord};
-use tombolo_core::schema::{FieldKind, Model, Scalar};
-use tombolo_core::value::Value;
+use tombolo_core::schema::Model;
 use tombolo_core::wire::envelope::{OutcomeKind, RejectReason};
 
 pub use batch::decide;
@@ -122,32 +121,6 @@ pub(crate) fn mutation_id(replica: &ReplicaId, number: u64) -> MutationId {
         replica: replica.clone(),
         number: MutationNumber(number),
     }
-}
-
-/// The key that [`Key::to_text`] gave as `text`; `None` if it is not one of `model`.
-#[must_use]
-pub fn key_from_text(model: &Model, text: &str) -> Option<Key> {
-    let values: Vec<Json> = serde_json::from_str(text).ok()?;
-    if values.len() != model.key.len() {
-        return None;
-    }
-    let value = |(json, field): (Json, _)| {
-        Some(match json {
-            Json::String(text) => Value::Text(text),
-            Json::Bool(flag) => Value::Bool(flag),
-            Json::Number(number) => match &model.field_at(field).ty.kind {
-                FieldKind::Scalar(Scalar::Float) => Value::Float(number.as_f64()?),
-                FieldKind::Scalar(_) | FieldKind::Enum(_) | FieldKind::Embedded(_) => Value::Int(number.as_i64()?),
-            },
-            Json::Null | Json::Array(_) | Json::Object(_) => return None,
-        })
-    };
-    values
-        .into_iter()
-        .zip(model.key.iter().copied())
-        .map(value)
-        .collect::<Option<Vec<_>>>()
-        .map(Key)
 }
 
 /// The stored text of `versions`: a JSON object of field names, or `None` when every field is at version 1.

@@ -9,8 +9,6 @@ use tombolo_core::value::Value;
 use tombolo_core::wire::envelope::{OutcomeKind, RejectReason};
 use tombolo_core::wire::graphql::ErrorType;
 
-use crate::datetime::iso8601;
-
 /// Everything that decides beside the mutation itself.
 pub(super) struct RowFacts<'a> {
     pub(super) model: &'a Model,
@@ -135,7 +133,7 @@ fn create(facts: &RowFacts<'_>, mutation: &MutationInput) -> Decision {
     }
     for field in [model.created_at, model.updated_at].into_iter().flatten() {
         if record.value(field).is_null() {
-            record.values[field.0] = timestamp(model, field, facts.now_ms);
+            record.values[field.0] = Value::date_time(facts.now_ms);
         }
     }
     record.meta = Meta {
@@ -192,7 +190,7 @@ fn update(facts: &RowFacts<'_>, stored: &StoredRecord, mutation: &MutationInput)
     if let Some(field) = model.updated_at
         && mutation.values.iter().all(|(f, value)| *f != field || value.is_null())
     {
-        next.record.values[field.0] = timestamp(model, field, facts.now_ms);
+        next.record.values[field.0] = Value::date_time(facts.now_ms);
     }
     Decision::Write(kind, next)
 }
@@ -221,13 +219,6 @@ fn following(facts: &RowFacts<'_>, stored: &StoredRecord) -> StoredRecord {
     next.record.meta.last_changed_at = facts.now_ms;
     next.position = facts.position;
     next
-}
-
-fn timestamp(model: &Model, field: FieldId, now_ms: i64) -> Value {
-    match &model.field_at(field).ty.kind {
-        FieldKind::Scalar(Scalar::AwsTimestamp | Scalar::Int) => Value::Int(now_ms / 1000),
-        FieldKind::Scalar(_) | FieldKind::Enum(_) | FieldKind::Embedded(_) => Value::Text(iso8601(now_ms)),
-    }
 }
 
 fn required_null<'a>(model: &Model, mut values: impl Iterator<Item = (FieldId, &'a Value)>) -> Option<Decision> {

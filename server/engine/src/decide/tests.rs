@@ -8,7 +8,7 @@ use tombolo_core::value::Value;
 use tombolo_core::wire::envelope::OutcomeKind;
 
 use super::row::{Decision, RowFacts, decide_row};
-use super::{field_versions_from_text, field_versions_to_text, key_from_text};
+use super::{field_versions_from_text, field_versions_to_text};
 
 const SDL: &str = "type Todo @model(timestamps: null) { id: ID! title: String note: String }
                    type Line @model { order: ID! @primaryKey(sortKeyFields: [\"n\", \"x\"]) n: Int! x: Float! }";
@@ -131,9 +131,9 @@ fn keys_and_field_versions_survive_their_text() {
     let schema = schema();
     let line = &schema[ModelId(1)];
     let key = Key(vec![text("o\"1"), Value::Int(-3), Value::Float(2.0)]);
-    assert_eq!(key_from_text(line, &key.to_text()), Some(key));
+    assert_eq!(Key::from_text(line, &key.to_text()), Some(key));
     for nonsense in ["", "[]", "[1]", "{}", "[\"o\",1,null]", "[\"o\",1.5,2.0]"] {
-        assert_eq!(key_from_text(line, nonsense), None, "{nonsense}");
+        assert_eq!(Key::from_text(line, nonsense), None, "{nonsense}");
     }
     let todo = &schema[ModelId(0)];
     assert_eq!(field_versions_to_text(todo, &FieldVersions::default()), None);
