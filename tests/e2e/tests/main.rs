@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `offline` `scopes` `live` `transactions` `lifecycle` `first_sync` `subscriptions` | server and replicas in this process |
 //! | `command_line` | the README's story by the built binary |
-//! | `kill_client` `kill_server` | SIGKILL, and then the books are checked |
+//! | `cut_links` `kill_client` `kill_server` | the network goes, or SIGKILL, and then the books are checked |
 //! | `bad_documents` `bad_frames` `bad_cursors` `bad_files` `bad_disks` | "bad input gets a clear error and loses nothing", a test a line |
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -15,6 +15,7 @@ mod bad_documents;
 mod bad_files;
 mod bad_frames;
 mod command_line;
+mod cut_links;
 mod first_sync;
 mod kill_client;
 mod kill_server;
