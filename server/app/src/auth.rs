@@ -26,14 +26,21 @@ pub struct ApiKey {
 
 impl std::fmt::Debug for ApiKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ApiKey").field("name", &self.name).field("expires", &self.expires).finish_non_exhaustive()
+        f.debug_struct("ApiKey")
+            .field("name", &self.name)
+            .field("expires", &self.expires)
+            .finish_non_exhaustive()
     }
 }
 
 impl ApiKey {
     /// A key given in clear.
     pub fn from_clear(name: impl Into<String>, key: &str) -> Self {
-        Self { name: name.into(), hash: Sha256::digest(key.as_bytes()).into(), expires: None }
+        Self {
+            name: name.into(),
+            hash: Sha256::digest(key.as_bytes()).into(),
+            expires: None,
+        }
     }
 
     /// A key given as its SHA-256 in 64 hexadecimal digits; `None` if `hex` is something else.
@@ -50,7 +57,11 @@ impl ApiKey {
             }
             *byte = u8::from_str_radix(pair, 16).ok()?;
         }
-        Some(Self { name: name.into(), hash, expires: None })
+        Some(Self {
+            name: name.into(),
+            hash,
+            expires: None,
+        })
     }
 
     /// The same key, refused from `expires` on.
@@ -103,7 +114,9 @@ impl Keys {
         if known.expires.is_some_and(|expires| expires <= now) {
             return Err(Refusal::Expired);
         }
-        Ok(Identity::ApiKey { name: known.name.clone() })
+        Ok(Identity::ApiKey {
+            name: known.name.clone(),
+        })
     }
 }
 
@@ -119,7 +132,10 @@ mod tests {
     fn a_key_is_known_in_clear_and_by_its_hash() {
         // printf secret | sha256sum
         let hex = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
-        for key in [ApiKey::from_clear("phones", "secret"), ApiKey::from_sha256("phones", hex).unwrap()] {
+        for key in [
+            ApiKey::from_clear("phones", "secret"),
+            ApiKey::from_sha256("phones", hex).unwrap(),
+        ] {
             let keys = Keys::new(vec![ApiKey::from_clear("other", "x"), key]);
             let who = keys.identify(Some("secret"), Timestamp::UNIX_EPOCH);
             assert_eq!(who, Ok(Identity::ApiKey { name: "phones".into() }));
@@ -128,18 +144,36 @@ mod tests {
 
     #[test]
     fn what_is_missing_wrong_or_late_is_refused() {
-        let keys = Keys::new(vec![ApiKey::from_clear("a", "secret").until(at("2030-01-01T00:00:00Z"))]);
+        let keys = Keys::new(vec![
+            ApiKey::from_clear("a", "secret").until(at("2030-01-01T00:00:00Z")),
+        ]);
         assert_eq!(keys.identify(None, Timestamp::UNIX_EPOCH), Err(Refusal::Missing));
         assert_eq!(keys.identify(Some(""), Timestamp::UNIX_EPOCH), Err(Refusal::Unknown));
-        assert_eq!(keys.identify(Some("Secret"), Timestamp::UNIX_EPOCH), Err(Refusal::Unknown));
+        assert_eq!(
+            keys.identify(Some("Secret"), Timestamp::UNIX_EPOCH),
+            Err(Refusal::Unknown)
+        );
         assert!(keys.identify(Some("secret"), at("2029-12-31T23:59:59Z")).is_ok());
-        assert_eq!(keys.identify(Some("secret"), at("2030-01-01T00:00:00Z")), Err(Refusal::Expired));
-        assert_eq!(Keys::default().identify(Some("secret"), Timestamp::UNIX_EPOCH), Err(Refusal::Unknown));
+        assert_eq!(
+            keys.identify(Some("secret"), at("2030-01-01T00:00:00Z")),
+            Err(Refusal::Expired)
+        );
+        assert_eq!(
+            Keys::default().identify(Some("secret"), Timestamp::UNIX_EPOCH),
+            Err(Refusal::Unknown)
+        );
     }
 
     #[test]
     fn a_hash_is_64_hexadecimal_digits() {
-        for bad in ["", "ab", &"g".repeat(64), &"+f".repeat(32), &"a".repeat(63), &"é".repeat(32)] {
+        for bad in [
+            "",
+            "ab",
+            &"g".repeat(64),
+            &"+f".repeat(32),
+            &"a".repeat(63),
+            &"é".repeat(32),
+        ] {
             assert!(ApiKey::from_sha256("a", bad).is_none(), "{bad}");
         }
     }

@@ -183,7 +183,8 @@ mod tests {
         async fn write(&self, batch: Vec<Submission>, _: i64) -> Result<Vec<Verdict>, StoreError> {
             self.0.permits.acquire().await.unwrap().forget();
             self.0.batches.lock().unwrap().push(batch.len());
-            self.0.answer
+            self.0
+                .answer
                 .lock()
                 .unwrap()
                 .clone()

@@ -68,14 +68,21 @@ fn main() -> ExitCode {
             });
         }
     });
-    let Ok(total) = total.into_inner() else { return ExitCode::FAILURE };
+    let Ok(total) = total.into_inner() else {
+        return ExitCode::FAILURE;
+    };
     total.print(began.elapsed());
-    let Some(seed) = total.failed else { return ExitCode::SUCCESS };
+    let Some(seed) = total.failed else {
+        return ExitCode::SUCCESS;
+    };
     fail(&args, seed)
 }
 
 fn play(path: &PathBuf, trace: bool) -> ExitCode {
-    let plan = match std::fs::read_to_string(path).map_err(|e| e.to_string()).and_then(|t| t.parse::<Plan>().map_err(|e| e.to_string())) {
+    let plan = match std::fs::read_to_string(path)
+        .map_err(|e| e.to_string())
+        .and_then(|t| t.parse::<Plan>().map_err(|e| e.to_string()))
+    {
         Ok(plan) => plan,
         Err(error) => {
             eprintln!("{}: {error}", path.display());
@@ -84,12 +91,18 @@ fn play(path: &PathBuf, trace: bool) -> ExitCode {
     };
     let report = tombolo_sim::play(&plan, trace.then_some(|line| println!("{line}")));
     println!("{report}");
-    if report.violation.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    if report.violation.is_some() {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
 }
 
 fn fail(args: &Args, seed: u64) -> ExitCode {
     let plan = Plan::generate(seed, args.length);
-    let Some(violation) = run(&plan).violation else { return ExitCode::FAILURE };
+    let Some(violation) = run(&plan).violation else {
+        return ExitCode::FAILURE;
+    };
     println!("seed {seed}: {violation}\ncutting the plan down …");
     let small = plan.shrink(|p| run(p).violation.is_some_and(|v| v.oracle == violation.oracle));
     let text = small.to_string();
@@ -99,7 +112,10 @@ fn fail(args: &Args, seed: u64) -> ExitCode {
     }
     let path = args.out.join(format!("seed-{seed}.plan"));
     match std::fs::create_dir_all(&args.out).and_then(|()| std::fs::write(&path, text)) {
-        Ok(()) => println!("written to {}; play it again with `cargo xtask sim --plan {0}`", path.display()),
+        Ok(()) => println!(
+            "written to {}; play it again with `cargo xtask sim --plan {0}`",
+            path.display()
+        ),
         Err(error) => eprintln!("{}: {error}", path.display()),
     }
     ExitCode::FAILURE

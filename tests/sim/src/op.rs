@@ -87,13 +87,29 @@ pub enum Op {
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Create { replica, record, list, title, color } => {
+            Self::Create {
+                replica,
+                record,
+                list,
+                title,
+                color,
+            } => {
                 let list = list.map_or_else(|| "-".to_owned(), |l| l.to_string());
                 write!(f, "create {replica} {record} list={list} color={color} title={title}")
             }
-            Self::Edit { replica, record, field, value } => write!(f, "edit {replica} {record} {field}={value}"),
+            Self::Edit {
+                replica,
+                record,
+                field,
+                value,
+            } => write!(f, "edit {replica} {record} {field}={value}"),
             Self::Delete { replica, record } => write!(f, "delete {replica} {record}"),
-            Self::Transaction { replica, list, record, title } => {
+            Self::Transaction {
+                replica,
+                list,
+                record,
+                title,
+            } => {
                 write!(f, "transaction {replica} {list} {record} title={title}")
             }
             Self::SetScope { replica, color } => {
@@ -133,7 +149,10 @@ fn parse(line: &str) -> Option<Op> {
     let number = |i: usize| rest.get(i).and_then(|w| w.parse::<usize>().ok());
     let record = |i: usize| rest.get(i).and_then(|w| w.parse::<u32>().ok());
     let named = |i: usize, name: &str| {
-        rest.get(i).and_then(|w| w.strip_prefix(name)).and_then(|w| w.strip_prefix('=')).map(str::to_owned)
+        rest.get(i)
+            .and_then(|w| w.strip_prefix(name))
+            .and_then(|w| w.strip_prefix('='))
+            .map(str::to_owned)
     };
     Some(match *verb {
         "create" => Op::Create {
@@ -148,9 +167,17 @@ fn parse(line: &str) -> Option<Op> {
         },
         "edit" => {
             let (field, value) = rest.get(2)?.split_once('=')?;
-            Op::Edit { replica: number(0)?, record: record(1)?, field: field.into(), value: value.into() }
+            Op::Edit {
+                replica: number(0)?,
+                record: record(1)?,
+                field: field.into(),
+                value: value.into(),
+            }
         }
-        "delete" => Op::Delete { replica: number(0)?, record: record(1)? },
+        "delete" => Op::Delete {
+            replica: number(0)?,
+            record: record(1)?,
+        },
         "transaction" => Op::Transaction {
             replica: number(0)?,
             list: record(1)?,

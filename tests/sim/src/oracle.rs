@@ -54,12 +54,19 @@ pub(crate) fn applied_whole(model: &Model, meant: &Meant, after: &Record) -> Res
         return Ok(());
     }
     if meant.kind == MutationKind::Delete {
-        return if after.meta.deleted { Ok(()) } else { Err(format!("{} was to be deleted: {after:?}", meant.key)) };
+        return if after.meta.deleted {
+            Ok(())
+        } else {
+            Err(format!("{} was to be deleted: {after:?}", meant.key))
+        };
     }
     for (name, value) in &meant.sets {
         let stands = model.field(name).map(|field| after.value(field));
         if stands != Some(value) {
-            return Err(format!("{} was to have {name} = {value:?} and has {stands:?}", meant.key));
+            return Err(format!(
+                "{} was to have {name} = {value:?} and has {stands:?}",
+                meant.key
+            ));
         }
     }
     Ok(())
@@ -67,7 +74,11 @@ pub(crate) fn applied_whole(model: &Model, meant: &Meant, after: &Record) -> Res
 
 /// **Positions.** Each change has the next position.
 pub(crate) fn next_position(last: Position, position: Position) -> Result<(), String> {
-    if position.0 == last.0 + 1 { Ok(()) } else { Err(format!("position {} came after {}", position.0, last.0)) }
+    if position.0 == last.0 + 1 {
+        Ok(())
+    } else {
+        Err(format!("position {} came after {}", position.0, last.0))
+    }
 }
 
 /// **Read your writes.** The view row of a record is its base row with every unsettled mutation of this replica on it,
@@ -75,12 +86,19 @@ pub(crate) fn next_position(last: Position, position: Position) -> Result<(), St
 pub(crate) fn read_your_writes(tx: &mut dyn StoreTx, schema: &Schema, entries: &[OutboxEntry]) -> Result<(), String> {
     let mut records: BTreeMap<(ModelId, String), Vec<&OutboxEntry>> = BTreeMap::new();
     for entry in entries.iter().filter(|e| !matches!(e.state, EntryState::Rejected(_))) {
-        let Some(model) = schema.models.iter().position(|m| m.name == entry.intent.model) else { continue };
-        records.entry((ModelId(model), entry.intent.key_text())).or_default().push(entry);
+        let Some(model) = schema.models.iter().position(|m| m.name == entry.intent.model) else {
+            continue;
+        };
+        records
+            .entry((ModelId(model), entry.intent.key_text()))
+            .or_default()
+            .push(entry);
     }
     for ((id, text), entries) in records {
         let Some(model) = schema.models.get(id.0) else { continue };
-        let Some(key) = entries.first().and_then(|e| e.intent.key_for(model)) else { continue };
+        let Some(key) = entries.first().and_then(|e| e.intent.key_for(model)) else {
+            continue;
+        };
         let view = tx.view(id, &key).map_err(|e| e.to_string())?;
         let base = match tx.base(id, &key).map_err(|e| e.to_string())? {
             Base::Saved(base) => base,
@@ -90,7 +108,13 @@ pub(crate) fn read_your_writes(tx: &mut dyn StoreTx, schema: &Schema, entries: &
         let mut shows = base.as_ref().is_some_and(|b| !b.meta.deleted);
         let mut fields: BTreeMap<&str, Json> = BTreeMap::new();
         if let Some(base) = &base {
-            fields.extend(model.fields.iter().zip(&base.values).map(|(f, v)| (f.name.as_str(), v.to_json())));
+            fields.extend(
+                model
+                    .fields
+                    .iter()
+                    .zip(&base.values)
+                    .map(|(f, v)| (f.name.as_str(), v.to_json())),
+            );
         }
         for entry in entries {
             match entry.intent.kind {
@@ -102,7 +126,13 @@ pub(crate) fn read_your_writes(tx: &mut dyn StoreTx, schema: &Schema, entries: &
                     continue;
                 }
             }
-            fields.extend(entry.intent.values.iter().map(|(name, value)| (name.as_str(), value.clone())));
+            fields.extend(
+                entry
+                    .intent
+                    .values
+                    .iter()
+                    .map(|(name, value)| (name.as_str(), value.clone())),
+            );
         }
         let seen = view.filter(|row| !row.meta.deleted);
         if shows != seen.is_some() {
@@ -133,7 +163,9 @@ pub(crate) fn cursor_honesty(
     base_sync: bool,
     in_scope: impl Fn(&Record) -> bool,
 ) -> Result<(), String> {
-    let Some(model) = schema.models.get(id.0) else { return Ok(()) };
+    let Some(model) = schema.models.get(id.0) else {
+        return Ok(());
+    };
     for ((_, text), (position, row)) in rows.iter().filter(|((m, _), (p, _))| *m == id && *p <= through) {
         let key = row.key(&model.key);
         let base = base_row(tx, id, &key)?;
@@ -163,13 +195,18 @@ pub(crate) fn convergence(
     id: ModelId,
     in_scope: impl Fn(&Record) -> bool,
 ) -> Result<(), String> {
-    let Some(model) = schema.models.get(id.0) else { return Ok(()) };
+    let Some(model) = schema.models.get(id.0) else {
+        return Ok(());
+    };
     for ((_, text), (_, row)) in rows.iter().filter(|((m, _), _)| *m == id) {
         let key = row.key(&model.key);
         let view = tx.view(id, &key).map_err(|e| e.to_string())?;
         let wanted = in_scope(row).then_some(row);
         if view.as_ref() != wanted {
-            return Err(format!("{} {text}: the server says {wanted:?}, the replica shows {view:?}", model.name));
+            return Err(format!(
+                "{} {text}: the server says {wanted:?}, the replica shows {view:?}",
+                model.name
+            ));
         }
     }
     Ok(())

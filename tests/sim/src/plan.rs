@@ -65,7 +65,10 @@ impl Plan {
         // Some replicas begin with a narrow scope.
         for replica in 0..replicas {
             if rng.u8(0..4) == 0 {
-                ops.push(Op::SetScope { replica, color: Some((*COLORS.first().unwrap_or(&"red")).to_owned()) });
+                ops.push(Op::SetScope {
+                    replica,
+                    color: Some((*COLORS.first().unwrap_or(&"red")).to_owned()),
+                });
             }
             ops.push(Op::GoOnline(replica));
         }
@@ -119,7 +122,9 @@ impl Plan {
 fn next(rng: &mut Rng, weather: &Weather, replicas: usize, made: &mut u32) -> Op {
     let replica = rng.usize(0..replicas);
     let record = rng.u32(0..RECORDS);
-    let color = COLORS.get(rng.usize(0..COLORS.len())).map_or_else(String::new, |c| (*c).to_owned());
+    let color = COLORS
+        .get(rng.usize(0..COLORS.len()))
+        .map_or_else(String::new, |c| (*c).to_owned());
     *made += 1;
     let weights = [
         24,                  // edit
@@ -155,22 +160,44 @@ fn next(rng: &mut Rng, weather: &Weather, replicas: usize, made: &mut u32) -> Op
                 2 => ("color", color),
                 _ => ("rank", made.to_string()),
             };
-            Op::Edit { replica, record, field: field.into(), value }
+            Op::Edit {
+                replica,
+                record,
+                field: field.into(),
+                value,
+            }
         }
         1 => {
             let list = rng.bool().then(|| rng.u32(0..LISTS));
-            Op::Create { replica, record, list, title: format!("c{made}"), color }
+            Op::Create {
+                replica,
+                record,
+                list,
+                title: format!("c{made}"),
+                color,
+            }
         }
         2 => Op::Delete { replica, record },
-        3 => Op::Transaction { replica, list: rng.u32(0..LISTS), record, title: format!("x{made}") },
+        3 => Op::Transaction {
+            replica,
+            list: rng.u32(0..LISTS),
+            record,
+            title: format!("x{made}"),
+        },
         4 => Op::GoOffline(replica),
         5 => Op::GoOnline(replica),
         6 => Op::DropLink(replica),
         7 => Op::Duplicate(replica),
-        8 => Op::Kill { replica, after: rng.bool() },
+        8 => Op::Kill {
+            replica,
+            after: rng.bool(),
+        },
         9 => Op::RestartServer,
         10 => Op::FailCommit,
-        11 => Op::SetScope { replica, color: rng.bool().then_some(color) },
+        11 => Op::SetScope {
+            replica,
+            color: rng.bool().then_some(color),
+        },
         12 => Op::Dismiss(replica),
         13 => Op::Advance(rng.u64(1..40_000)),
         _ => Op::Quiesce,
@@ -216,7 +243,10 @@ impl FromStr for Plan {
             line.strip_prefix(name)?.trim().parse::<u64>().ok()
         };
         let seed = head("seed").ok_or(BadPlan::Head)?;
-        let replicas = head("replicas").and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0).ok_or(BadPlan::Head)?;
+        let replicas = head("replicas")
+            .and_then(|n| usize::try_from(n).ok())
+            .filter(|n| *n > 0)
+            .ok_or(BadPlan::Head)?;
         let ops = lines
             .map(|(line, text)| text.parse().map_err(|source| BadPlan::Op { line, source }))
             .collect::<Result<_, _>>()?;
@@ -241,7 +271,10 @@ mod tests {
         let text = "seed 1\nreplicas 2\n\n# a remark\nonline 0\nfly 3\n";
         assert_eq!(
             text.parse::<Plan>(),
-            Err(BadPlan::Op { line: 6, source: BadOp("fly 3".into()) })
+            Err(BadPlan::Op {
+                line: 6,
+                source: BadOp("fly 3".into())
+            })
         );
         assert_eq!("replicas 2".parse::<Plan>(), Err(BadPlan::Head));
     }
@@ -250,7 +283,8 @@ mod tests {
     fn shrinking_keeps_what_fails_and_nothing_else() {
         let plan = Plan::generate(7, 120);
         let wanted = |p: &Plan| {
-            p.ops.iter().any(|op| matches!(op, Op::Quiesce)) && p.ops.iter().filter(|op| matches!(op, Op::Edit { .. })).count() >= 2
+            p.ops.iter().any(|op| matches!(op, Op::Quiesce))
+                && p.ops.iter().filter(|op| matches!(op, Op::Edit { .. })).count() >= 2
         };
         assert!(wanted(&plan));
         assert_eq!(plan.shrink(wanted).ops.len(), 3);

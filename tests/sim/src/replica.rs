@@ -16,10 +16,22 @@ use crate::server::Sent;
 /// A message on its way to the server.
 #[derive(Clone, Debug)]
 pub(crate) enum ToServer {
-    Subscribe { feed: FeedNumber, replica: ReplicaId, scopes: Vec<ScopeCursor> },
-    Unsubscribe { feed: FeedNumber },
-    Mutation { number: MutationNumber, request: Box<Request> },
-    FetchPage { feed: FeedNumber, scope: ScopeCursor },
+    Subscribe {
+        feed: FeedNumber,
+        replica: ReplicaId,
+        scopes: Vec<ScopeCursor>,
+    },
+    Unsubscribe {
+        feed: FeedNumber,
+    },
+    Mutation {
+        number: MutationNumber,
+        request: Box<Request>,
+    },
+    FetchPage {
+        feed: FeedNumber,
+        scope: ScopeCursor,
+    },
 }
 
 /// The network between a replica and the server.
@@ -27,7 +39,11 @@ pub(crate) enum ToServer {
 pub(crate) enum Wire {
     Down,
     Opening,
-    Up { session: u64, to_server: VecDeque<ToServer>, to_replica: VecDeque<Sent> },
+    Up {
+        session: u64,
+        to_server: VecDeque<ToServer>,
+        to_replica: VecDeque<Sent>,
+    },
 }
 
 /// How an input ended.
@@ -86,7 +102,15 @@ impl Replica {
 
     /// The process dies and starts again on the same file. Its link is gone.
     pub(crate) fn restart(self, index: usize) -> Result<Self, String> {
-        let Self { path, schema, settings, store, clock_error_ms, online, .. } = self;
+        let Self {
+            path,
+            schema,
+            settings,
+            store,
+            clock_error_ms,
+            online,
+            ..
+        } = self;
         drop(store);
         let store = open_store(&path, &schema, index)?;
         let machine = Machine::new(Arc::clone(&schema), settings.clone());
@@ -107,9 +131,15 @@ impl Replica {
 
     /// One input through the machine: step, commit, install, with death at either side of the commit.
     pub(crate) fn drive(&mut self, input: Input, now: Duration) -> Result<Driven, String> {
-        let now = Now { monotonic: now, wall_ms: now.as_millis() as i64 + 1_700_000_000_000 + self.clock_error_ms };
+        let now = Now {
+            monotonic: now,
+            wall_ms: now.as_millis() as i64 + 1_700_000_000_000 + self.clock_error_ms,
+        };
         let kill = self.kill.take();
-        let mut tx = self.store.begin(self.machine.durable(&input)).map_err(|e| format!("begin: {e}"))?;
+        let mut tx = self
+            .store
+            .begin(self.machine.durable(&input))
+            .map_err(|e| format!("begin: {e}"))?;
         let step = match self.machine.step(&mut tx, input, now) {
             Ok(step) => step,
             Err(error) => {

@@ -16,7 +16,11 @@ pub struct Violation {
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "violation of `{}` at operation {}: {}", self.oracle, self.at, self.detail)
+        write!(
+            f,
+            "violation of `{}` at operation {}: {}",
+            self.oracle, self.at, self.detail
+        )
     }
 }
 
@@ -39,7 +43,11 @@ pub struct Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} operations, {} did not apply, {} steps, hash {:016x}", self.ops, self.skipped, self.steps, self.hash)?;
+        writeln!(
+            f,
+            "{} operations, {} did not apply, {} steps, hash {:016x}",
+            self.ops, self.skipped, self.steps, self.hash
+        )?;
         for (name, count) in &self.counts {
             writeln!(f, "  {name:<28} {count}")?;
         }

@@ -13,7 +13,7 @@ use tombolo_core::access::Identity;
 use tombolo_core::schema::Schema;
 use tombolo_core::wire::batch::SELECTION;
 use tombolo_core::wire::graphql::Request;
-use tombolo_engine::{Engine, EngineError, Prepared, Settings, Subscriber, Submission, Verdict};
+use tombolo_engine::{Engine, EngineError, Prepared, Settings, Submission, Subscriber, Verdict};
 use tombolo_machine::{FeedNumber, ScopeCursor};
 use tombolo_store_sqlite::{Options, SqliteStore};
 
@@ -39,7 +39,10 @@ pub(crate) enum Sent {
     /// A payload of the feed, or a page.
     Batch { feed: FeedNumber, response: Vec<u8> },
     /// The feed ended.
-    FeedRefused { feed: FeedNumber, errors: Vec<tombolo_core::wire::graphql::GraphqlError> },
+    FeedRefused {
+        feed: FeedNumber,
+        errors: Vec<tombolo_core::wire::graphql::GraphqlError>,
+    },
 }
 
 impl std::fmt::Display for Sent {
@@ -87,7 +90,14 @@ impl Server {
 
     /// Dies and comes back: the database stays, everything else is gone.
     pub(crate) fn restart(self) -> Result<Self, String> {
-        let Self { path, schema, engine, waiting, feeds, .. } = self;
+        let Self {
+            path,
+            schema,
+            engine,
+            waiting,
+            feeds,
+            ..
+        } = self;
         drop(feeds);
         drop(waiting);
         drop(engine);
@@ -96,9 +106,17 @@ impl Server {
 
     /// A mutation arrives.
     pub(crate) fn receive_mutation(&mut self, session: u64, number: u64, request: &Request) -> Result<(), String> {
-        let prepared = self.engine.prepare(&self.identity, request).map_err(|errors| format!("{errors:?}"))?;
+        let prepared = self
+            .engine
+            .prepare(&self.identity, request)
+            .map_err(|errors| format!("{errors:?}"))?;
         let submission = self.engine.submission(&prepared, Vec::new());
-        self.waiting.push(Waiting { prepared, submission, session, number });
+        self.waiting.push(Waiting {
+            prepared,
+            submission,
+            session,
+            number,
+        });
         Ok(())
     }
 
@@ -112,7 +130,9 @@ impl Server {
     ) -> Result<(), Sent> {
         let scopes: Vec<Json> = scopes.iter().map(ScopeCursor::to_json).collect();
         let request = Request {
-            query: format!("subscription ($scopes: [TomboloScopeInput!]!) {{ tomboloChanges(scopes: $scopes) {SELECTION} }}"),
+            query: format!(
+                "subscription ($scopes: [TomboloScopeInput!]!) {{ tomboloChanges(scopes: $scopes) {SELECTION} }}"
+            ),
             variables: Some(object(json!({ "scopes": scopes }))),
             extensions: Some(object(json!({ "tombolo": { "replica": replica } }))),
             ..Request::default()
@@ -122,7 +142,10 @@ impl Server {
             .prepare(&self.identity, &request)
             .map_err(EngineError::Request)
             .and_then(|prepared| self.engine.subscribe(&prepared))
-            .map_err(|error| Sent::FeedRefused { feed, errors: error.to_graphql() })?;
+            .map_err(|error| Sent::FeedRefused {
+                feed,
+                errors: error.to_graphql(),
+            })?;
         let woken = Arc::new(AtomicBool::new(true));
         let flag = Arc::clone(&woken);
         subscriber.set_waker(Arc::new(move || flag.store(true, Ordering::SeqCst)));
@@ -137,7 +160,9 @@ impl Server {
     /// A page is asked for.
     pub(crate) fn receive_page(&self, feed: FeedNumber, scope: &ScopeCursor) -> Sent {
         let request = Request {
-            query: format!("query ($scope: TomboloScopeInput!) {{ tomboloChanges(scope: $scope, limit: 3) {SELECTION} }}"),
+            query: format!(
+                "query ($scope: TomboloScopeInput!) {{ tomboloChanges(scope: $scope, limit: 3) {SELECTION} }}"
+            ),
             variables: Some(object(json!({ "scope": scope.to_json() }))),
             ..Request::default()
         };
@@ -147,8 +172,14 @@ impl Server {
             .map_err(EngineError::Request)
             .and_then(|prepared| ready(self.engine.query(&prepared)));
         match answer {
-            Ok(answer) => Sent::Batch { feed, response: answer.into_bytes(None) },
-            Err(error) => Sent::FeedRefused { feed, errors: error.to_graphql() },
+            Ok(answer) => Sent::Batch {
+                feed,
+                response: answer.into_bytes(None),
+            },
+            Err(error) => Sent::FeedRefused {
+                feed,
+                errors: error.to_graphql(),
+            },
         }
     }
 
@@ -166,7 +197,13 @@ impl Server {
         let batch: Vec<Submission> = waiting.iter().map(|w| w.submission.clone()).collect();
         let verdicts = if std::mem::take(&mut self.fail_next) {
             let full = tombolo_engine::StoreError::Full;
-            batch.iter().map(|_| Verdict { results: Vec::new(), undecided: Some(full.to_string()) }).collect()
+            batch
+                .iter()
+                .map(|_| Verdict {
+                    results: Vec::new(),
+                    undecided: Some(full.to_string()),
+                })
+                .collect()
         } else {
             ready(self.engine.commit(batch, now_ms)).unwrap_or_default()
         };
@@ -175,7 +212,13 @@ impl Server {
             .zip(&verdicts)
             .filter_map(|(w, verdict)| {
                 let response = ready(self.engine.respond(&w.prepared, verdict)).ok()?;
-                Some((w.session, Sent::Answer { number: w.number, response }))
+                Some((
+                    w.session,
+                    Sent::Answer {
+                        number: w.number,
+                        response,
+                    },
+                ))
             })
             .collect();
         (waiting.into_iter().map(|w| w.submission).zip(verdicts).collect(), sent)
@@ -183,7 +226,11 @@ impl Server {
 
     /// Sessions' feeds that were woken.
     pub(crate) fn woken(&self) -> Vec<(u64, FeedNumber)> {
-        self.feeds.iter().filter(|(_, feed)| feed.woken.load(Ordering::SeqCst)).map(|(key, _)| *key).collect()
+        self.feeds
+            .iter()
+            .filter(|(_, feed)| feed.woken.load(Ordering::SeqCst))
+            .map(|(key, _)| *key)
+            .collect()
     }
 
     /// The next payload of a woken feed.
@@ -198,17 +245,28 @@ impl Server {
             Ok(None) => None,
             Err(error) => {
                 self.feeds.remove(&(session, feed));
-                Some(Sent::FeedRefused { feed, errors: error.to_graphql() })
+                Some(Sent::FeedRefused {
+                    feed,
+                    errors: error.to_graphql(),
+                })
             }
         }
     }
 }
 
 fn start(path: &std::path::Path, schema: &Arc<Schema>) -> Result<Engine<SqliteStore>, String> {
-    let options = Options { epoch: Some("sim".into()), ..Options::default() };
-    let store = SqliteStore::open_inline(Some(path), Arc::clone(schema), &options).map_err(|error| error.to_string())?;
+    let options = Options {
+        epoch: Some("sim".into()),
+        ..Options::default()
+    };
+    let store =
+        SqliteStore::open_inline(Some(path), Arc::clone(schema), &options).map_err(|error| error.to_string())?;
     // Small pages and a short ring, so that paging and falling behind happen in small worlds.
-    let settings = Settings { ring_changes_max: 16, feed_rows_live: 3, ..Settings::default() };
+    let settings = Settings {
+        ring_changes_max: 16,
+        feed_rows_live: 3,
+        ..Settings::default()
+    };
     Ok(Engine::new(Arc::clone(schema), store, settings))
 }
 

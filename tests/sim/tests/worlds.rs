@@ -13,7 +13,10 @@ fn play(seeds: impl Iterator<Item = u64>) {
     let (mut ops, mut steps) = (0, 0);
     for seed in seeds {
         let report = run(&Plan::generate(seed, LENGTH));
-        assert!(report.violation.is_none(), "seed {seed} (`cargo xtask sim --first {seed} --seeds 1`): {report}");
+        assert!(
+            report.violation.is_none(),
+            "seed {seed} (`cargo xtask sim --first {seed} --seeds 1`): {report}"
+        );
         ops += report.ops;
         steps += report.steps;
     }
@@ -62,7 +65,10 @@ fn worlds_are_unkind_enough() {
         "scope changed",
         "server restarted",
     ] {
-        assert!(counts.get(name).is_some_and(|count| *count > 0), "`{name}` never happened: {counts:?}");
+        assert!(
+            counts.get(name).is_some_and(|count| *count > 0),
+            "`{name}` never happened: {counts:?}"
+        );
     }
 }
 
