@@ -1,6 +1,6 @@
-//! The change feed: pages of a scope, and the sessions that stay.
+//! The change feed: pages of a scope, and the subscriptions that stay.
 //!
-//! A session is *behind* until it has read its scopes from the store up to the head; from then on it is *live* and takes
+//! A subscription is *behind* until it has read its scopes from the store up to the head; from then on it is *live* and takes
 //! what is new from the hub's ring. If it falls so far behind that the ring has moved on, it is behind again and reads the
 //! store: nothing waits for it, and nothing is kept for it but its positions.
 
@@ -20,7 +20,7 @@ use crate::prepare::Prepared;
 use crate::service::{Engine, EngineError};
 use crate::store::{ChangePage, PageRequest, Store};
 
-/// One scope of a session.
+/// One scope of a subscription to the feed.
 #[derive(Debug)]
 pub(crate) struct FeedScope {
     model: ModelId,
@@ -108,7 +108,7 @@ impl<S: Store> Engine<S> {
         }
     }
 
-    /// The next batch of a session's scopes; `None` when there is nothing to tell.
+    /// The next batch of a subscription's scopes; `None` when there is nothing to tell.
     pub(crate) async fn next_batch(
         &self,
         scopes: &mut [FeedScope],

@@ -1,4 +1,4 @@
-//! Subscriptions: a model's mutations, and sessions of the change feed.
+//! Subscriptions: to a model's mutations, and to the change feed.
 
 use std::sync::Arc;
 
