@@ -236,7 +236,7 @@ impl Driver {
                     if let Connection::Http(link) = &mut self.connection {
                         link.look_again((self.clock)().monotonic);
                     }
-                    self.report(Input::Answer { number, answer }).await
+                    self.report(Input::Answers(vec![(number, answer)])).await
                 }
                 Err(reason) => self.lost(reason).await,
             },

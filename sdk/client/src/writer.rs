@@ -89,7 +89,13 @@ impl Writer {
                         Some(Command::Close(done)) => break Some(done),
                         Some(call) => self.call(call),
                     },
-                    Some(input) = inputs.recv() => self.input(input),
+                    Some(input) = inputs.recv() => {
+                        let (input, next) = gather(input, &mut inputs);
+                        self.input(input);
+                        if let Some(next) = next {
+                            self.input(next);
+                        }
+                    }
                 }
             }
         });
@@ -196,6 +202,21 @@ impl Writer {
         let (records, numbers) = self.transact(Input::Enqueue(mutations), before, after)?;
         Ok(Queued { numbers, records })
     }
+}
+
+/// Takes the answers that are waiting behind an answer into one input, so that one commit serves them all; also gives the
+/// input that ended them. Bounded by the channel.
+fn gather(first: Input, inputs: &mut mpsc::Receiver<Input>) -> (Input, Option<Input>) {
+    let Input::Answers(mut answers) = first else {
+        return (first, None);
+    };
+    while let Ok(next) = inputs.try_recv() {
+        match next {
+            Input::Answers(more) => answers.extend(more),
+            other => return (Input::Answers(answers), Some(other)),
+        }
+    }
+    (Input::Answers(answers), None)
 }
 
 fn key_of(schema: &Schema, mutation: &NewMutation) -> Option<Key> {

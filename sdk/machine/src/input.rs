@@ -51,13 +51,9 @@ pub enum Input {
         /// Why; may be empty if it was just ended.
         errors: Vec<GraphqlError>,
     },
-    /// What came back for the mutation request that was sent under `number`.
-    Answer {
-        /// The number of [`crate::Outgoing::Mutation`].
-        number: MutationNumber,
-        /// What came.
-        answer: AnswerBody,
-    },
+    /// What came back for mutation requests, each under the number of its [`crate::Outgoing::Mutation`], in the order in
+    /// which it came. Several at once cost one commit.
+    Answers(Vec<(MutationNumber, AnswerBody)>),
     /// The app mutates; more than one = an atomic transaction. Answered by [`crate::Effect::Enqueued`].
     Enqueue(Vec<NewMutation>),
     /// The app wants a wedged mutation to be sent again.
@@ -90,7 +86,7 @@ impl Input {
             | Self::LinkClosed(_)
             | Self::Batch { .. }
             | Self::FeedRefused { .. }
-            | Self::Answer { .. }
+            | Self::Answers(_)
             | Self::SetScope(_)
             | Self::RemoveScope(_)
             | Self::TokenChanged => false,

@@ -153,7 +153,11 @@ impl Machine {
             Input::LinkClosed(reason) => link::closed(&mut cx, &reason),
             Input::Batch { feed, batch } => feed::batch(&mut cx, feed, &batch)?,
             Input::FeedRefused { feed, errors } => link::feed_refused(&mut cx, feed, &errors),
-            Input::Answer { number, answer } => link::answer(&mut cx, number, answer)?,
+            Input::Answers(answers) => {
+                for (number, answer) in answers {
+                    link::answer(&mut cx, number, answer)?;
+                }
+            }
             Input::Enqueue(mutations) => {
                 outbox::enqueue(&mut cx, mutations)?;
                 send_or_wake(&mut cx)?;

@@ -181,6 +181,9 @@ fn open_connection(path: Option<&Path>, options: &Options) -> rusqlite::Result<C
     };
     conn.busy_timeout(options.busy_timeout)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    // A plan that may depend on a bound value is made again at each use of the statement once its bindings are cleared,
+    // which the statement cache does: 30 to 80 µs a time. With this no plan depends on bound values.
+    conn.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     conn.pragma_update(None, "foreign_keys", false)?;
     conn.pragma_update(None, "temp_store", "MEMORY")?;
     // KiB: 64 MB a connection at most, of which only what is used is taken.

@@ -101,30 +101,21 @@ impl Socket {
                 }
                 Some(Operation::Mutation(number)) => {
                     self.operations.remove(&id);
-                    Some(Input::Answer {
-                        number,
-                        answer: exchange::read_answer(&payload),
-                    })
+                    Some(Input::Answers(vec![(number, exchange::read_answer(&payload))]))
                 }
                 // Answered or ended already.
                 None => None,
             },
             Incoming::Failed { id, errors } => self.operations.remove(&id).map(|operation| match operation {
                 Operation::Feed(feed) | Operation::Page(feed) => Input::FeedRefused { feed, errors },
-                Operation::Mutation(number) => Input::Answer {
-                    number,
-                    answer: AnswerBody::Undecided(errors),
-                },
+                Operation::Mutation(number) => Input::Answers(vec![(number, AnswerBody::Undecided(errors))]),
             }),
             Incoming::Complete { id } => self.operations.remove(&id).map(|operation| match operation {
                 Operation::Feed(feed) | Operation::Page(feed) => Input::FeedRefused {
                     feed,
                     errors: Vec::new(),
                 },
-                Operation::Mutation(number) => Input::Answer {
-                    number,
-                    answer: AnswerBody::Undecided(Vec::new()),
-                },
+                Operation::Mutation(number) => Input::Answers(vec![(number, AnswerBody::Undecided(Vec::new()))]),
             }),
             Incoming::Closed(reason) => return Err(reason),
         })

@@ -147,10 +147,7 @@ fn input(world: &World, event: Event) -> Input {
             feed: world.feed,
             errors: vec![GraphqlError::new(ErrorType::UnauthorizedException, "no")],
         },
-        Event::Undecided => Input::Answer {
-            number: MutationNumber(1),
-            answer: AnswerBody::Undecided(Vec::new()),
-        },
+        Event::Undecided => Input::Answers(vec![(MutationNumber(1), AnswerBody::Undecided(Vec::new()))]),
         Event::Enqueue => Input::Enqueue(vec![world.mutation(
             MutationKind::Create,
             "Todo",
@@ -177,7 +174,7 @@ fn input(world: &World, event: Event) -> Input {
         )
         | Input::Batch { .. }
         | Input::FeedRefused { .. }
-        | Input::Answer { .. }
+        | Input::Answers(_)
         | Input::Enqueue(_)
         | Input::Retry(_)
         | Input::Discard(_)

@@ -218,7 +218,7 @@ fn answer(text: &str) -> Result<Input, String> {
         ["nothing"] => AnswerBody::Undecided(Vec::new()),
         _ => return Err("applied CURSOR, merged CURSOR, rejected CODE or nothing".into()),
     };
-    Ok(Input::Answer { number: first, answer })
+    Ok(Input::Answers(vec![(first, answer)]))
 }
 
 fn expect(world: &mut World, text: &str) -> Result<(), String> {

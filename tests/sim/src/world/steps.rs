@@ -157,10 +157,7 @@ impl World {
                     Some(answer) => AnswerBody::Outcomes(answer),
                     None => AnswerBody::Undecided(response.errors),
                 };
-                Input::Answer {
-                    number: MutationNumber(number),
-                    answer,
-                }
+                Input::Answers(vec![(MutationNumber(number), answer)])
             }
             Sent::Batch { feed, response } => {
                 let response: Response = self.read(&response)?;
