@@ -27,16 +27,13 @@ pub struct MutationEnvelope {
     /// Hash of the schema that the mutation was made under.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub schema: String,
-    /// Every mutation of this replica up to here is settled: the server may forget their outcomes.
+    /// Every mutation of this replica up to here is settled, 0 for none yet: the server may forget their outcomes.
     #[serde(default)]
-    pub settled_through: MutationNumber0,
+    pub settled_through: u64,
     /// All root fields or none.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub atomic: bool,
 }
-
-/// A mutation number, or 0 for "none yet".
-pub type MutationNumber0 = u64;
 
 /// `extensions.tombolo` of a mutation's answer: the final outcome of each root field. A request whose answer has no
 /// outcomes was not decided and is to be sent again.

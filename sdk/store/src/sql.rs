@@ -21,6 +21,7 @@ pub(crate) struct ModelSql {
     pub remove_view: String,
     pub select_base: String,
     pub put_base: String,
+    /// Gives a row if a base row is kept apart: whether it says that the server has none.
     pub has_base: String,
     pub any_base: String,
     pub adopt_copy: String,
@@ -69,7 +70,7 @@ impl ModelSql {
                 "INSERT OR REPLACE INTO {base} ({all}, _generation, _absent) VALUES ({})",
                 places(columns.len() + 2)
             ),
-            has_base: format!("SELECT 1 FROM {base} WHERE {}", by_key(1)),
+            has_base: format!("SELECT _absent FROM {base} WHERE {}", by_key(1)),
             any_base: format!("SELECT EXISTS (SELECT 1 FROM {base})"),
             adopt_copy: format!(
                 "INSERT OR REPLACE INTO {view} ({all}, _generation) \

@@ -252,12 +252,21 @@ impl StoreTx for Tx<'_> {
     }
 
     fn adopt_base(&mut self, model: ModelId, key: &Key) -> Result<()> {
-        match self.base(model, key)? {
-            Base::Unsaved => return Ok(()),
-            Base::Saved(None) => self.remove_view(model, key)?,
-            Base::Saved(Some(_)) => self.execute(&self.model(model)?.1.adopt_copy, key)?,
+        let (_, sql) = self.model(model)?;
+        let absent: Option<bool> = self
+            .conn
+            .prepare_cached(&sql.has_base)
+            .and_then(|mut s| {
+                s.query_row(params_from_iter(key.0.iter().map(Param)), |row| row.get(0))
+                    .optional()
+            })
+            .map_err(failure)?;
+        match absent {
+            None => return Ok(()),
+            Some(true) => self.remove_view(model, key)?,
+            Some(false) => self.execute(&sql.adopt_copy, key)?,
         }
-        self.execute(&self.model(model)?.1.adopt_clear, key)
+        self.execute(&sql.adopt_clear, key)
     }
 
     fn apply_rows(&mut self, model: ModelId, batch: &ChangeBatch, generation: i64) -> Result<Applied> {
