@@ -28,7 +28,8 @@ impl Disk {
     }
 
     fn mount(folder: &Path, how: &str) -> Self {
-        let mut holder = Command::new("unshare")
+        let mut command = Command::new("unshare");
+        command
             .args([
                 "--map-root-user",
                 "--mount",
@@ -39,9 +40,8 @@ impl Disk {
             ])
             .arg(folder)
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("`unshare` of util-linux");
+            .stdout(Stdio::piped());
+        let mut holder = process::spawn(&mut command);
         let mut said = String::new();
         BufReader::new(holder.stdout.as_mut().unwrap())
             .read_line(&mut said)

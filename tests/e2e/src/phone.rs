@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value as Json, json};
 use tombolo::{Builder, Client, Error, MutationNumber, OutboxItem, Status, SyncReport};
 
-use crate::{PATIENCE, patiently};
+use crate::{PATIENCE, patiently, process};
 
 /// The mutation `field` (`createNote`) with its input as a variable.
 #[must_use]
@@ -26,6 +26,7 @@ pub struct Phone {
 impl Phone {
     /// Opens what `builder` says.
     pub async fn open(builder: Builder, name: &str) -> Self {
+        process::let_starts_finish();
         let client = builder.open().await.unwrap();
         Self {
             client,
@@ -129,6 +130,7 @@ impl Phone {
     /// Closes it; its file is free afterwards.
     pub async fn close(self) {
         patiently(self.client.close()).await;
+        process::let_starts_finish();
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
+use std::sync::{OnceLock, PoisonError, RwLock};
 
 use serde_json::Value as Json;
 
@@ -88,6 +88,21 @@ pub fn clean(mut command: Command) -> Command {
     command
 }
 
+/// Held while a process is being started. Between its fork and its exec a new process has copies of all our file
+/// descriptors, locks and listening sockets among them: what one test closes at that moment is not free yet.
+static STARTING: RwLock<()> = RwLock::new(());
+
+/// Starts a process.
+pub(crate) fn spawn(command: &mut Command) -> Child {
+    let _alone = STARTING.write().unwrap_or_else(PoisonError::into_inner);
+    command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"))
+}
+
+/// Waits for the start of other tests' processes, if any is under way: from then on what was closed here before is free.
+pub fn let_starts_finish() {
+    drop(STARTING.read().unwrap_or_else(PoisonError::into_inner));
+}
+
 /// How a command ended and what it said.
 #[derive(Debug)]
 pub struct Said {
@@ -109,7 +124,11 @@ impl Said {
 
 /// Runs a command to its end.
 pub fn run(command: &mut Command) -> Said {
-    let output = command.stdin(Stdio::null()).output().unwrap();
+    let command = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let output = spawn(command).wait_with_output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let lines = text
         .lines()
@@ -129,7 +148,7 @@ pub struct Process(Child);
 impl Process {
     /// Starts a command.
     pub fn start(command: &mut Command) -> Self {
-        Self(command.stdin(Stdio::null()).spawn().unwrap())
+        Self(spawn(command.stdin(Stdio::null())))
     }
 
     /// SIGKILL: it gets no chance to do anything. Returns when it is gone, whether or not it had ended before.

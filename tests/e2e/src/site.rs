@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use tombolo_server::config::Database;
 use tombolo_server::{Config, Ended, Running, Server, StartError};
 
-use crate::{KEY, Phone, SCHEMA, patiently, wire};
+use crate::{KEY, Phone, SCHEMA, patiently, process, wire};
 
 /// A server and its folder.
 #[derive(Debug)]
@@ -91,6 +91,7 @@ impl Site {
     pub async fn stop(&mut self) {
         let running = self.running.take().expect("the server runs");
         assert_eq!(patiently(running.shutdown()).await, Ended::InOrder);
+        process::let_starts_finish();
     }
 
     /// Starts it again on the same address and data.
@@ -104,6 +105,7 @@ impl Site {
     /// The server's own.
     pub async fn try_start(&mut self) -> Result<(), StartError> {
         assert!(self.running.is_none(), "it runs already");
+        process::let_starts_finish();
         self.running = Some(Server::start(self.config.clone()).await?);
         Ok(())
     }
