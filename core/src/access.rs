@@ -4,7 +4,7 @@
 //! [`Access`] is all or nothing for each model and field; row rules for signed-in users will add predicates here.
 
 use crate::id::{FieldId, ModelId};
-use crate::schema::{AuthOperation, AuthProvider, AuthRule, AuthStrategy, Schema};
+use crate::schema::{AuthOperation, AuthProvider, AuthRule, AuthStrategy, MutationKind, Schema};
 
 /// Who is asking.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,10 +28,17 @@ pub struct Access {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct ModelAccess {
     operations: Vec<AuthOperation>,
-    /// For each stored field whether it may be read, and written.
-    fields: Vec<(bool, bool)>,
+    fields: Vec<FieldAccess>,
     /// For each relation whether it may be followed, by the field's own rules.
     relations: Vec<bool>,
+}
+
+/// What may be done with one stored field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FieldAccess {
+    read: bool,
+    create: bool,
+    update: bool,
 }
 
 impl Access {
@@ -55,11 +62,11 @@ impl Access {
                     .iter()
                     .map(|field| {
                         let rules = field.auth.as_deref().or(model.auth.as_deref());
-                        (
-                            allows(identity, rules, AuthOperation::Get),
-                            allows(identity, rules, AuthOperation::Update)
-                                || allows(identity, rules, AuthOperation::Create),
-                        )
+                        FieldAccess {
+                            read: allows(identity, rules, AuthOperation::Get),
+                            create: allows(identity, rules, AuthOperation::Create),
+                            update: allows(identity, rules, AuthOperation::Update),
+                        }
                     })
                     .collect(),
                 relations: model
@@ -86,10 +93,7 @@ impl Access {
     /// Whether `field` of `model` may be read: selected, filtered on, sorted by, streamed.
     #[must_use]
     pub fn can_read(&self, model: ModelId, field: FieldId) -> bool {
-        self.models
-            .get(model.0)
-            .and_then(|m| m.fields.get(field.0))
-            .is_some_and(|f| f.0)
+        self.field(model, field).is_some_and(|f| f.read)
     }
 
     /// Whether relation `relation` (its place in the model's relations) of `model` may be followed.
@@ -101,13 +105,19 @@ impl Access {
             .is_some_and(|f| *f)
     }
 
-    /// Whether `field` of `model` may be given in a mutation's input.
+    /// Whether `field` of `model` may be given in the input of a mutation of this kind. A delete gives no field but the
+    /// key, which is nobody's to refuse here.
     #[must_use]
-    pub fn can_write(&self, model: ModelId, field: FieldId) -> bool {
-        self.models
-            .get(model.0)
-            .and_then(|m| m.fields.get(field.0))
-            .is_some_and(|f| f.1)
+    pub fn can_write(&self, model: ModelId, field: FieldId, kind: MutationKind) -> bool {
+        self.field(model, field).is_some_and(|f| match kind {
+            MutationKind::Create => f.create,
+            MutationKind::Update => f.update,
+            MutationKind::Delete => false,
+        })
+    }
+
+    fn field(&self, model: ModelId, field: FieldId) -> Option<&FieldAccess> {
+        self.models.get(model.0).and_then(|m| m.fields.get(field.0))
     }
 }
 

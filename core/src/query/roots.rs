@@ -28,6 +28,20 @@ enum Stop {
     Root(GraphqlError),
 }
 
+impl Stop {
+    /// Names the scope that is refused, so that a replica can leave it out and go on with the others.
+    fn of_scope(self, scope: &Json) -> Self {
+        let name = |mut error: GraphqlError| {
+            error.error_info = scope.get("model").map(|model| serde_json::json!({ "model": model }));
+            error
+        };
+        match self {
+            Self::Whole(error) => Self::Whole(name(error)),
+            Self::Root(error) => Self::Root(name(error)),
+        }
+    }
+}
+
 type Planned = Result<(RootField, RootAnswer), Stop>;
 
 impl<'a> Planner<'a> {
@@ -251,7 +265,7 @@ impl<'a> Planner<'a> {
             let Some(field) = model.field(key) else {
                 return Err(Stop::Root(bad(format!("`{key}` is no stored field of {}", model.name))));
             };
-            if !model.key.contains(&field) && !self.access.can_write(id, field) {
+            if !model.key.contains(&field) && !self.access.can_write(id, field, kind) {
                 refused.push(key.as_str());
                 continue;
             }
@@ -366,7 +380,7 @@ impl<'a> Planner<'a> {
         }
         let scopes = scopes
             .iter()
-            .map(|json| self.scope(json, parent, name))
+            .map(|json| self.scope(json, parent, name).map_err(|stop| stop.of_scope(json)))
             .collect::<Result<Vec<_>, _>>()?;
         let type_name = sets.first().map_or("", |set| set.ty.as_str());
         let groups = self.collect(type_name, sets).map_err(Stop::Whole)?;

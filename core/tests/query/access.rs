@@ -124,3 +124,32 @@ fn a_refused_mutation_is_no_mutation() {
     assert_eq!(bound.roots()[0].field, RootField::Fixed);
     assert!(bound.refusal(0).is_some());
 }
+
+#[test]
+fn a_field_is_written_only_by_the_kinds_of_mutation_that_its_rules_grant() {
+    let sdl = "type Flight @model @auth(rules: [{ allow: public }]) {
+        id: ID!
+        born: String @auth(rules: [{ allow: public, operations: [create, read] }])
+        later: String @auth(rules: [{ allow: public, operations: [update, read] }])
+        never: String @auth(rules: [{ allow: public, operations: [read] }])
+    }";
+    let schema = Arc::new(Schema::parse(sdl, "s.graphql").unwrap());
+    let access = key_access(&schema);
+    for (field, create, update) in [
+        ("born", true, false),
+        ("later", false, true),
+        ("never", false, false),
+    ] {
+        for (root, granted) in [("createFlight", create), ("updateFlight", update)] {
+            let text = format!("mutation {{ {root}(input: {{ id: 1, {field}: \"x\" }}) {{ id }} }}");
+            let bound = bind(&schema, &text, json!({}), &access, Side::Server).unwrap();
+            let refusal = bound.refusal(0).map(|error| error.message.as_str());
+            let expected = format!("Unauthorized on [{field}]");
+            assert_eq!(refusal, (!granted).then_some(expected.as_str()), "{text}");
+        }
+    }
+    // A delete gives nothing but the key, and stays what the model's rules say.
+    let text = "mutation { deleteFlight(input: { id: 1 }) { id } }";
+    let bound = bind(&schema, text, json!({}), &access, Side::Server).unwrap();
+    assert!(bound.refusal(0).is_none());
+}
