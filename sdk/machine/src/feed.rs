@@ -81,11 +81,15 @@ pub(crate) fn batch(cx: &mut Context<'_>, feed: FeedNumber, batch: &ChangeBatch)
     scope.up_to_date = batch.up_to_date;
     cx.tx.put_scope(&scope)?;
 
-    // After a base sync in a new epoch the rows are all there is to know about what an older one acknowledged.
-    for entry in cx.tx.acked(&batch.model, &cursor.epoch.0, cursor.position, completes)? {
-        cx.remove_entry(&entry)?;
-        if let Some(key) = entry.intent.key_for(shape) {
-            touched.insert(key.to_text(), key);
+    // In the middle of a catch-up a cursor beyond a mutation says nothing: its row may have been written again since and
+    // then stands at a later place, not yet pulled. After a base sync in a new epoch the rows are all there is to know
+    // about what an older one acknowledged.
+    if batch.up_to_date {
+        for entry in cx.tx.acked(&batch.model, &cursor.epoch.0, cursor.position, completes)? {
+            cx.remove_entry(&entry)?;
+            if let Some(key) = entry.intent.key_for(shape) {
+                touched.insert(key.to_text(), key);
+            }
         }
     }
     let (rows, left) = (applied.rows + applied.set_aside.len() as u64, batch.left.len() as u64);

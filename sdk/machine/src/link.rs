@@ -270,9 +270,13 @@ fn decided(cx: &mut Context<'_>, outcome: MutationOutcome) -> Result<(), StepErr
             let passed = match (cx.state.scopes.get(&entry.intent.model), &cursor) {
                 // Without a scope no feed will ever bring it; without a place in the feed there is nothing to wait for.
                 (None, _) | (_, None) => true,
-                (Some(scope), Some(cursor)) => scope
-                    .parsed_cursor()
-                    .is_some_and(|at| at.epoch == cursor.epoch && at.position >= cursor.position),
+                // Only a complete scope has the row for certain, see `feed::batch`.
+                (Some(scope), Some(cursor)) => {
+                    scope.up_to_date
+                        && scope
+                            .parsed_cursor()
+                            .is_some_and(|at| at.epoch == cursor.epoch && at.position >= cursor.position)
+                }
             };
             if passed {
                 cx.remove_entry(&entry)?;

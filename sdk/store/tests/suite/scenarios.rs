@@ -47,6 +47,33 @@ fn the_feed_may_be_faster_than_the_answer() {
 }
 
 #[test]
+fn a_page_in_the_middle_of_a_catch_up_settles_nothing() {
+    play_up(
+        r#"
+        server page Todo e.2 live; Todo/1 v1 title="a"
+        phone edit Todo/1 title="mine"
+        phone create Todo/2 title="alsomine"
+        server answers 1 applied e.40
+        link down
+        time 30s
+        link up
+        # The row was written again at 9000, which this page does not reach.
+        server page Todo e.540 more; Todo/7 v1 title="x"
+        expect Todo/1 title="mine"
+        expect outbox 1=acked 2=inflight
+        # An answer from before the end of the catch-up settles nothing either.
+        server answers 2 applied e.41
+        expect Todo/2 title="alsomine"
+        expect outbox 1=acked 2=acked
+        server page Todo e.9000 live; Todo/1 v3 title="theirs"; Todo/2 v1 title="alsomine"
+        expect outbox empty
+        expect Todo/1 title="theirs" _version=3
+        expect Todo/2 title="alsomine" _version=1
+        "#,
+    );
+}
+
+#[test]
 fn a_rejection_rolls_back_at_once_and_stays_listed() {
     play_up(
         r#"
