@@ -26,6 +26,11 @@ pub const FILTER_NODES_MAX: usize = 500;
 /// Largest mutation input, in bytes of JSON: DynamoDB's item limit, which existing apps already keep.
 pub const RECORD_BYTES_MAX: usize = 400 * 1024;
 
+/// Largest mutation request that a replica makes, in bytes of JSON as [`RECORD_BYTES_MAX`] counts them: 4 MiB. A server
+/// takes 5 MiB in a WebSocket message by default and closes the link on a longer one, so the replica must never send it;
+/// the rest is room for the document and the envelope. Ten of the largest records fit into one transaction.
+pub const REQUEST_BYTES_MAX: usize = 4 << 20;
+
 // --- schema files ---
 
 /// Longest schema file, in bytes: AppSync's own limit on a schema document.

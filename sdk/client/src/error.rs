@@ -10,7 +10,8 @@ use tombolo_transport::BadEndpoint;
 
 /// Everything that a call can fail with.
 ///
-/// An error of a mutation call means that nothing was queued. Being offline is never one: what needs the network waits in
+/// An error of a mutation call means that nothing was queued ([`Error::Answer`] and [`Error::Shape`] of a typed one
+/// excepted: they concern its answer alone). Being offline is never one: what needs the network waits in
 /// the outbox, and [`crate::Client::status`] tells how it fares.
 ///
 /// [`Error::code`] is a stable name for programs; `Display` is for developers and says what to do. `Debug` shows no
@@ -190,7 +191,9 @@ impl From<StepError> for Error {
             error @ StepError::MissingKey { .. } => {
                 Self::Request(vec![GraphqlError::new(ErrorType::BadRequest, error.to_string())])
             }
-            error @ StepError::TooManyMutations { .. } => Self::TooManyMutations(error.to_string()),
+            error @ (StepError::TooManyMutations { .. } | StepError::RequestTooLarge { .. }) => {
+                Self::TooManyMutations(error.to_string())
+            }
             error @ (StepError::NotWedged(_) | StepError::NotDiscardable(_)) => Self::WrongState(error.to_string()),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Most mutations in flight on one link: as many as a server takes into one commit and has room for on one socket. At
+/// Most mutations in flight on one link: as many as a server takes into one commit and works on at once for one socket. At
 /// 50 ms of round trip it allows some 5,000 mutations a second; more would only lengthen what is resent after a lost link.
 pub const IN_FLIGHT_MAX: usize = 256;
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tombolo_core::id::MutationNumber;
+use tombolo_core::limits::REQUEST_BYTES_MAX;
 use tombolo_core::wire::envelope::{MutationOutcome, OutcomeKind, RejectReason};
 use tombolo_core::wire::graphql::{ErrorType, GraphqlError};
 
@@ -11,7 +12,7 @@ use crate::effect::{Effect, FinalOutcome, Outgoing};
 use crate::input::{AnswerBody, CloseReason, FeedNumber};
 use crate::limits::{IN_FLIGHT_MAX, NO_PROGRESS_MAX, RETRYING_MAX, UNDECIDED_TRIES_MAX};
 use crate::machine::StepError;
-use crate::outbox::EntryState;
+use crate::outbox::{EntryState, OutboxEntry};
 use crate::render;
 use crate::state::{Link, clip};
 
@@ -192,10 +193,29 @@ pub(crate) fn send(cx: &mut Context<'_>) -> Result<(), StepError> {
     }
     let settled_through = settled_through(cx)?;
     let replica = cx.tx.replica();
-    for (number, group) in groups {
+    for (number, mut group) in groups {
+        let bytes: usize = group.iter().map(|entry| render::request_bytes(&entry.intent)).sum();
+        if bytes > REQUEST_BYTES_MAX {
+            // Made before the outbox refused such a mutation: sent, it would cost the link each time.
+            let reason = format!("the request has {bytes} bytes; the most is {REQUEST_BYTES_MAX} (REQUEST_BYTES_MAX)");
+            wedge(cx, &mut group, &reason)?;
+            continue;
+        }
         let request = render::request(cx.schema, &replica, &group, settled_through);
         cx.effects.push(Effect::Send(Outgoing::Mutation { number, request }));
         cx.state.in_flight.insert(number, now);
+    }
+    Ok(())
+}
+
+/// These wait for the app: sent again as they stand, they would not be decided.
+fn wedge(cx: &mut Context<'_>, group: &mut [OutboxEntry], reason: &str) -> Result<(), StepError> {
+    for entry in group.iter_mut().filter(|entry| entry.state == EntryState::InFlight) {
+        cx.set_state(entry, EntryState::Wedged { reason: clip(reason) })?;
+        cx.effects.push(Effect::Wedged {
+            number: entry.number,
+            reason: clip(reason),
+        });
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tombolo_core::id::MutationNumber;
+use tombolo_core::limits::REQUEST_BYTES_MAX;
 use tombolo_core::record::Key;
 use tombolo_core::schema::Schema;
 use tombolo_core::wire::envelope::RejectReason;
@@ -82,6 +83,15 @@ pub enum StepError {
     TooManyMutations {
         /// How many.
         given: usize,
+    },
+    /// A mutation or an atomic transaction beyond [`REQUEST_BYTES_MAX`], which no server would read.
+    #[error(
+        "the mutations of one request may have {REQUEST_BYTES_MAX} bytes of JSON, these have {bytes}; keep large \
+             content in a file store and its address in the record, or split the transaction"
+    )]
+    RequestTooLarge {
+        /// How many, about.
+        bytes: usize,
     },
     /// No such entry.
     #[error("the outbox has no mutation {0}; it may have been settled meanwhile")]

@@ -12,6 +12,7 @@
 
 use serde_json::{Map, Value as Json};
 use tombolo_core::id::{Cursor, FieldId, ModelId, MutationNumber, Version};
+use tombolo_core::limits::{RECORD_BYTES_MAX, REQUEST_BYTES_MAX};
 use tombolo_core::record::{Key, Record};
 use tombolo_core::schema::{Model, MutationKind};
 use tombolo_core::value::Value;
@@ -23,6 +24,7 @@ use crate::effect::{Effect, FinalOutcome};
 use crate::input::NewMutation;
 use crate::limits::ATOMIC_MUTATIONS_MAX;
 use crate::machine::StepError;
+use crate::render;
 use crate::store::Base;
 
 /// What the user meant, by names, so that it outlives schema changes.
@@ -137,6 +139,7 @@ pub(crate) fn enqueue(cx: &mut Context<'_>, mutations: Vec<NewMutation>) -> Resu
     }
     if let [mutation] = mutations.as_slice() {
         let draft = Draft::make(cx, mutation)?;
+        within_request(render::request_bytes(&draft.intent))?;
         let number = match fold(cx, &draft)? {
             Some(number) => number,
             None => {
@@ -150,10 +153,12 @@ pub(crate) fn enqueue(cx: &mut Context<'_>, mutations: Vec<NewMutation>) -> Resu
         let count = mutations.len() as u64;
         let first = cx.tx.take_numbers(count)?;
         let mut numbers = Vec::with_capacity(mutations.len());
-        let mut outside = Vec::new();
+        let (mut outside, mut bytes) = (Vec::new(), 0);
         for (at, mutation) in (0..count).zip(&mutations) {
             let number = MutationNumber(first.0 + at);
             let draft = Draft::make(cx, mutation)?;
+            bytes += render::request_bytes(&draft.intent);
+            within_request(bytes)?;
             outside.extend(draft.depends_on.iter().copied().filter(|n| *n < first));
             put(cx, draft, number, first, true)?;
             numbers.push(number);
@@ -168,6 +173,14 @@ pub(crate) fn enqueue(cx: &mut Context<'_>, mutations: Vec<NewMutation>) -> Resu
             }
         }
         cx.effects.push(Effect::Enqueued(numbers));
+    }
+    Ok(())
+}
+
+/// A request that is too large for the server would cost the link each time that it is sent.
+fn within_request(bytes: usize) -> Result<(), StepError> {
+    if bytes > REQUEST_BYTES_MAX {
+        return Err(StepError::RequestTooLarge { bytes });
     }
     Ok(())
 }
@@ -318,6 +331,10 @@ fn fold(cx: &mut Context<'_>, draft: &Draft) -> Result<Option<MutationNumber>, S
             let mut entry = last.clone();
             for (name, value) in &draft.intent.values {
                 entry.intent.values.insert(name.clone(), value.clone());
+            }
+            // Each edit is one that the server takes; together they may be more than it does.
+            if render::map_bytes(&entry.intent.values) > RECORD_BYTES_MAX {
+                return Ok(None);
             }
             entry
                 .depends_on

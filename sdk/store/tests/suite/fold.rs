@@ -1,9 +1,12 @@
 //! What is folded and what is not, and how intents are laid over a base row: tables.
 
+use std::collections::BTreeMap;
+
+use tombolo_core::limits::{RECORD_BYTES_MAX, REQUEST_BYTES_MAX};
 use tombolo_core::record::Record;
 use tombolo_core::schema::MutationKind;
 use tombolo_core::value::Value;
-use tombolo_machine::{Intent, lay};
+use tombolo_machine::{Input, Intent, StepError, StoreTx, lay};
 
 use crate::script::play_on;
 use crate::world::World;
@@ -232,4 +235,71 @@ fn intents_are_laid_in_order_over_whatever_the_base_is() {
         let intents: Vec<_> = intents.into_iter().map(|i| (i, 0)).collect();
         assert_eq!(shown(lay(&todo, base.as_ref(), &intents)), wanted, "{name}");
     }
+}
+
+/// A title of so many bytes.
+fn title(bytes: usize) -> BTreeMap<String, serde_json::Value> {
+    BTreeMap::from([("title".to_owned(), serde_json::Value::from("x".repeat(bytes)))])
+}
+
+#[test]
+fn what_no_server_would_read_is_refused_before_it_is_kept() {
+    let mut world = World::new();
+    let large = world.mutation(MutationKind::Create, "Todo", "1", &title(REQUEST_BYTES_MAX));
+    assert!(matches!(
+        world.step(Input::Enqueue(vec![large])),
+        Err(StepError::RequestTooLarge { .. })
+    ));
+    // Each of a transaction would do, together they do not.
+    let part =
+        |world: &World, id: &str| world.mutation(MutationKind::Create, "Todo", id, &title(REQUEST_BYTES_MAX / 10));
+    let parts: Vec<_> = (0..10).map(|id| part(&world, &id.to_string())).collect();
+    assert!(matches!(
+        world.step(Input::Enqueue(parts.clone())),
+        Err(StepError::RequestTooLarge { .. })
+    ));
+    play_on(&mut world, "expect outbox empty\nexpect Todo/1 gone");
+    world.step(Input::Enqueue(parts[..9].to_vec())).unwrap();
+    assert_eq!(world.outbox().len(), 9);
+}
+
+#[test]
+fn edits_that_together_are_too_large_for_a_record_are_not_folded() {
+    let mut world = World::new();
+    let half = RECORD_BYTES_MAX / 2;
+    let create = world.mutation(MutationKind::Create, "Todo", "1", &title(half));
+    world.step(Input::Enqueue(vec![create])).unwrap();
+    let tags = BTreeMap::from([("tags".to_owned(), serde_json::json!(["y".repeat(half)]))]);
+    let edit = world.mutation(MutationKind::Update, "Todo", "1", &tags);
+    world.step(Input::Enqueue(vec![edit])).unwrap();
+    play_on(&mut world, "expect outbox 1=queued 2=queued");
+}
+
+#[test]
+fn a_file_that_holds_a_request_too_large_gives_it_to_the_app_and_sends_the_rest() {
+    let mut world = World::new();
+    play_on(
+        &mut world,
+        "phone scope Todo all\nphone create Todo/1 title=\"a\"\nphone create Todo/2 title=\"b\"",
+    );
+    // As an earlier version may have left it.
+    let mut entry = world.outbox().remove(0);
+    entry.intent.values.extend(title(REQUEST_BYTES_MAX));
+    let mut tx = world.store.as_mut().unwrap().begin(true).unwrap();
+    tx.put_entry(&entry).unwrap();
+    tx.commit().unwrap();
+    play_on(
+        &mut world,
+        r#"
+        phone online
+        link up
+        expect sent 2
+        expect outbox 1=wedged 2=inflight
+        phone retry 1
+        expect sent nothing
+        expect outbox 1=wedged 2=inflight
+        phone discard 1
+        expect outbox 2=inflight
+        "#,
+    );
 }
