@@ -43,6 +43,22 @@ pub enum MergeKind {
     Merged,
 }
 
+/// A version of the record that an earlier mutation of the same replica made: the user has seen what that mutation set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The version.
+    pub version: Version,
+    /// How it came about. What a merge brought into a list or an embedded value the user has not seen.
+    pub kind: MergeKind,
+}
+
+impl Seen {
+    fn covers(self, version: Version, value: &Value) -> bool {
+        let mixed = self.kind == MergeKind::Merged && matches!(value, Value::Json(_));
+        self.version == version && !mixed
+    }
+}
+
 /// Decides on the update `incoming` of `stored`, made on top of version `base` (`None`: of the newest).
 #[must_use]
 pub fn merge(
@@ -50,7 +66,7 @@ pub fn merge(
     stored: &StoredRecord,
     incoming: &[(FieldId, Value)],
     base: Option<Version>,
-    seen: &[Version],
+    seen: &[Seen],
 ) -> Merge {
     let incoming = incoming.iter().filter(|(field, _)| !model.key.contains(field));
     let stale = base.filter(|base| is_stale(*base, stored.record.meta.version, seen));
@@ -74,7 +90,8 @@ pub fn merge(
             for (field, value) in incoming {
                 let changed_at = stored.field_versions.of(*field);
                 let ours = stored.record.value(*field);
-                let in_conflict = (unknown_base || changed_at > base) && !seen.contains(&changed_at) && ours != value;
+                let known = seen.iter().any(|seen| seen.covers(changed_at, value));
+                let in_conflict = (unknown_base || changed_at > base) && !known && ours != value;
                 if !in_conflict {
                     values.push((*field, value.clone()));
                     continue;
@@ -93,14 +110,14 @@ pub fn merge(
 /// Whether a record at version `stored` holds a change that somebody who knew it at version `base`, and has since seen
 /// the versions `seen`, does not know.
 #[must_use]
-pub fn is_stale(base: Version, stored: Version, seen: &[Version]) -> bool {
+pub fn is_stale(base: Version, stored: Version, seen: &[Seen]) -> bool {
     if base >= stored {
         return base > stored;
     }
     // The interval may be wide (base 0 of a record at version 10^9) while `seen` is short: never walk further than it.
     let unknown = stored.0.saturating_sub(base.0);
     unknown > i64::try_from(seen.len()).unwrap_or(i64::MAX)
-        || (base.0.saturating_add(1)..=stored.0).any(|version| !seen.contains(&Version(version)))
+        || (base.0.saturating_add(1)..=stored.0).any(|version| !seen.iter().any(|seen| seen.version.0 == version))
 }
 
 #[cfg(test)]

@@ -327,7 +327,13 @@ fn each_case_has_its_decision() {
         want,
     } in cases
     {
-        let seen: Vec<Version> = seen.iter().map(|v| Version(*v)).collect();
+        let seen: Vec<Seen> = seen
+            .iter()
+            .map(|v| Seen {
+                version: Version(*v),
+                kind: MergeKind::Applied,
+            })
+            .collect();
         let got = merge(&model(strategy), &stored(), &[incoming], base.map(Version), &seen);
         assert_eq!(got, want, "{name}");
     }
@@ -351,4 +357,22 @@ fn one_field_in_conflict_does_not_take_the_others_down() {
             dropped: vec![TITLE]
         }
     );
+}
+
+#[test]
+fn what_a_merge_brought_into_a_list_was_not_seen() {
+    let seen = |kind| {
+        [Seen {
+            version: Version(4),
+            kind,
+        }]
+    };
+    let incoming = (TAGS, Value::Json(r#"["mine"]"#.into()));
+    let model = model(ConflictStrategy::Automerge);
+    let merge = |kind| merge(&model, &stored(), std::slice::from_ref(&incoming), Some(Version(3)), &seen(kind));
+    let Merge::Write { values, kind, .. } = merge(MergeKind::Applied) else { unreachable!() };
+    assert_eq!((values, kind), (vec![incoming.clone()], MergeKind::Applied));
+    let Merge::Write { values, kind, .. } = merge(MergeKind::Merged) else { unreachable!() };
+    assert_eq!(kind, MergeKind::Merged);
+    assert_ne!(values, vec![incoming.clone()], "the server's items stay");
 }

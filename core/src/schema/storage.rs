@@ -78,7 +78,8 @@ impl FieldType {
             (Storage::Json, json) => Value::Json(json.to_string()),
             (Storage::Bool, Json::Bool(flag)) => Value::Bool(*flag),
             (Storage::Int, Json::Number(number)) => number.as_i64().map_or(Value::Null, Value::Int),
-            (Storage::Float, Json::Number(number)) => number.as_f64().map_or(Value::Null, Value::Float),
+            // No negative zero: SQL holds it equal to zero, a key's text would not.
+            (Storage::Float, Json::Number(number)) => number.as_f64().map_or(Value::Null, |f| Value::Float(f + 0.0)),
             (Storage::Text, Json::String(text)) => Value::Text(text.clone()),
             (Storage::Text, Json::Number(number)) => Value::Text(number.to_string()),
             (Storage::Bool | Storage::Int | Storage::Float | Storage::Text, _) => Value::Null,

@@ -83,6 +83,8 @@ pub enum ErrorType {
     BadRequest,
     /// A mutation that this one depends on was rejected.
     DependencyRejected,
+    /// The number of a replica's mutation was used for another one: its file was copied or restored from a backup.
+    NumberReused,
     /// The operation has no resolver here.
     UnsupportedOperation,
     /// A limit on documents, pages or connections.
@@ -105,6 +107,7 @@ impl std::fmt::Display for ErrorType {
             | Self::MalformedHttpRequestException
             | Self::BadRequest
             | Self::DependencyRejected
+            | Self::NumberReused
             | Self::UnsupportedOperation
             | Self::LimitExceeded
             | Self::InternalFailure => write!(f, "{self:?}"),

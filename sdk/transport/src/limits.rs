@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-/// Messages that wait in a link to be sent. The machine's window of mutations in flight is far below it; a caller that
-/// reaches it is not receiving.
-pub const OUTGOING_MESSAGES_MAX: usize = 256;
+/// Messages that wait in a link to be sent: twice the machine's window of mutations in flight; a caller that reaches it is
+/// not receiving.
+pub const OUTGOING_MESSAGES_MAX: usize = 512;
 
 /// Largest WebSocket message taken, in bytes. A live batch holds at most 500 rows of at most 400 kB by the schema's
 /// limits, and some 300 B in practice: 64 MiB leaves room and still fits a phone.

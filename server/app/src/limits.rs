@@ -41,6 +41,10 @@ pub const SILENCE_TIMEOUT: Duration = Duration::from_secs(60);
 /// returns with its cursor and loses nothing.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The wall clock is looked at this often while the end of a socket's API key is waited for, since it can be set while we
+/// wait: how much too long a socket may stay open then.
+pub const EXPIRY_CHECK_INTERVAL: Duration = Duration::from_secs(60);
+
 /// Time given to the other side to answer a close frame.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -48,9 +52,9 @@ pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// this and the number of subscriptions bound what a slow reader can hold.
 pub const OUTGOING_FRAMES: usize = 4;
 
-/// Most queries and mutations of one socket in work at once; the next frame is read when one is done. Above the window
+/// Most queries and mutations of one socket in work at once; the next frame is read when one is done. Twice the window
 /// in which a replica pipelines its mutations, so that group commit has something to group.
-pub const OPERATIONS_IN_FLIGHT_MAX: usize = 256;
+pub const OPERATIONS_IN_FLIGHT_MAX: usize = 512;
 
 /// Most subscriptions open on one socket: DataStore opens three for each model; schemas of 60 models are large.
 pub const SUBSCRIPTIONS_MAX: usize = 200;

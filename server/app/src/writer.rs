@@ -180,7 +180,7 @@ mod tests {
             Err(StoreError::Closed)
         }
 
-        async fn write(&self, batch: Vec<Submission>, _: i64) -> Result<Vec<Verdict>, StoreError> {
+        async fn write(&self, batch: Arc<[Submission]>, _: i64) -> Result<Vec<Verdict>, StoreError> {
             self.0.permits.acquire().await.unwrap().forget();
             self.0.batches.lock().unwrap().push(batch.len());
             self.0

@@ -109,15 +109,22 @@ impl<S: Store> Engine<S> {
     }
 
     /// The next batch of a subscription's scopes; `None` when there is nothing to tell.
+    ///
+    /// Begins at `turn`, the scope after the one that gave the last batch: a model that is written without pause does not
+    /// starve the others.
     pub(crate) async fn next_batch(
         &self,
         scopes: &mut [FeedScope],
+        turn: &mut usize,
         due: &BTreeSet<ModelId>,
     ) -> Result<Option<Vec<u8>>, EngineError> {
         for scope in scopes.iter_mut().filter(|scope| due.contains(&scope.model)) {
             scope.due = true;
         }
-        for scope in scopes.iter_mut() {
+        for _ in 0..scopes.len() {
+            let place = *turn % scopes.len();
+            *turn = place + 1;
+            let Some(scope) = scopes.get_mut(place) else { continue };
             if !scope.behind
                 && let Some(batch) = self.live(scope).await?
             {

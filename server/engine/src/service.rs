@@ -66,7 +66,7 @@ impl EngineError {
     #[must_use]
     pub fn to_graphql(&self) -> Vec<GraphqlError> {
         match self {
-            Self::Store(error) => vec![GraphqlError::new(ErrorType::InternalFailure, error.to_string())],
+            Self::Store(error) => vec![error.to_graphql()],
             Self::Request(errors) => errors.clone(),
         }
     }
@@ -235,9 +235,15 @@ impl<S: Store> Engine<S> {
         let mut verdicts = Vec::with_capacity(batch.len());
         let mut batch = batch.into_iter().peekable();
         while batch.peek().is_some() {
-            let part: Vec<Submission> = batch.by_ref().take(self.settings.batch_max.max(1)).collect();
+            let part: Arc<[Submission]> = batch.by_ref().take(self.settings.batch_max.max(1)).collect();
             let (count, replicas) = (part.len(), replicas(&part));
-            match self.store.write(part, now_ms).await {
+            match self.store.write(Arc::clone(&part), now_ms).await {
+                // Something in one submission that the database refuses must not fail those that it came with.
+                Err(StoreError::Backend(_)) if count > 1 => {
+                    for submission in part.iter() {
+                        verdicts.push(self.commit_alone(submission, now_ms).await);
+                    }
+                }
                 Ok(decided) => {
                     self.publish(&decided, &replicas);
                     verdicts.extend(decided);
@@ -253,6 +259,21 @@ impl<S: Store> Engine<S> {
             }
         }
         Ok(verdicts)
+    }
+
+    async fn commit_alone(&self, submission: &Submission, now_ms: i64) -> Verdict {
+        let part: Arc<[Submission]> = Arc::from([submission.clone()]);
+        let replicas = replicas(&part);
+        match self.store.write(part, now_ms).await {
+            Ok(decided) => {
+                self.publish(&decided, &replicas);
+                decided.into_iter().next().unwrap_or_default()
+            }
+            Err(error) => Verdict {
+                results: Vec::new(),
+                undecided: Some(error.to_string()),
+            },
+        }
     }
 
     fn publish(&self, verdicts: &[Verdict], replicas: &[Option<ReplicaId>]) {
@@ -401,5 +422,66 @@ fn supply(result: &MutationResult) -> Supplied {
                 _ => Supplied::Error(error),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future as _;
+    use std::pin::pin;
+    use std::sync::Mutex;
+    use std::task::{Context, Poll, Waker};
+
+    use tombolo_core::query::FilterColumn;
+
+    use super::*;
+    use crate::store::{ChangePage, Head, PageRequest};
+
+    /// Fails each transaction that holds a submission with the fresh id `poison`; notes the sizes of the others.
+    #[derive(Default)]
+    struct Picky(Mutex<Vec<usize>>);
+
+    impl Store for Picky {
+        async fn answer(&self, _: Arc<Bound>, _: Vec<(usize, Supplied)>) -> Result<Answer, StoreError> {
+            Err(StoreError::Closed)
+        }
+
+        async fn write(&self, batch: Arc<[Submission]>, _: i64) -> Result<Vec<Verdict>, StoreError> {
+            if batch.iter().any(|submission| submission.fresh_ids == ["poison"]) {
+                return Err(StoreError::Backend("no".into()));
+            }
+            self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(batch.len());
+            Ok(vec![Verdict::default(); batch.len()])
+        }
+
+        async fn changes(&self, _: PageRequest) -> Result<ChangePage, StoreError> {
+            Err(StoreError::Closed)
+        }
+
+        async fn head(&self) -> Result<Head, StoreError> {
+            Err(StoreError::Closed)
+        }
+
+        async fn watch_fields(&self, _: ModelId, _: BTreeSet<FilterColumn>) -> Result<Position, StoreError> {
+            Err(StoreError::Closed)
+        }
+    }
+
+    #[test]
+    fn a_submission_that_the_database_refuses_fails_alone() {
+        let schema = Schema::parse("type A @model { id: ID! }", "a.graphql").map(Arc::new);
+        let Ok(schema) = schema else { unreachable!("the schema is good") };
+        let engine = Engine::new(schema, Picky::default(), Settings::default());
+        let batch = ["a", "poison", "b"].map(|id| Submission {
+            envelope: None,
+            mutations: Vec::new(),
+            atomic: false,
+            fresh_ids: vec![id.to_owned()],
+            refusal: None,
+        });
+        let committed = pin!(engine.commit(batch.into(), 0)).poll(&mut Context::from_waker(Waker::noop()));
+        let Poll::Ready(Ok(verdicts)) = committed else { unreachable!("{committed:?}") };
+        let undecided: Vec<bool> = verdicts.iter().map(|verdict| verdict.undecided.is_some()).collect();
+        assert_eq!(undecided, [false, true, false]);
     }
 }

@@ -8,6 +8,7 @@ use tombolo_core::id::{Epoch, FieldId, ModelId, MutationNumber, Position};
 use tombolo_core::query::{Answer, Bound, Filter, FilterColumn, MutationInput, Supplied};
 use tombolo_core::record::{Change, Record};
 use tombolo_core::wire::envelope::{MutationEnvelope, OutcomeKind, RejectReason};
+use tombolo_core::wire::graphql::{ErrorType, GraphqlError};
 
 /// A server's database.
 ///
@@ -26,7 +27,7 @@ pub trait Store: Send + Sync + 'static {
     /// was decided.
     fn write(
         &self,
-        batch: Vec<Submission>,
+        batch: Arc<[Submission]>,
         now_ms: i64,
     ) -> impl Future<Output = Result<Vec<Verdict>, StoreError>> + Send;
 
@@ -76,6 +77,20 @@ impl StoreError {
             Self::Busy | Self::Full => true,
             Self::ReadOnly | Self::Corrupt(_) | Self::Closed | Self::Backend(_) => false,
         }
+    }
+
+    /// Whether the same request may succeed soon, here or at the next server behind the same address.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        self.can_retry() || *self == Self::Closed
+    }
+
+    /// As the error of an answer; a temporary one has `errorInfo: {"retry": true}`, for programs.
+    #[must_use]
+    pub fn to_graphql(&self) -> GraphqlError {
+        let mut error = GraphqlError::new(ErrorType::InternalFailure, self.to_string());
+        error.error_info = self.is_temporary().then(|| serde_json::json!({ "retry": true }));
+        error
     }
 }
 

@@ -31,6 +31,8 @@ enum State {
     },
     Feed {
         scopes: Vec<FeedScope>,
+        /// The scope whose turn it is.
+        turn: usize,
     },
 }
 
@@ -110,7 +112,7 @@ impl<S: Store> Engine<S> {
                     .iter()
                     .map(|scope| Interest::of(scope.model(), scope.filter()))
                     .collect();
-                (root, State::Feed { scopes }, interests)
+                (root, State::Feed { scopes, turn: 0 }, interests)
             }
             Some(_) | None => {
                 return Err(EngineError::request(
@@ -140,9 +142,9 @@ impl<S: Store> Engine<S> {
     pub async fn next(&self, subscriber: &mut Subscriber) -> Result<Option<Vec<u8>>, EngineError> {
         let root = subscriber.root;
         let with = match &mut subscriber.state {
-            State::Feed { scopes } => {
+            State::Feed { scopes, turn } => {
                 let due = subscriber.hub.take_due(subscriber.id);
-                self.next_batch(scopes, &due).await?.map(Supplied::Raw)
+                self.next_batch(scopes, turn, &due).await?.map(Supplied::Raw)
             }
             State::Events { input, position } => self
                 .next_event(input, position)?

@@ -98,7 +98,7 @@ fn ours(folder: &std::path::Path, count: usize, batch: usize, synchronous: Synch
     }
     let begin = Instant::now();
     for batch in batches {
-        let verdicts = block_on(store.write(batch, 1_356_998_400_000)).unwrap();
+        let verdicts = block_on(store.write(batch.into(), 1_356_998_400_000)).unwrap();
         assert!(verdicts.iter().all(|verdict| verdict.results[0].position.is_some()));
     }
     begin.elapsed()

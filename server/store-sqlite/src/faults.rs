@@ -31,7 +31,7 @@ fn create(store: &SqliteStore, id: &str, title: &str) -> Result<Vec<Verdict>, St
         condition: None,
         condition_json: None,
     };
-    block_on(store.write(vec![plain(mutation)], 1))
+    block_on(store.write([plain(mutation)].into(), 1))
 }
 
 fn pragma(store: &SqliteStore, sql: &'static str) {

@@ -81,7 +81,7 @@ impl Store for SqliteStore {
 
     fn write(
         &self,
-        batch: Vec<Submission>,
+        batch: Arc<[Submission]>,
         now_ms: i64,
     ) -> impl Future<Output = Result<Vec<Verdict>, StoreError>> + Send {
         let watched = Arc::clone(&self.watched);

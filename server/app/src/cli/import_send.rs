@@ -322,6 +322,7 @@ fn refusal(error: &GraphqlError) -> Option<String> {
         | ErrorType::MalformedHttpRequestException
         | ErrorType::BadRequest
         | ErrorType::DependencyRejected
+        | ErrorType::NumberReused
         | ErrorType::UnsupportedOperation
         | ErrorType::LimitExceeded) => Some(code.to_string()),
     }

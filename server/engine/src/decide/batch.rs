@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tombolo_core::id::{ModelId, MutationId, MutationNumber, Position, ReplicaId, Version};
+use tombolo_core::merge::{MergeKind, Seen};
 use tombolo_core::query::{FilterColumn, MutationInput};
 use tombolo_core::record::{Change, Key, Record, StoredRecord};
 use tombolo_core::schema::Schema;
@@ -96,13 +97,17 @@ impl<'a> Batcher<'a> {
         let numbers = || (0..count as u64).map(|i| envelope.number.0.saturating_add(i));
         if numbers().any(|n| self.outcomes.contains_key(&mutation_id(&envelope.replica, n))) {
             return Verdict {
-                results: numbers().map(|n| self.replay(envelope, n)).collect(),
+                results: numbers()
+                    .enumerate()
+                    .map(|(place, n)| self.replay(envelope, n, submission.mutations.get(place)))
+                    .collect(),
                 undecided: None,
             };
         }
         if envelope.number.0 <= settled_through {
-            // A duplicate that strayed: the replica has had its answer, and nothing may happen twice.
-            let results = numbers().map(forgotten).collect();
+            // A duplicate that strayed, whose answer nobody waits for; or a replica that has gone back to an older file and
+            // gives its numbers a second time: then this is new, and must not pass for applied.
+            let results = numbers().map(|number| rejected(Some(number), reused(number))).collect();
             return Verdict {
                 results,
                 undecided: None,
@@ -168,7 +173,7 @@ impl<'a> Batcher<'a> {
         }
     }
 
-    fn atomic(&mut self, envelope: &MutationEnvelope, submission: &Submission, mut seen: Vec<Version>) -> Verdict {
+    fn atomic(&mut self, envelope: &MutationEnvelope, submission: &Submission, mut seen: Vec<(RowKey, Seen)>) -> Verdict {
         let mark = self.mark();
         let mut undo = Vec::new();
         let mut fresh_ids = submission.fresh_ids.iter();
@@ -180,7 +185,10 @@ impl<'a> Batcher<'a> {
                 return self.reject_all(envelope, submission, Some(place), result_reason(&result));
             }
             // Later ones of the same transaction were made on top of this one.
-            seen.extend(result.record.as_ref().map(|record| record.meta.version));
+            seen.extend(result.change.as_ref().and_then(|change| {
+                let key = change.after.key(&self.schema[change.model].key).to_text();
+                seen_of((change.model, key), result.outcome, change.after.meta.version)
+            }));
             done.push(result);
         }
         let numbers = (0..).map(|i| envelope.number.0.saturating_add(i));
@@ -234,7 +242,7 @@ impl<'a> Batcher<'a> {
         &mut self,
         mutation: &MutationInput,
         fresh_ids: &mut impl Iterator<Item = &'i String>,
-        seen: &[Version],
+        seen: &[(RowKey, Seen)],
         undo: Option<&mut Vec<(RowKey, Option<StoredRecord>, bool)>>,
     ) -> MutationResult {
         let model = &self.schema[mutation.model];
@@ -255,12 +263,13 @@ impl<'a> Batcher<'a> {
             existed: false,
             dirty: false,
         };
+        let seen: Vec<Seen> = seen.iter().filter(|(of, _)| *of == row_key).map(|(_, seen)| *seen).collect();
         let row = self.rows.entry(row_key.clone()).or_insert_with(fresh);
         let facts = RowFacts {
             model,
             key: &key,
             stored: row.stored.as_ref(),
-            seen,
+            seen: &seen,
             position: Position(self.head.0.saturating_add(1)),
             now_ms: self.now_ms,
         };
@@ -376,10 +385,12 @@ impl<'a> Batcher<'a> {
         Dependencies::Met
     }
 
-    fn seen(&self, envelope: &MutationEnvelope) -> Vec<Version> {
+    /// What the envelope says was seen, each version with the record that it is of.
+    fn seen(&self, envelope: &MutationEnvelope) -> Vec<(RowKey, Seen)> {
         let version = |number: &MutationNumber| {
             let outcome = self.outcomes.get(&mutation_id(&envelope.replica, number.0))?;
-            (outcome.kind != OutcomeKind::Rejected).then_some(outcome.version)
+            let (model, key) = outcome.row.as_ref()?;
+            seen_of((*model, key.to_text()), outcome.kind, outcome.version)
         };
         envelope.seen.iter().filter_map(version).collect()
     }
@@ -424,7 +435,7 @@ impl<'a> Batcher<'a> {
         self.new_outcomes.push((id, outcome));
     }
 
-    fn replay(&self, envelope: &MutationEnvelope, number: u64) -> MutationResult {
+    fn replay(&self, envelope: &MutationEnvelope, number: u64, mutation: Option<&MutationInput>) -> MutationResult {
         let Some(outcome) = self.outcomes.get(&mutation_id(&envelope.replica, number)) else {
             // The number was used before by a request with fewer root fields.
             let message = format!("mutation {} was sent before without number {number}", envelope.number);
@@ -436,9 +447,20 @@ impl<'a> Batcher<'a> {
                 },
             );
         };
-        let record = outcome
-            .row
-            .as_ref()
+        // The answer's selection is that of the mutation as it comes now: the outcome must be of the same record, or it
+        // would be read through another model's rules and columns.
+        let same = match (mutation, &outcome.row) {
+            (Some(mutation), Some((model, key))) => {
+                let given = mutation.key(&self.schema[mutation.model]);
+                mutation.model == *model && given.is_none_or(|given| given.to_text() == key.to_text())
+            }
+            (_, None) | (None, _) => true,
+        };
+        if !same {
+            return rejected(Some(number), reused(number));
+        }
+        let record = mutation
+            .and(outcome.row.as_ref())
             .and_then(|(model, key)| self.record_now(*model, key));
         MutationResult {
             number: Some(MutationNumber(number)),
@@ -513,15 +535,23 @@ fn rejected(number: Option<u64>, reason: RejectReason) -> MutationResult {
     }
 }
 
-/// A mutation whose outcome the replica has settled and the server has forgotten.
-fn forgotten(number: u64) -> MutationResult {
-    MutationResult {
-        number: Some(MutationNumber(number)),
-        outcome: OutcomeKind::Applied,
-        reason: None,
-        record: None,
-        position: None,
-        change: None,
+fn seen_of(row: RowKey, outcome: OutcomeKind, version: Version) -> Option<(RowKey, Seen)> {
+    let kind = match outcome {
+        OutcomeKind::Applied => MergeKind::Applied,
+        OutcomeKind::Merged => MergeKind::Merged,
+        OutcomeKind::Rejected => return None,
+    };
+    Some((row, Seen { version, kind }))
+}
+
+fn reused(number: u64) -> RejectReason {
+    let message = format!(
+        "number {number} of this replica was used for another mutation, which is settled: the replica's file was copied or \
+         restored from a backup; start with a new file and make the edit again"
+    );
+    RejectReason {
+        code: ErrorType::NumberReused,
+        message,
     }
 }
 

@@ -1,7 +1,7 @@
 //! What one mutation does to one row.
 
 use tombolo_core::id::{FieldId, Position, Version};
-use tombolo_core::merge::{Merge, MergeKind, is_stale, merge};
+use tombolo_core::merge::{Merge, MergeKind, Seen, is_stale, merge};
 use tombolo_core::query::MutationInput;
 use tombolo_core::record::{FieldVersions, Key, Meta, Record, StoredRecord};
 use tombolo_core::schema::{ConflictStrategy, FieldKind, Model, MutationKind, Scalar};
@@ -15,7 +15,7 @@ pub(super) struct RowFacts<'a> {
     pub(super) key: &'a Key,
     pub(super) stored: Option<&'a StoredRecord>,
     /// Versions that the replica's own earlier mutations made, as far as its user saw them.
-    pub(super) seen: &'a [Version],
+    pub(super) seen: &'a [Seen],
     /// The position that the change will have.
     pub(super) position: Position,
     /// The change's time.

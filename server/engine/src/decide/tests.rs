@@ -1,6 +1,7 @@
 //! What each mutation does to each state of a row, as a table.
 
 use tombolo_core::id::{FieldId, ModelId, Position, Version};
+use tombolo_core::merge::{MergeKind, Seen};
 use tombolo_core::query::MutationInput;
 use tombolo_core::record::{FieldVersions, Key, Meta, Record, StoredRecord};
 use tombolo_core::schema::{ConflictStrategy, MutationKind, Schema};
@@ -92,7 +93,13 @@ fn each_kind_on_each_state() {
             model: &model,
             key: &Key(vec![text("a")]),
             stored: row.as_ref(),
-            seen: &seen.iter().copied().map(Version).collect::<Vec<_>>(),
+            seen: &seen
+                .iter()
+                .map(|version| Seen {
+                    version: Version(*version),
+                    kind: MergeKind::Applied,
+                })
+                .collect::<Vec<_>>(),
             position: Position(8),
             now_ms: 9,
         };

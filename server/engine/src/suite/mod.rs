@@ -213,7 +213,7 @@ impl<S: Store> World<S> {
 
     /// Writes a batch at the world's time.
     pub fn write(&self, batch: Vec<Submission>) -> Vec<Verdict> {
-        block_on(self.store.write(batch, self.now_ms.get())).unwrap()
+        block_on(self.store.write(batch.into(), self.now_ms.get())).unwrap()
     }
 
     /// Writes one mutation of nobody's.
@@ -349,6 +349,8 @@ macro_rules! store_suite {
         $crate::store_suite!(@cases $place, once:
             a_resend_changes_nothing_and_says_the_same,
             a_resend_after_a_restart,
+            a_number_is_not_lent_to_another_record,
+            what_was_seen_of_one_record_is_not_seen_of_another,
             a_resend_in_the_same_batch,
             a_resend_is_answered_with_the_record_as_it_is_now,
             a_rejection_is_final,

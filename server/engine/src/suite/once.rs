@@ -307,10 +307,11 @@ pub fn settled_outcomes_are_forgotten_and_not_repeated(place: &impl Place) {
     assert_eq!(head, i64::try_from(last).unwrap());
     world.plain(world.delete("Todo", json!({ "id": "t1" })));
     let stray = result(world.send(envelope("r", 1), world.create("Todo", todo("new", "x"))));
+    assert_eq!((stray.position, &stray.change), (None, &None), "its effect is not repeated");
     assert_eq!(
-        (stray.position, stray.change),
-        (None, None),
-        "the outcome of 1 is forgotten, its effect is not repeated"
+        stray.reason.map(|reason| reason.code),
+        Some(ErrorType::NumberReused),
+        "and what may be new does not pass for applied"
     );
     let kept = result(world.send(envelope("r", 2), world.create("Todo", todo("t2", "x"))));
     assert_eq!(kept.position.unwrap().0, 2, "2 is settled, but not old");
@@ -375,8 +376,8 @@ pub fn two_batches_at_once_both_count(place: &impl Place) {
         (1..=20).map(edit).collect::<Vec<_>>()
     };
     let (one, two) = block_on(both(
-        world.store.write(batch("r", "title"), 1),
-        world.store.write(batch("s", "note"), 1),
+        world.store.write(batch("r", "title").into(), 1),
+        world.store.write(batch("s", "note").into(), 1),
     ));
     let verdicts: Vec<Verdict> = one.unwrap().into_iter().chain(two.unwrap()).collect();
     assert!(
@@ -395,4 +396,34 @@ pub fn two_batches_at_once_both_count(place: &impl Place) {
         (last.record.as_ref().unwrap().meta.version.0, title(&world, &last)),
         (42, Value::Text("r20".into()))
     );
+}
+
+/// Law: a number belongs to one record; used for another it is refused and shows nothing of the first.
+pub fn a_number_is_not_lent_to_another_record(place: &impl Place) {
+    let world = World::new(place);
+    world.send(envelope("r", 1), world.create("Todo", todo("a", "secret")));
+    for other in [
+        world.create("Todo", todo("b", "x")),
+        world.create("Strict", json!({ "id": "a", "text": "x" })),
+    ] {
+        let answer = result(world.send(envelope("r", 1), other));
+        assert_eq!((answer.outcome, answer.record), (OutcomeKind::Rejected, None));
+        assert_eq!(answer.reason.map(|reason| reason.code), Some(ErrorType::NumberReused));
+    }
+    assert_eq!(world.head(), 1);
+}
+
+/// Law: the versions that a transaction makes of one record say nothing of another.
+pub fn what_was_seen_of_one_record_is_not_seen_of_another(place: &impl Place) {
+    let world = World::new(place);
+    world.plain(world.create("Todo", todo("a", "x")));
+    world.plain(world.create("Todo", todo("c", "x")));
+    world.plain(world.update("Todo", json!({ "id": "c", "title": "another user's" })));
+    let update = |id: &str| world.update("Todo", json!({ "id": id, "title": "mine", "_version": 1 }));
+    let verdict = world
+        .write(vec![submission(atomic(1), vec![update("a"), update("c")])])
+        .remove(0);
+    let outcomes: Vec<_> = verdict.results.iter().map(|result| result.outcome).collect();
+    assert_eq!(outcomes, [OutcomeKind::Applied, OutcomeKind::Merged]);
+    assert_eq!(title(&world, &verdict.results[1]), Value::Text("another user's".into()));
 }

@@ -40,7 +40,7 @@ fn create(store: &SqliteStore, model: &str, values: &serde_json::Value) -> Resul
         condition: None,
         condition_json: None,
     };
-    block_on(store.write(vec![plain(mutation)], 1)).map(|verdicts| assert!(verdicts[0].results[0].change.is_some()))
+    block_on(store.write([plain(mutation)].into(), 1)).map(|verdicts| assert!(verdicts[0].results[0].change.is_some()))
 }
 
 fn count(store: &SqliteStore, model: &str) -> usize {
