@@ -133,7 +133,8 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// Nothing has been queued then. [`Error::Request`]: the document or the input is wrong. [`Error::UnknownRecord`]: an
+    /// Nothing has been queued then; a queued mutation whose answer cannot be read (another handle closes the client
+    /// meanwhile) has its numbers and a [`Response`] with errors. [`Error::Request`]: the document or the input is wrong. [`Error::UnknownRecord`]: an
     /// update or delete of what this replica does not hold. [`Error::Refused`]: a create under an id that exists.
     /// [`Error::Store`]: the file cannot be written; [`Error::can_retry`] says whether later may be better.
     pub async fn mutate(&self, text: &str, variables: Json) -> Result<Mutated, Error> {
@@ -421,7 +422,7 @@ impl Inner {
     async fn mutate(&self, bound: Bound) -> Result<Mutated, Error> {
         let prepared = mutation::prepare(&self.schema, bound, self.author.as_deref())?;
         let Transacted { mut responses, numbers } = self.transact(vec![prepared]).await?;
-        let response = responses.pop().ok_or(Error::Closed)?;
+        let response = responses.pop().unwrap_or_else(|| Response::unread(&Error::Closed));
         Ok(Mutated { response, numbers })
     }
 
@@ -439,7 +440,9 @@ impl Inner {
                 .iter()
                 .map(|(root, _)| (*root, records.next().flatten().map_or(Supplied::Null, Supplied::Record)))
                 .collect();
-            responses.push(self.read(document.bound, supplied).await?);
+            // Committed: from here on nothing may be told as an error of the call, or the app would do it again.
+            let read = self.read(document.bound, supplied).await;
+            responses.push(read.unwrap_or_else(|error| Response::unread(&error)));
         }
         Ok(Transacted { responses, numbers })
     }
@@ -485,5 +488,72 @@ pub(crate) fn typed_variables(variables: &impl serde::Serialize) -> Result<Map<S
     match serde_json::to_value(variables) {
         Ok(variables) => mutation::variables(variables),
         Err(error) => Err(Error::Shape(error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::json;
+
+    use super::*;
+
+    const CREATE: &str = "mutation($id: ID!) { createNote(input: { id: $id, text: \"wet\" }) { id } }";
+
+    async fn open(folder: &tempfile::TempDir) -> Client {
+        Client::builder()
+            .schema("type Note @model { id: ID! text: String! }")
+            .path(folder.path().join("replica.db"))
+            .offline(true)
+            .open()
+            .await
+            .unwrap()
+    }
+
+    /// The first half of [`Client::close`]: what another handle may have done between a commit and its answer.
+    async fn end_readers(client: &Client) {
+        for _ in 0..crate::limits::READERS {
+            let (reply, done) = oneshot::channel();
+            client.inner.questions.send(Question::End(reply)).await.unwrap();
+            done.await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_mutation_that_is_queued_is_no_error_even_if_its_answer_cannot_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let client = open(&folder).await;
+        end_readers(&client).await;
+        let one = client.mutate(CREATE, json!({ "id": "a" })).await.unwrap();
+        let many = client
+            .transaction(|t| {
+                t.mutate(CREATE, json!({ "id": "b" }))?;
+                t.mutate(CREATE, json!({ "id": "c" }))
+            })
+            .await
+            .unwrap();
+        assert_eq!(many.responses.len(), 2);
+        for response in many.responses.iter().chain([&one.response]) {
+            assert_eq!((response.data(), response.errors().len()), ("null", 1));
+        }
+        client.close().await;
+
+        let client = open(&folder).await;
+        let queued: Vec<_> = client.outbox().await.unwrap().iter().map(|item| item.number).collect();
+        assert_eq!(queued, [one.numbers, many.numbers].concat());
+        client.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_mutation_that_comes_after_the_close_is_an_error_and_not_queued() {
+        let folder = tempfile::tempdir().unwrap();
+        let client = open(&folder).await;
+        client.clone().close().await;
+        let late = client.mutate(CREATE, json!({ "id": "a" })).await;
+        assert!(matches!(late, Err(Error::Closed)), "{late:?}");
+        let client = open(&folder).await;
+        assert!(client.outbox().await.unwrap().is_empty());
+        client.close().await;
     }
 }

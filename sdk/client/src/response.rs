@@ -26,6 +26,21 @@ impl Response {
         }
     }
 
+    /// The answer of a mutation that is queued but whose answer could not be read.
+    pub(crate) fn unread(error: &Error) -> Self {
+        let mut errors = error.to_graphql();
+        for error in &mut errors {
+            error.message = format!(
+                "the mutation is queued, but its answer cannot be read: {}",
+                error.message
+            );
+        }
+        Self {
+            data: "null".to_owned(),
+            errors,
+        }
+    }
+
     /// `data` as JSON text; `null` if there is none.
     #[must_use]
     pub fn data(&self) -> &str {
