@@ -283,6 +283,13 @@ fn decided(cx: &mut Context<'_>, outcome: MutationOutcome) -> Result<(), StepErr
             FinalOutcome::Rejected(reason)
         }
         OutcomeKind::Applied | OutcomeKind::Merged => {
+            // What waited for it needs it no longer, even if the server should lose this outcome (a restored backup).
+            for mut dependent in cx.tx.dependents(entry.number)? {
+                if dependent.depends_on.contains(&entry.number) {
+                    dependent.depends_on.retain(|n| *n != entry.number);
+                    cx.tx.put_entry(&dependent)?;
+                }
+            }
             let cursor = outcome
                 .cursor
                 .as_deref()
