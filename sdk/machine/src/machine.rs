@@ -197,15 +197,17 @@ impl Machine {
     /// dropped; the link is opened anew after the back-off, and the feed goes on from the cursor.
     #[must_use]
     pub fn link_broken(&mut self, message: &str, now: Now) -> Vec<Effect> {
-        match self.state.link {
-            Link::Opening | Link::Open { .. } => {
-                self.state.fail("store", message, now);
-                let (mut state, mut effects) = (self.state.clone(), vec![Effect::CloseLink]);
-                tell(&mut state, &mut effects);
-                self.install(Step { state, effects })
-            }
-            Link::Offline | Link::Waiting { .. } | Link::Paused => Vec::new(),
-        }
+        let mut effects = match self.state.link {
+            Link::Opening | Link::Open { .. } => vec![Effect::CloseLink],
+            // The wake-up itself may be what failed; it is not given again.
+            Link::Waiting { .. } => Vec::new(),
+            Link::Offline | Link::Paused => return Vec::new(),
+        };
+        let mut state = self.state.clone();
+        state.fail("store", message, now);
+        state.wake_at = None;
+        tell(&mut state, &mut effects);
+        self.install(Step { state, effects })
     }
 
     /// Takes in a step whose transaction has been committed, and gives what is to be done.
