@@ -148,6 +148,12 @@ pub(crate) fn feed_refused(cx: &mut Context<'_>, feed: FeedNumber, errors: &[Gra
     }
 }
 
+/// The server says of itself that it is in trouble, not the request.
+fn is_temporary(error: &GraphqlError) -> bool {
+    let retry = error.error_info.as_ref().and_then(|info| info.get("retry"));
+    retry.and_then(serde_json::Value::as_bool) == Some(true)
+}
+
 /// The feed brought something that cannot be what it says.
 pub(crate) fn bad_feed(cx: &mut Context<'_>, message: &str) {
     cx.effects.push(Effect::CloseLink);
@@ -241,6 +247,7 @@ pub(crate) fn answer(cx: &mut Context<'_>, number: MutationNumber, body: AnswerB
             cx.progress = true;
             cx.state.in_flight.remove(&number);
             cx.state.due.remove(&number);
+            cx.state.busy.remove(&number);
             for outcome in answer.outcomes {
                 decided(cx, outcome)?;
             }
@@ -345,21 +352,25 @@ fn undecided(cx: &mut Context<'_>, number: MutationNumber, errors: &[GraphqlErro
         return Ok(());
     }
     cx.state.note_error("undecided", &message, cx.now);
+    if errors.iter().any(is_temporary) {
+        // A server in trouble says nothing about the mutation: it waits, however long that takes.
+        let times = cx.state.busy.entry(number).or_default();
+        *times = times.saturating_add(1);
+        let delay = cx.state.backoff.next(*times - 1);
+        cx.state.due.insert(number, cx.now.monotonic + delay);
+        return Ok(());
+    }
     let mut tries = 0;
     for entry in group.iter_mut().filter(|entry| entry.state == EntryState::InFlight) {
         entry.tries = entry.tries.saturating_add(1);
         tries = tries.max(entry.tries);
-        if entry.tries >= UNDECIDED_TRIES_MAX {
-            cx.set_state(entry, EntryState::Wedged { reason: clip(&message) })?;
-            cx.effects.push(Effect::Wedged {
-                number: entry.number,
-                reason: clip(&message),
-            });
-        } else {
+        if entry.tries < UNDECIDED_TRIES_MAX {
             cx.tx.put_entry(entry)?;
         }
     }
-    if (1..UNDECIDED_TRIES_MAX).contains(&tries) {
+    if tries >= UNDECIDED_TRIES_MAX {
+        wedge(cx, &mut group, &message)?;
+    } else if tries > 0 {
         let delay = cx.state.backoff.next(tries - 1);
         cx.state.due.insert(number, cx.now.monotonic + delay);
     }

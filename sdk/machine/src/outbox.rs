@@ -427,6 +427,7 @@ pub(crate) fn discard(cx: &mut Context<'_>, number: MutationNumber) -> Result<()
                     cx.tx.put_entry(&dependent)?;
                 }
                 cx.state.due.remove(&entry.first);
+                cx.state.busy.remove(&entry.first);
                 cx.remove_entry(&entry)?;
                 cx.effects.push(Effect::Decided {
                     number: entry.number,

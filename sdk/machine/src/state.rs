@@ -61,6 +61,8 @@ pub(crate) struct State {
     pub in_flight: BTreeMap<MutationNumber, Duration>,
     /// Sent before, undecided, to be sent again at the given moment.
     pub due: BTreeMap<MutationNumber, Duration>,
+    /// How often the server was too busy for a mutation: only its back-off grows by it.
+    pub busy: BTreeMap<MutationNumber, u32>,
     pub counts: OutboxCounts,
     /// Since when the open link owes us something without having given anything.
     pub owed_since: Option<Duration>,
@@ -86,6 +88,7 @@ impl State {
             scopes: BTreeMap::new(),
             in_flight: BTreeMap::new(),
             due: BTreeMap::new(),
+            busy: BTreeMap::new(),
             counts: OutboxCounts::default(),
             owed_since: None,
             send_since: None,
