@@ -220,4 +220,6 @@ pub struct ScopeStatus {
     pub cursor: Option<String>,
     /// Complete up to the server's head as of its newest word.
     pub up_to_date: bool,
+    /// Why the server does not give it, in its words; it is asked again with the next link. The other scopes go on.
+    pub refused: Option<String>,
 }

@@ -7,7 +7,7 @@ use tombolo_core::record::Key;
 use tombolo_core::wire::batch::ChangeBatch;
 
 use crate::context::Context;
-use crate::effect::{Effect, Outgoing};
+use crate::effect::Effect;
 use crate::input::FeedNumber;
 use crate::link;
 use crate::machine::StepError;
@@ -112,18 +112,13 @@ fn next_page(cx: &mut Context<'_>, model: &str, up_to_date: bool) {
     if !cx.state.paging.contains(model) {
         return;
     }
-    if !up_to_date {
-        if let Some(scope) = cx.state.scopes.get(model) {
-            cx.effects.push(Effect::Send(Outgoing::FetchPage {
-                feed: cx.state.feed,
-                scope: scope.to_send(),
-            }));
-        }
-        return;
+    if up_to_date {
+        cx.state.paging.remove(model);
     }
-    cx.state.paging.remove(model);
     if cx.state.paging.is_empty() {
         link::subscribe(cx);
+    } else {
+        link::fetch_page(cx);
     }
 }
 
@@ -142,6 +137,8 @@ pub(crate) fn set_scope(cx: &mut Context<'_>, scope: Scope) -> Result<(), StepEr
         cx.tx.keep_only(model, filter)?;
         cx.changes.add_all(&scope.model);
     }
+    // Another filter may be one that the server takes.
+    cx.state.refused.remove(&scope.model);
     let row = ScopeRow::new(scope, generation);
     cx.tx.put_scope(&row)?;
     cx.state.scopes.insert(row.model.clone(), row);
@@ -154,6 +151,7 @@ pub(crate) fn remove_scope(cx: &mut Context<'_>, name: &str) -> Result<(), StepE
     if cx.state.scopes.remove(name).is_none() {
         return Ok(());
     }
+    cx.state.refused.remove(name);
     cx.tx.remove_scope(name)?;
     if let Some(model) = cx.model_id(name) {
         for entry in cx.tx.acked(name, "", Position(0), true)? {

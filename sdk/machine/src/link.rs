@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tombolo_core::id::MutationNumber;
+use tombolo_core::id::{MutationNumber, Position};
 use tombolo_core::limits::REQUEST_BYTES_MAX;
 use tombolo_core::wire::envelope::{MutationOutcome, OutcomeKind, RejectReason};
 use tombolo_core::wire::graphql::{ErrorType, GraphqlError};
@@ -57,6 +57,8 @@ pub(crate) fn opened(cx: &mut Context<'_>) -> Result<(), StepError> {
             for scope in cx.state.scopes.values_mut() {
                 scope.up_to_date = false;
             }
+            // What was refused may be allowed by now.
+            cx.state.refused.clear();
             cx.state.link = Link::Open {
                 feed: cx.state.feed_state(),
             };
@@ -115,16 +117,15 @@ pub(crate) fn subscribe(cx: &mut Context<'_>) {
     cx.state.feed = FeedNumber(cx.state.feed.0 + 1);
     cx.state.paging.clear();
     if cx.settings.base_sync_by_pages {
-        for scope in cx.state.scopes.values().filter(|scope| scope.base_sync) {
-            cx.state.paging.insert(scope.model.clone());
-            cx.effects.push(Effect::Send(Outgoing::FetchPage {
-                feed: cx.state.feed,
-                scope: scope.to_send(),
-            }));
-        }
+        let paging = cx.state.asked().filter(|scope| scope.base_sync);
+        cx.state.paging = paging.map(|scope| scope.model.clone()).collect();
     }
-    if cx.state.paging.is_empty() && !cx.state.scopes.is_empty() {
-        let scopes = cx.state.scopes.values().map(crate::scope::ScopeRow::to_send).collect();
+    if !cx.state.paging.is_empty() {
+        fetch_page(cx);
+        return;
+    }
+    let scopes: Vec<_> = cx.state.asked().map(crate::scope::ScopeRow::to_send).collect();
+    if !scopes.is_empty() {
         cx.effects.push(Effect::Send(Outgoing::Subscribe {
             feed: cx.state.feed,
             replica: cx.tx.replica(),
@@ -134,18 +135,81 @@ pub(crate) fn subscribe(cx: &mut Context<'_>) {
     }
 }
 
-/// The server refused or ended the feed.
-pub(crate) fn feed_refused(cx: &mut Context<'_>, feed: FeedNumber, errors: &[GraphqlError]) {
+/// Asks for a page of the first scope that is fetched by pages. One at a time: on a slow link several would share it, and
+/// each would take so long that it looks lost.
+pub(crate) fn fetch_page(cx: &mut Context<'_>) {
+    if let Some(scope) = cx.state.paging.first().and_then(|model| cx.state.scopes.get(model)) {
+        cx.effects.push(Effect::Send(Outgoing::FetchPage {
+            feed: cx.state.feed,
+            scope: scope.to_send(),
+        }));
+    }
+}
+
+/// The server refused or ended the feed. A scope that it will not give is left out and the others go on; anything else
+/// ends the link, to be tried again later.
+pub(crate) fn feed_refused(cx: &mut Context<'_>, feed: FeedNumber, errors: &[GraphqlError]) -> Result<(), StepError> {
     if !cx.state.is_open() || feed != cx.state.feed {
-        return;
+        return Ok(());
     }
     let message = words(errors, "the server ended the change feed");
-    cx.effects.push(Effect::CloseLink);
     if is_unauthorized(errors) {
-        pause(cx, &message)
-    } else {
-        fail(cx, "refused", &message)
+        cx.effects.push(Effect::CloseLink);
+        pause(cx, &message);
+        return Ok(());
     }
+    if let Some(model) = refused_scope(cx, errors) {
+        cx.state
+            .note_error("scope_refused", &format!("{model}: {message}"), cx.now);
+        cx.state.refused.insert(model.clone(), clip(&message));
+        // No feed will bring what they wait for, as for a model without a scope.
+        for entry in cx.tx.acked(&model, "", Position(0), true)? {
+            cx.remove_entry(&entry)?;
+            cx.rebase_entry(&entry)?;
+        }
+        cx.state.subscribed = false;
+        subscribe(cx);
+        return Ok(());
+    }
+    // Answers to mutations are no sign that the feed will do: only a feed that caught up ends this count.
+    cx.state.failures = cx.state.failures.max(cx.state.feed_failures);
+    cx.state.feed_failures = cx.state.feed_failures.saturating_add(1);
+    cx.effects.push(Effect::CloseLink);
+    fail(cx, "refused", &message);
+    Ok(())
+}
+
+/// The scope that a final refusal is about: the one that the server names, or the only one that was asked for.
+fn refused_scope(cx: &Context<'_>, errors: &[GraphqlError]) -> Option<String> {
+    if errors.is_empty() || !errors.iter().all(is_final) {
+        return None;
+    }
+    let asked: Vec<&str> = match cx.state.paging.first() {
+        Some(model) => vec![model.as_str()],
+        None => cx.state.asked().map(|scope| scope.model.as_str()).collect(),
+    };
+    let named = errors
+        .iter()
+        .find_map(|error| error.error_info.as_ref()?.get("model")?.as_str());
+    match (named, asked.as_slice()) {
+        (Some(named), _) => asked.contains(&named).then(|| named.to_owned()),
+        (None, [only]) => Some((*only).to_owned()),
+        (None, _) => None,
+    }
+}
+
+/// Whether the same request would be refused again.
+fn is_final(error: &GraphqlError) -> bool {
+    !is_temporary(error)
+        && matches!(
+            error.error_type,
+            Some(
+                ErrorType::Unauthorized
+                    | ErrorType::BadRequest
+                    | ErrorType::LimitExceeded
+                    | ErrorType::UnsupportedOperation
+            )
+        )
 }
 
 /// The server says of itself that it is in trouble, not the request.
@@ -301,7 +365,13 @@ fn decided(cx: &mut Context<'_>, outcome: MutationOutcome) -> Result<(), StepErr
                 .cursor
                 .as_deref()
                 .and_then(|text| text.parse::<tombolo_core::id::Cursor>().ok());
-            let passed = match (cx.state.scopes.get(&entry.intent.model), &cursor) {
+            let model = &entry.intent.model;
+            let scope = cx
+                .state
+                .scopes
+                .get(model)
+                .filter(|_| !cx.state.refused.contains_key(model));
+            let passed = match (scope, &cursor) {
                 // Without a scope no feed will ever bring it; without a place in the feed there is nothing to wait for.
                 (None, _) | (_, None) => true,
                 // Only a complete scope has the row for certain, see `feed::batch`.

@@ -12,7 +12,7 @@ use crate::context::{Context, References};
 use crate::effect::{ChangeSet, Effect, Status};
 use crate::input::{Input, Now};
 use crate::limits::{ATOMIC_MUTATIONS_MAX, IN_FLIGHT_MAX, NO_PROGRESS_MAX};
-use crate::state::{Link, State};
+use crate::state::{Feed, Link, State};
 use crate::store::{StoreError, StoreTx};
 use crate::{feed, link, outbox};
 
@@ -162,7 +162,7 @@ impl Machine {
             Input::LinkOpened => link::opened(&mut cx)?,
             Input::LinkClosed(reason) => link::closed(&mut cx, &reason),
             Input::Batch { feed, batch } => feed::batch(&mut cx, feed, &batch)?,
-            Input::FeedRefused { feed, errors } => link::feed_refused(&mut cx, feed, &errors),
+            Input::FeedRefused { feed, errors } => link::feed_refused(&mut cx, feed, &errors)?,
             Input::Answers(answers) => {
                 for (number, answer) in answers {
                     link::answer(&mut cx, number, answer)?;
@@ -279,6 +279,9 @@ fn finish(cx: Context<'_>) -> Step {
         state.link = Link::Open {
             feed: state.feed_state(),
         };
+    }
+    if state.subscribed && state.feed_state() == Feed::Live {
+        state.feed_failures = 0;
     }
     if state.is_owed() {
         if progress || state.owed_since.is_none() {

@@ -57,6 +57,10 @@ pub(crate) struct State {
     /// Models fetched by pages before the subscription begins.
     pub paging: BTreeSet<String>,
     pub scopes: BTreeMap<String, ScopeRow>,
+    /// Scopes that the server will not give on this link, and why: left out of the subscription.
+    pub refused: BTreeMap<String, String>,
+    /// Feeds that ended with an error since all scopes were last up to date.
+    pub feed_failures: u32,
     /// Sent on this link and not answered, by (first) number; the value says when.
     pub in_flight: BTreeMap<MutationNumber, Duration>,
     /// Sent before, undecided, to be sent again at the given moment.
@@ -86,6 +90,8 @@ impl State {
             subscribed: false,
             paging: BTreeSet::new(),
             scopes: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            feed_failures: 0,
             in_flight: BTreeMap::new(),
             due: BTreeMap::new(),
             busy: BTreeMap::new(),
@@ -137,9 +143,16 @@ impl State {
         });
     }
 
+    /// The scopes that the feed is asked for: all that the server did not refuse.
+    pub(crate) fn asked(&self) -> impl Iterator<Item = &ScopeRow> {
+        self.scopes
+            .values()
+            .filter(|scope| !self.refused.contains_key(&scope.model))
+    }
+
     /// What the feed is, by its scopes.
     pub(crate) fn feed_state(&self) -> Feed {
-        if self.scopes.values().all(|scope| scope.up_to_date) {
+        if self.asked().all(|scope| scope.up_to_date) {
             Feed::Live
         } else {
             Feed::CatchingUp
@@ -175,6 +188,7 @@ impl State {
                     filter: scope.filter.clone(),
                     cursor: scope.cursor.clone(),
                     up_to_date: scope.up_to_date,
+                    refused: self.refused.get(&scope.model).cloned(),
                 })
                 .collect(),
         }

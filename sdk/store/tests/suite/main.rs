@@ -5,6 +5,7 @@ mod files;
 mod fold;
 mod links;
 mod pages;
+mod refusals;
 mod scenarios;
 mod script;
 mod world;

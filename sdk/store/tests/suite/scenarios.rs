@@ -461,18 +461,20 @@ fn a_base_sync_by_pages_comes_before_the_subscription_and_goes_on_after_a_lost_l
         phone scope Comment all
         phone online
         link up
-        expect effects FetchPage FetchPage
+        expect effects FetchPage
+        server page Comment e.1 live
+        expect effects Pulled FetchPage
         server page Todo e.2 more; Todo/1 v1 title="a"
         expect effects Pulled FetchPage
         link down
         expect cursor Todo e.2
         time 30s
         link up
-        expect effects FetchPage FetchPage
-        server page Comment e.3 live
-        expect effects Pulled
+        expect asked Todo e.2
+        expect effects FetchPage
         server page Todo e.3 live; Todo/2 v1 title="b"
         expect effects Pulled Subscribe
+        server page Comment e.3 live
         expect status live upToDate=true
         link down
         time 30s

@@ -8,12 +8,15 @@
 //! link up | down | unauthorized
 //! server page Todo e.5 live; Todo/1 v2 title="x"; left Todo/2        more | live, and `reset` before it; v2! is a tombstone
 //! server answers 3 applied e.5 | merged e.5 | rejected CODE | nothing    of a transaction: 3-4
+//! server busy 3                              it is in trouble itself, whatever mutation 3 is
+//! server refuses feed CODE | feed CODE Todo   the change feed; the second names the scope
 //! time 30s                                   the clock moves and the machine is woken
 //! killed                                     the process dies; only the file is left
 //! killed before commit of phone edit …       it dies with the writes made and not committed
 //! expect Todo/1 title="x" _version=2         expect Todo/1 gone | deleted
 //! expect outbox 1=queued 2=acked | empty     expect sent 1 2 | nothing     expect cursor Todo e.5 | none
 //! expect status live pending=0 upToDate=true expect effects OpenLink …
+//! expect asked Comment e.5, Todo none        the newest subscription's, or page's, scopes and cursors
 //! ```
 
 use std::collections::BTreeMap;
@@ -23,8 +26,8 @@ use serde_json::Value as Json;
 use tombolo_core::id::MutationNumber;
 use tombolo_core::schema::MutationKind;
 use tombolo_core::wire::envelope::{MutationAnswer, MutationOutcome, OutcomeKind, RejectReason};
-use tombolo_core::wire::graphql::ErrorType;
-use tombolo_machine::{AnswerBody, CloseReason, Effect, EntryState, Input, Outgoing, Scope};
+use tombolo_core::wire::graphql::{ErrorType, GraphqlError};
+use tombolo_machine::{AnswerBody, CloseReason, Effect, EntryState, Input, Outgoing, Scope, ScopeCursor};
 
 use crate::world::{World, page};
 
@@ -120,6 +123,24 @@ fn input(world: &World, line: &str) -> Result<Input, String> {
         ("link", "unauthorized") => Input::LinkClosed(CloseReason::Unauthorized("no".into())),
         ("server", "page") => return feed_page(world, rest),
         ("server", "answers") => return answer(rest),
+        ("server", "busy") => {
+            let mut error = GraphqlError::new(ErrorType::InternalFailure, "the store is busy");
+            error.error_info = Some(serde_json::json!({"retry": true}));
+            Input::Answers(vec![(number(rest)?, AnswerBody::Undecided(vec![error]))])
+        }
+        ("server", "refuses") => {
+            let words: Vec<&str> = rest.split_whitespace().collect();
+            let ["feed", code, model @ ..] = words.as_slice() else {
+                return Err("refuses feed CODE MODEL".into());
+            };
+            let code = serde_json::from_value(Json::from(*code)).map_err(|e| e.to_string())?;
+            let mut error = GraphqlError::new(code, "no");
+            error.error_info = model.first().map(|model| serde_json::json!({ "model": model }));
+            Input::FeedRefused {
+                feed: world.feed,
+                errors: vec![error],
+            }
+        }
         _ => return Err("not a line of this language".into()),
     })
 }
@@ -284,6 +305,11 @@ fn expect(world: &mut World, text: &str) -> Result<(), String> {
             Ok(())
         }
         "effects" => same(effects(&world.effects), rest),
+        "asked" => {
+            let words = |scope: &ScopeCursor| format!("{} {}", scope.model, scope.cursor.as_deref().unwrap_or("none"));
+            let seen: Vec<String> = world.asked.iter().map(words).collect();
+            same(seen.join(", "), rest)
+        }
         _ => {
             let (model, id) = what.split_once('/').ok_or("expect what?")?;
             let (_, shape) = world.model(model);

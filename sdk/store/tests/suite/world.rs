@@ -12,7 +12,8 @@ use tombolo_core::schema::{Model, MutationKind, Schema};
 use tombolo_core::value::Value;
 use tombolo_core::wire::batch::ChangeBatch;
 use tombolo_machine::{
-    Effect, FeedNumber, Input, Machine, NewMutation, Now, OutboxEntry, Outgoing, Settings, StepError, StoreTx,
+    Effect, FeedNumber, Input, Machine, NewMutation, Now, OutboxEntry, Outgoing, ScopeCursor, Settings, StepError,
+    StoreTx,
 };
 use tombolo_store::{Options, Store};
 
@@ -53,6 +54,8 @@ pub(crate) struct World {
     /// Mutations sent since it was last looked at.
     pub sent: Vec<MutationNumber>,
     pub feed: FeedNumber,
+    /// The scopes of the newest subscription or page asked for.
+    pub asked: Vec<ScopeCursor>,
 }
 
 impl World {
@@ -74,6 +77,7 @@ impl World {
             effects: Vec::new(),
             sent: Vec::new(),
             feed: FeedNumber(0),
+            asked: Vec::new(),
         };
         world.restart();
         world
@@ -104,7 +108,12 @@ impl World {
         for effect in &self.effects {
             match effect {
                 Effect::Send(Outgoing::Mutation { number, .. }) => self.sent.push(*number),
-                Effect::Send(Outgoing::Subscribe { feed, .. } | Outgoing::FetchPage { feed, .. }) => self.feed = *feed,
+                Effect::Send(Outgoing::Subscribe { feed, scopes, .. }) => {
+                    (self.feed, self.asked) = (*feed, scopes.clone());
+                }
+                Effect::Send(Outgoing::FetchPage { feed, scope }) => {
+                    (self.feed, self.asked) = (*feed, vec![scope.clone()]);
+                }
                 _ => {}
             }
         }
