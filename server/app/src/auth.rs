@@ -3,10 +3,14 @@
 //! Keys are held as SHA-256 hashes (they are random and long, so a slow hash would protect nothing and cost each request),
 //! compared in constant time, and never printed. A refusal says nothing about which keys exist.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use tombolo_core::access::Identity;
+
+use crate::limits::EXPIRY_CHECK_INTERVAL;
 
 /// The header, and the key in `connection_init`'s payload, that carries an API key.
 pub const API_KEY_HEADER: &str = "x-api-key";
@@ -72,6 +76,27 @@ impl ApiKey {
     }
 }
 
+/// Somebody who has shown who they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admitted {
+    /// Who it is.
+    pub identity: Identity,
+    /// From then on the credential is refused; whoever was admitted with it has to go.
+    pub expires: Option<Timestamp>,
+}
+
+/// Waits until the moment `expires` has come by the wall clock; for ever if there is none.
+pub(crate) async fn expiry(expires: Option<Timestamp>) {
+    let Some(expires) = expires else {
+        return std::future::pending().await;
+    };
+    while let Ok(left) = Duration::try_from(expires.duration_since(Timestamp::now()))
+        && !left.is_zero()
+    {
+        tokio::time::sleep(left.min(EXPIRY_CHECK_INTERVAL)).await;
+    }
+}
+
 /// Why a credential was refused: AppSync's words where it has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -97,11 +122,11 @@ impl Keys {
         Self(keys)
     }
 
-    /// Who presents `key` at `now`. Takes the same time whichever key it is and whether or not it is known.
+    /// Who presents `key` at `now`, and until when. Takes the same time whichever key it is and whether or not it is known.
     ///
     /// # Errors
     /// The credential is missing, unknown or expired.
-    pub fn identify(&self, key: Option<&str>, now: Timestamp) -> Result<Identity, Refusal> {
+    pub fn identify(&self, key: Option<&str>, now: Timestamp) -> Result<Admitted, Refusal> {
         let key = key.ok_or(Refusal::Missing)?;
         let hash: [u8; 32] = Sha256::digest(key.as_bytes()).into();
         let mut found = None;
@@ -114,8 +139,11 @@ impl Keys {
         if known.expires.is_some_and(|expires| expires <= now) {
             return Err(Refusal::Expired);
         }
-        Ok(Identity::ApiKey {
-            name: known.name.clone(),
+        Ok(Admitted {
+            identity: Identity::ApiKey {
+                name: known.name.clone(),
+            },
+            expires: known.expires,
         })
     }
 }
@@ -137,8 +165,9 @@ mod tests {
             ApiKey::from_sha256("phones", hex).unwrap(),
         ] {
             let keys = Keys::new(vec![ApiKey::from_clear("other", "x"), key]);
-            let who = keys.identify(Some("secret"), Timestamp::UNIX_EPOCH);
-            assert_eq!(who, Ok(Identity::ApiKey { name: "phones".into() }));
+            let who = keys.identify(Some("secret"), Timestamp::UNIX_EPOCH).unwrap();
+            assert_eq!(who.identity, Identity::ApiKey { name: "phones".into() });
+            assert_eq!(who.expires, None);
         }
     }
 
@@ -153,7 +182,8 @@ mod tests {
             keys.identify(Some("Secret"), Timestamp::UNIX_EPOCH),
             Err(Refusal::Unknown)
         );
-        assert!(keys.identify(Some("secret"), at("2029-12-31T23:59:59Z")).is_ok());
+        let admitted = keys.identify(Some("secret"), at("2029-12-31T23:59:59Z")).unwrap();
+        assert_eq!(admitted.expires, Some(at("2030-01-01T00:00:00Z")));
         assert_eq!(
             keys.identify(Some("secret"), at("2030-01-01T00:00:00Z")),
             Err(Refusal::Expired)
@@ -162,6 +192,15 @@ mod tests {
             Keys::default().identify(Some("secret"), Timestamp::UNIX_EPOCH),
             Err(Refusal::Unknown)
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_expiry_is_waited_for_and_none_never_comes() {
+        expiry(Some(at("2020-01-01T00:00:00Z"))).await;
+        for open in [None, Some(Timestamp::MAX)] {
+            let waiting = tokio::time::timeout(EXPIRY_CHECK_INTERVAL * 3, expiry(open)).await;
+            assert!(waiting.is_err(), "{open:?}");
+        }
     }
 
     #[test]

@@ -193,11 +193,11 @@ fn admitted<'a>(app: &'a App, parts: &Parts) -> Result<(&'a Api, tombolo_core::a
         problem.header = Some((RETRY_AFTER, "1"));
         problem
     })?;
-    let identity = app
+    let admitted = app
         .keys
         .identify(api_key(&parts.headers), Timestamp::now())
         .map_err(Problem::refused)?;
-    Ok((api, identity))
+    Ok((api, admitted.identity))
 }
 
 /// The API key among `headers`. One that is not visible ASCII is none that we know.

@@ -21,13 +21,12 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
-use tombolo_core::access::Identity;
 use tombolo_core::wire::graphql::{ErrorType, GraphqlError, Request};
 use tombolo_core::wire::ws::{ClientFrame, SUBPROTOCOL, close};
 use tombolo_engine::{EngineError, Subscriber};
 
 use crate::api::{Pending, Work};
-use crate::auth::API_KEY_HEADER;
+use crate::auth::{API_KEY_HEADER, Admitted, expiry};
 use crate::http::api_key;
 use crate::limits::{
     CLOSE_TIMEOUT, OPERATION_ID_BYTES_MAX, OPERATIONS_IN_FLIGHT_MAX, OUTGOING_FRAMES, SOCKET_BUFFER_BYTES,
@@ -73,6 +72,9 @@ enum End {
     Gone,
 }
 
+/// The credential is not accepted, or no longer: the client needs another one.
+const FORBIDDEN: End = End::Close(close::FORBIDDEN, "Forbidden");
+
 async fn serve(socket: WebSocket, app: Arc<App>, key: Option<String>, spoken: bool) {
     let (sink, stream) = socket.split();
     let (out, frames) = mpsc::channel(OUTGOING_FRAMES);
@@ -81,7 +83,7 @@ async fn serve(socket: WebSocket, app: Arc<App>, key: Option<String>, spoken: bo
     let mut session = Session {
         app,
         key,
-        identity: None,
+        admitted: None,
         out,
         stream,
         operations: Operations::default(),
@@ -133,7 +135,7 @@ struct Session {
     /// The key in the upgrade's header.
     key: Option<String>,
     /// Who it is; `None` until `connection_init` is accepted.
-    identity: Option<Identity>,
+    admitted: Option<Admitted>,
     out: mpsc::Sender<Message>,
     stream: SplitStream<WebSocket>,
     operations: Operations,
@@ -151,7 +153,7 @@ impl Session {
         let mut heard = Instant::now();
         let app = Arc::clone(&self.app);
         loop {
-            let (deadline, late) = match self.identity {
+            let (deadline, late) = match self.admitted {
                 None => (
                     init_deadline,
                     End::Close(close::INITIALISATION_TIMEOUT, "Connection initialisation timeout"),
@@ -163,6 +165,7 @@ impl Session {
                 () = app.life.ended() => return End::Restart,
                 () = self.failed.cancelled() => return End::Close(CLOSE_INTERNAL, "Internal server error"),
                 () = self.out.closed() => return End::Gone,
+                () = expiry(self.admitted.as_ref().and_then(|a| a.expires)) => return FORBIDDEN,
                 Some(_) = self.tasks.join_next() => continue,
                 message = timeout_at(deadline, self.stream.next()) => match message {
                     Err(_) => return late,
@@ -203,7 +206,7 @@ impl Session {
     }
 
     async fn handle_init(&mut self, payload: Option<&serde_json::Value>) -> Result<(), End> {
-        if self.identity.is_some() {
+        if self.admitted.is_some() {
             return Err(End::Close(
                 close::TOO_MANY_INITIALISATIONS,
                 "Too many initialisation requests",
@@ -215,17 +218,17 @@ impl Session {
                 .map(|(_, v)| v.as_str().unwrap_or(""))
         });
         match self.app.keys.identify(given.or(self.key.as_deref()), Timestamp::now()) {
-            Ok(identity) => {
-                self.identity = Some(identity);
+            Ok(admitted) => {
+                self.admitted = Some(admitted);
                 self.send(Message::Text(Utf8Bytes::from_static(r#"{"type":"connection_ack"}"#)))
                     .await
             }
-            Err(_) => Err(End::Close(close::FORBIDDEN, "Forbidden")),
+            Err(_) => Err(FORBIDDEN),
         }
     }
 
     async fn handle_subscribe(&mut self, id: String, request: &Request) -> Result<(), End> {
-        let Some(identity) = &self.identity else {
+        let Some(Admitted { identity, .. }) = &self.admitted else {
             return Err(End::Close(close::UNAUTHORIZED, "Unauthorized"));
         };
         if id.is_empty() || id.len() > OPERATION_ID_BYTES_MAX {

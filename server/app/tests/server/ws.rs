@@ -1,12 +1,16 @@
 //! `graphql-transport-ws`: the protocol kept, and its violations closed with its codes.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use futures_util::SinkExt as _;
+use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 use tokio_tungstenite::tungstenite::Message;
+use tombolo_server::auth::ApiKey;
+use tombolo_server::{Config, Server};
 
-use crate::harness::{Heard, KEY, Socket, ask, create, start, start_with, titles};
+use crate::harness::{Heard, KEY, SCHEMA, Socket, ask, create, start, start_with, titles};
 
 const PROTOCOL: Option<&str> = Some("graphql-transport-ws");
 
@@ -265,4 +269,20 @@ async fn a_frame_above_the_limit_ends_the_socket() {
     let heard = crate::harness::patiently(futures_util::StreamExt::next(&mut socket.0)).await;
     assert!(!matches!(heard, Some(Ok(Message::Text(_)))), "{heard:?}");
     assert!(titles(server.addr).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_socket_is_closed_when_its_key_expires() {
+    let mut config = Config::in_memory(SCHEMA, "another key for tests");
+    let soon = Timestamp::now() + Duration::from_secs(2);
+    config.api_keys.push(ApiKey::from_clear("short", KEY).until(soon));
+    let server = Server::start(config).await.unwrap();
+    let mut socket = Socket::open(server.addr).await;
+    socket.subscribe("s", "subscription { onCreateTodo { title } }").await;
+    assert_eq!(socket.hear().await, Heard::Closed(4403));
+    assert!(Timestamp::now() >= soon, "not before its time");
+    // The one beside it goes on.
+    let mut other = Socket::connect(server.addr, PROTOCOL, Some("another key for tests")).await;
+    other.send(&json!({"type": "connection_init"})).await;
+    assert_eq!(other.frame().await, json!({"type": "connection_ack"}));
 }
