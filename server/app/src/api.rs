@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tombolo_core::access::Identity;
 use tombolo_core::query::{Answer, OperationKind};
 use tombolo_core::schema::Schema;
-use tombolo_core::wire::graphql::{ErrorType, GraphqlError, Request};
+use tombolo_core::wire::graphql::{GraphqlError, Request};
 use tombolo_engine::{Engine, EngineError, Prepared, StoreError, Subscriber};
 use tombolo_store_sqlite::SqliteStore;
 
@@ -45,13 +45,13 @@ impl Failed {
     /// For the caller.
     #[must_use]
     pub fn error(&self) -> GraphqlError {
-        GraphqlError::new(ErrorType::InternalFailure, self.0.to_string())
+        self.0.to_graphql()
     }
 
     /// Whether the same request may succeed soon, here or at the next server behind the same address.
     #[must_use]
     pub fn can_retry(&self) -> bool {
-        self.0.can_retry() || self.0 == StoreError::Closed
+        self.0.is_temporary()
     }
 }
 
@@ -160,5 +160,31 @@ fn respond(answer: Result<Vec<u8>, impl Into<EngineError>>) -> Result<Vec<u8>, F
         Ok(bytes) => Ok(bytes),
         Err(EngineError::Store(error)) => Err(error.into()),
         Err(EngineError::Request(errors)) => Ok(Answer::refused(errors).into_bytes(None)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_that_will_pass_is_marked_as_such_on_the_wire() {
+        for (error, temporary) in [
+            (StoreError::Busy, true),
+            (StoreError::Full, true),
+            (StoreError::Closed, true),
+            (StoreError::ReadOnly, false),
+            (StoreError::Corrupt("page 7".into()), false),
+            (StoreError::Backend("no such table".into()), false),
+        ] {
+            let expected = serde_json::json!({"retry": true});
+            let told = Failed(error.clone()).error();
+            let wire = serde_json::to_value(&told).unwrap();
+            assert_eq!(wire["errorType"], "InternalFailure");
+            assert_eq!(wire.get("errorInfo"), temporary.then_some(&expected), "{error}");
+            assert_eq!(Failed(error.clone()).can_retry(), temporary);
+            // A subscription that fails says the same.
+            assert_eq!(EngineError::from(error).to_graphql(), [told]);
+        }
     }
 }
