@@ -369,10 +369,22 @@ fn what_a_merge_brought_into_a_list_was_not_seen() {
     };
     let incoming = (TAGS, Value::Json(r#"["mine"]"#.into()));
     let model = model(ConflictStrategy::Automerge);
-    let merge = |kind| merge(&model, &stored(), std::slice::from_ref(&incoming), Some(Version(3)), &seen(kind));
-    let Merge::Write { values, kind, .. } = merge(MergeKind::Applied) else { unreachable!() };
+    let merge = |kind| {
+        merge(
+            &model,
+            &stored(),
+            std::slice::from_ref(&incoming),
+            Some(Version(3)),
+            &seen(kind),
+        )
+    };
+    let Merge::Write { values, kind, .. } = merge(MergeKind::Applied) else {
+        unreachable!()
+    };
     assert_eq!((values, kind), (vec![incoming.clone()], MergeKind::Applied));
-    let Merge::Write { values, kind, .. } = merge(MergeKind::Merged) else { unreachable!() };
+    let Merge::Write { values, kind, .. } = merge(MergeKind::Merged) else {
+        unreachable!()
+    };
     assert_eq!(kind, MergeKind::Merged);
     assert_ne!(values, vec![incoming.clone()], "the server's items stay");
 }

@@ -450,7 +450,10 @@ mod tests {
             if batch.iter().any(|submission| submission.fresh_ids == ["poison"]) {
                 return Err(StoreError::Backend("no".into()));
             }
-            self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(batch.len());
+            self.0
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .push(batch.len());
             Ok(vec![Verdict::default(); batch.len()])
         }
 
@@ -470,7 +473,9 @@ mod tests {
     #[test]
     fn a_submission_that_the_database_refuses_fails_alone() {
         let schema = Schema::parse("type A @model { id: ID! }", "a.graphql").map(Arc::new);
-        let Ok(schema) = schema else { unreachable!("the schema is good") };
+        let Ok(schema) = schema else {
+            unreachable!("the schema is good")
+        };
         let engine = Engine::new(schema, Picky::default(), Settings::default());
         let batch = ["a", "poison", "b"].map(|id| Submission {
             envelope: None,
@@ -480,7 +485,9 @@ mod tests {
             refusal: None,
         });
         let committed = pin!(engine.commit(batch.into(), 0)).poll(&mut Context::from_waker(Waker::noop()));
-        let Poll::Ready(Ok(verdicts)) = committed else { unreachable!("{committed:?}") };
+        let Poll::Ready(Ok(verdicts)) = committed else {
+            unreachable!("{committed:?}")
+        };
         let undecided: Vec<bool> = verdicts.iter().map(|verdict| verdict.undecided.is_some()).collect();
         assert_eq!(undecided, [false, true, false]);
     }

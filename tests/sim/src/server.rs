@@ -66,6 +66,12 @@ pub(crate) struct Server {
     identity: Identity,
 }
 
+/// A submission and what became of it.
+pub(crate) type Committed = (Submission, Verdict);
+
+/// A message and the session that it goes to.
+pub(crate) type ToSession = (u64, Sent);
+
 /// Runs a future of the inline store, which is ready at once.
 pub(crate) fn ready<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
@@ -192,7 +198,7 @@ impl Server {
     }
 
     /// Commits what is waiting; gives back the verdicts and what is to be sent to whom.
-    pub(crate) fn commit(&mut self, now_ms: i64) -> (Vec<(Submission, Verdict)>, Vec<(u64, Sent)>) {
+    pub(crate) fn commit(&mut self, now_ms: i64) -> (Vec<Committed>, Vec<ToSession>) {
         let waiting = std::mem::take(&mut self.waiting);
         let batch: Vec<Submission> = waiting.iter().map(|w| w.submission.clone()).collect();
         let verdicts = if std::mem::take(&mut self.fail_next) {

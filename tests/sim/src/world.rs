@@ -82,6 +82,9 @@ struct World {
     report: Report,
 }
 
+/// A mutation as a plan makes it: model, kind, fields.
+type Made<'a> = (ModelId, MutationKind, Vec<(&'a str, Value)>);
+
 /// A law was broken; the run ends.
 struct Broken;
 
@@ -363,11 +366,7 @@ impl World {
     }
 
     /// A user's mutations through a replica; false if the app would refuse the call because of what it shows.
-    fn mutate(
-        &mut self,
-        index: usize,
-        mutations: Vec<(ModelId, MutationKind, Vec<(&str, Value)>)>,
-    ) -> Result<bool, Broken> {
+    fn mutate(&mut self, index: usize, mutations: Vec<Made<'_>>) -> Result<bool, Broken> {
         let schema = Arc::clone(&self.schema);
         let mut new = Vec::new();
         let mut meant = Vec::new();

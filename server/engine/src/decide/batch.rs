@@ -173,7 +173,12 @@ impl<'a> Batcher<'a> {
         }
     }
 
-    fn atomic(&mut self, envelope: &MutationEnvelope, submission: &Submission, mut seen: Vec<(RowKey, Seen)>) -> Verdict {
+    fn atomic(
+        &mut self,
+        envelope: &MutationEnvelope,
+        submission: &Submission,
+        mut seen: Vec<(RowKey, Seen)>,
+    ) -> Verdict {
         let mark = self.mark();
         let mut undo = Vec::new();
         let mut fresh_ids = submission.fresh_ids.iter();
@@ -263,7 +268,11 @@ impl<'a> Batcher<'a> {
             existed: false,
             dirty: false,
         };
-        let seen: Vec<Seen> = seen.iter().filter(|(of, _)| *of == row_key).map(|(_, seen)| *seen).collect();
+        let seen: Vec<Seen> = seen
+            .iter()
+            .filter(|(of, _)| *of == row_key)
+            .map(|(_, seen)| *seen)
+            .collect();
         let row = self.rows.entry(row_key.clone()).or_insert_with(fresh);
         let facts = RowFacts {
             model,

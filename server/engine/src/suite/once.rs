@@ -307,7 +307,11 @@ pub fn settled_outcomes_are_forgotten_and_not_repeated(place: &impl Place) {
     assert_eq!(head, i64::try_from(last).unwrap());
     world.plain(world.delete("Todo", json!({ "id": "t1" })));
     let stray = result(world.send(envelope("r", 1), world.create("Todo", todo("new", "x"))));
-    assert_eq!((stray.position, &stray.change), (None, &None), "its effect is not repeated");
+    assert_eq!(
+        (stray.position, &stray.change),
+        (None, &None),
+        "its effect is not repeated"
+    );
     assert_eq!(
         stray.reason.map(|reason| reason.code),
         Some(ErrorType::NumberReused),

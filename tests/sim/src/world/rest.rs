@@ -162,11 +162,10 @@ impl World {
         self.scopes.push(None);
         self.begin(index)?;
         self.rest()?;
-        self.converged(index, None).map_err(|broken| {
+        self.converged(index, None).inspect_err(|_| {
             if let Some(violation) = &mut self.report.violation {
                 violation.oracle = "fresh eyes";
             }
-            broken
         })?;
         self.hang_up(index)?;
         self.replicas.pop();
