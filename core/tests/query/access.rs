@@ -135,11 +135,7 @@ fn a_field_is_written_only_by_the_kinds_of_mutation_that_its_rules_grant() {
     }";
     let schema = Arc::new(Schema::parse(sdl, "s.graphql").unwrap());
     let access = key_access(&schema);
-    for (field, create, update) in [
-        ("born", true, false),
-        ("later", false, true),
-        ("never", false, false),
-    ] {
+    for (field, create, update) in [("born", true, false), ("later", false, true), ("never", false, false)] {
         for (root, granted) in [("createFlight", create), ("updateFlight", update)] {
             let text = format!("mutation {{ {root}(input: {{ id: 1, {field}: \"x\" }}) {{ id }} }}");
             let bound = bind(&schema, &text, json!({}), &access, Side::Server).unwrap();
