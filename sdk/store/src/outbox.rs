@@ -252,9 +252,9 @@ pub(crate) fn dependents(conn: &Connection, number: MutationNumber) -> Result<Ve
     select(
         conn,
         // By `needs`, of which few are lower than a number just decided; by number it would be the whole rest of the outbox.
-        "AS o WHERE needs <= ?1 AND state <> 3 AND +number > ?1 AND state IN (0, 1, 4) AND ( \
+        "AS o INDEXED BY _outbox_needs WHERE needs <= ?1 AND state <> 3 AND number > ?1 AND state IN (0, 1, 4) AND ( \
            EXISTS (SELECT 1 FROM json_each(o.depends_on) AS d WHERE d.value = ?1) \
-           OR EXISTS (SELECT 1 FROM json_each(o.seen) AS s WHERE s.value = ?1)) ORDER BY number",
+           OR EXISTS (SELECT 1 FROM json_each(o.seen) AS s WHERE s.value = ?1)) ORDER BY +number",
         &[&number_out(number)],
     )
 }
