@@ -269,7 +269,13 @@ fn status_json(status: &Status) -> Json {
 }
 
 fn scope_json(scope: &ScopeStatus) -> Json {
-    json!({ "model": scope.model, "filter": scope.filter, "cursor": scope.cursor, "upToDate": scope.up_to_date })
+    json!({
+        "model": scope.model,
+        "filter": scope.filter,
+        "cursor": scope.cursor,
+        "upToDate": scope.up_to_date,
+        "refused": scope.refused,
+    })
 }
 
 fn link_name(link: LinkStatus) -> &'static str {
