@@ -1,6 +1,7 @@
 //! A replica as the tests use it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde_json::{Value as Json, json};
 use tombolo::{Builder, Client, Error, MutationNumber, OutboxItem, Status, SyncReport};
@@ -24,14 +25,13 @@ pub struct Phone {
 }
 
 impl Phone {
-    /// Opens what `builder` says.
-    pub async fn open(builder: Builder, name: &str) -> Self {
-        process::let_starts_finish();
-        let client = builder.open().await.unwrap();
-        Self {
-            client,
-            name: name.to_owned(),
-        }
+    /// Opens what `builder` says on `file`, once a replica that was closed here has let go of it.
+    pub async fn open(builder: Builder, file: impl AsRef<Path>) -> Self {
+        let file = file.as_ref();
+        process::until_free(file).await;
+        let client = builder.path(file).open().await.unwrap();
+        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        Self { client, name }
     }
 
     /// One mutation, which must be taken; its number.
@@ -130,7 +130,6 @@ impl Phone {
     /// Closes it; its file is free afterwards.
     pub async fn close(self) {
         patiently(self.client.close()).await;
-        process::let_starts_finish();
     }
 }
 

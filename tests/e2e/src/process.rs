@@ -3,11 +3,15 @@
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{OnceLock, PoisonError, RwLock};
+use std::sync::OnceLock;
+use std::time::Duration;
 
 use serde_json::Value as Json;
 
-use crate::KEY;
+use crate::{KEY, patiently};
+
+/// Between two looks at what cannot be awaited.
+const POLL: Duration = Duration::from_millis(1);
 
 /// The `tombolo` binary beside the test executable, built first if it is not there or older than its sources.
 /// `TOMBOLO_E2E_BINARY` names another one.
@@ -88,19 +92,35 @@ pub fn clean(mut command: Command) -> Command {
     command
 }
 
-/// Held while a process is being started. Between its fork and its exec a new process has copies of all our file
-/// descriptors, locks and listening sockets among them: what one test closes at that moment is not free yet.
-static STARTING: RwLock<()> = RwLock::new(());
-
 /// Starts a process.
 pub(crate) fn spawn(command: &mut Command) -> Child {
-    let _alone = STARTING.write().unwrap_or_else(PoisonError::into_inner);
     command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"))
 }
 
-/// Waits for the start of other tests' processes, if any is under way: from then on what was closed here before is free.
-pub fn let_starts_finish() {
-    drop(STARTING.read().unwrap_or_else(PoisonError::into_inner));
+/// Waits until nobody holds the lock beside a database file that was closed here. Between its fork and its exec a process
+/// that another test starts has copies of all our file descriptors, so a lock may outlive its owner by that moment.
+pub async fn until_free(database: &Path) {
+    let mut lock = database.as_os_str().to_owned();
+    lock.push(".lock");
+    let Ok(lock) = std::fs::File::open(lock) else { return };
+    patiently(async {
+        while lock.try_lock().is_err() {
+            tokio::time::sleep(POLL).await;
+        }
+        // Said aloud, so that no copy of this descriptor holds it either.
+        lock.unlock().unwrap();
+    })
+    .await;
+}
+
+/// The same for an address that was listened on here.
+pub async fn until_free_to_listen(address: &str) {
+    patiently(async {
+        while tokio::net::TcpStream::connect(address).await.is_ok() {
+            tokio::time::sleep(POLL).await;
+        }
+    })
+    .await;
 }
 
 /// How a command ended and what it said.

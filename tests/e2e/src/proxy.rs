@@ -1,5 +1,5 @@
-//! A TCP proxy that cuts every connection at a chosen point and then lets nobody through: a network that goes at the
-//! worst moment, the same one in each run.
+//! A TCP proxy that holds up or cuts every connection at a chosen point and then lets nobody through: a network that
+//! goes at the worst moment, the same one in each run.
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -8,7 +8,8 @@ use tokio::sync::watch;
 /// Where it cuts.
 #[derive(Clone, Copy, Debug)]
 pub enum Cut {
-    /// When the client sends its n-th HTTP POST (from 1), which does not reach the server.
+    /// When the client sends its n-th HTTP POST (from 1): neither that nor anything after it reaches the server. The
+    /// connections stay open, so that the client has not noticed yet.
     AtPost(usize),
     /// When the server has sent so many bytes on all connections together; those that are over do not reach the client.
     AfterBytes(usize),
@@ -43,9 +44,15 @@ impl Proxy {
                 let (state, sender) = (state.clone(), cut_sender.clone());
                 tokio::spawn(async move {
                     let mut ended = sender.subscribe();
+                    let cut_off = async {
+                        drop(ended.wait_for(|cut| *cut).await);
+                        if matches!(cut, Cut::AtPost(_)) {
+                            std::future::pending().await
+                        }
+                    };
                     tokio::select! {
                         () = carry(client, server, cut, &state, &sender) => {}
-                        _ = ended.wait_for(|cut| *cut) => {}
+                        () = cut_off => {}
                     }
                 });
             }
@@ -90,7 +97,7 @@ async fn carry(
             state.send_modify(|(seen, _)| *seen += posts);
             if matches!(cut, Cut::AtPost(at) if state.borrow().0 >= at) {
                 done.send_replace(true);
-                return;
+                return std::future::pending().await;
             }
             if to_server.write_all(&buffer[..n]).await.is_err() {
                 return;

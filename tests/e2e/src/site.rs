@@ -91,7 +91,6 @@ impl Site {
     pub async fn stop(&mut self) {
         let running = self.running.take().expect("the server runs");
         assert_eq!(patiently(running.shutdown()).await, Ended::InOrder);
-        process::let_starts_finish();
     }
 
     /// Starts it again on the same address and data.
@@ -105,7 +104,10 @@ impl Site {
     /// The server's own.
     pub async fn try_start(&mut self) -> Result<(), StartError> {
         assert!(self.running.is_none(), "it runs already");
-        process::let_starts_finish();
+        if let Database::File(file) = &self.config.database {
+            process::until_free(file).await;
+        }
+        process::until_free_to_listen(&self.config.listen).await;
         self.running = Some(Server::start(self.config.clone()).await?);
         Ok(())
     }
@@ -121,12 +123,12 @@ impl Site {
 
     /// Opens a replica called `name` (its file's name), online.
     pub async fn phone(&self, name: &str) -> Phone {
-        Phone::open(self.builder(name), name).await
+        Phone::open(self.builder(name), self.replica(name)).await
     }
 
     /// Opens a replica that makes a link only when told to sync.
     pub async fn offline_phone(&self, name: &str) -> Phone {
-        Phone::open(self.builder(name).offline(true), name).await
+        Phone::open(self.builder(name).offline(true), self.replica(name)).await
     }
 
     /// What [`Site::phone`] opens.

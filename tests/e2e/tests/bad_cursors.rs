@@ -24,7 +24,7 @@ async fn at_another_server_a_replica_starts_anew_and_keeps_its_outbox() {
 
     // The same file, the same account, another server behind the name.
     let builder = old.builder("p").url(new.url()).offline(true);
-    let phone = Phone::open(builder, "p").await;
+    let phone = Phone::open(builder, old.replica("p")).await;
     assert_eq!(phone.outbox().await.len(), 2);
     phone.sync().await;
     let truth = new.records("Note", "text author").await;

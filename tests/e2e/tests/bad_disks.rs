@@ -133,7 +133,7 @@ async fn a_server_on_a_full_disk_says_so_decides_nothing_and_resumes_by_itself()
     let builder = tombolo::Client::builder()
         .schema(SCHEMA)
         .path(aside.path().join("phone.db"));
-    let phone = Phone::open(builder.url(server.url()).api_key(KEY), "phone").await;
+    let phone = Phone::open(builder.url(server.url()).api_key(KEY), aside.path().join("phone.db")).await;
     phone.settled().await;
     disk.fill();
     let reply = write("during").await;

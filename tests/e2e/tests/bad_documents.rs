@@ -262,7 +262,7 @@ async fn a_replica_tells_what_needs_the_network_from_what_is_wrong() {
 async fn a_mutation_that_the_server_does_not_understand_ends_as_rejected() {
     let site = Site::new().await;
     let newer = tombolo_e2e::SCHEMA.replace("author: String", "author: String colour: String");
-    let phone = Phone::open(site.builder("p").schema(newer).offline(true), "p").await;
+    let phone = Phone::open(site.builder("p").schema(newer).offline(true), site.replica("p")).await;
     let strange = phone
         .write("createNote", json!({ "id": "1", "text": "t", "colour": "red" }))
         .await;

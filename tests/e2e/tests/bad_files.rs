@@ -288,7 +288,7 @@ async fn a_schema_that_does_not_match_a_replicas_rows_drops_the_rows_and_keeps_t
 
     // The app's update believes that `author` is a number: its cached rows cannot stand.
     let wrong = SCHEMA.replace("author: String", "author: Int");
-    let phone = Phone::open(site.builder("p").schema(wrong).offline(true), "p").await;
+    let phone = Phone::open(site.builder("p").schema(wrong).offline(true), site.replica("p")).await;
     assert_eq!(phone.outbox().await, before, "the queue survives");
     phone.close().await;
     // The next update mends that.

@@ -22,7 +22,7 @@ async fn a_link_cut_at_any_byte_of_the_answers_loses_nothing_and_doubles_nothing
         let phone = site.offline_phone("p").await;
         phone.sync().await;
         phone.close().await;
-        let phone = Phone::open(site.builder("p").url(proxy.url()).offline(true), "p").await;
+        let phone = Phone::open(site.builder("p").url(proxy.url()).offline(true), site.replica("p")).await;
         phone
             .write("createNote", json!({ "id": id, "text": "t", "tags": [id] }))
             .await;

@@ -80,7 +80,7 @@ impl Scene {
             .api_key(KEY)
             .durability(Durability::Normal)
             .offline(true);
-        Phone::open(builder, &format!("p{i}")).await
+        Phone::open(builder, self.folder.path().join(format!("p{i}.db"))).await
     }
 }
 

@@ -104,7 +104,7 @@ async fn a_replica_comes_back_by_itself_after_a_restart_of_the_server() {
 #[tokio::test]
 async fn a_wrong_key_pauses_the_link_and_a_new_one_goes_on() {
     let site = Site::new().await;
-    let phone = Phone::open(site.builder("p").api_key("not that one"), "p").await;
+    let phone = Phone::open(site.builder("p").api_key("not that one"), site.replica("p")).await;
     let mut events = phone.client.events();
     let status = phone.until(|status| status.link == LinkStatus::Paused).await;
     assert_eq!(status.last_error.unwrap().code, "unauthorized");
@@ -160,8 +160,8 @@ async fn where_only_http_gets_through_a_round_of_sync_does_all_the_same() {
         site.write("createFlight", json!({ "id": format!("f{i:02}"), "carrier": "UA" }))
             .await;
     }
-    let a = Phone::open(by_http(&site, "a"), "a").await;
-    let b = Phone::open(by_http(&site, "b"), "b").await;
+    let a = Phone::open(by_http(&site, "a"), site.replica("a")).await;
+    let b = Phone::open(by_http(&site, "b"), site.replica("b")).await;
     a.write("createNote", json!({ "id": "n", "text": "over HTTP" })).await;
     let report = a.sync().await;
     assert_eq!(report.pushed, 1);

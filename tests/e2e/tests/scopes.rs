@@ -9,7 +9,7 @@ async fn airline(site: &Site, name: &str, carrier: &str) -> Phone {
         model: "Flight".to_owned(),
         filter: Some(json!({ "carrier": { "eq": carrier } })),
     };
-    Phone::open(site.builder(name).offline(true).scopes([scope]), name).await
+    Phone::open(site.builder(name).offline(true).scopes([scope]), site.replica(name)).await
 }
 
 async fn site_with_flights() -> Site {
