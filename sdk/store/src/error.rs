@@ -39,6 +39,8 @@ pub enum OpenError {
 pub(crate) fn failure(error: rusqlite::Error) -> StoreError {
     match &error {
         rusqlite::Error::SqliteFailure(code, _) => match code.code {
+            // No room for the index of the write-ahead log has a code of its own.
+            _ if code.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE => StoreError::Full,
             ErrorCode::DiskFull => StoreError::Full,
             ErrorCode::ReadOnly => StoreError::ReadOnly,
             ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => StoreError::Corrupt(error.to_string()),

@@ -52,7 +52,24 @@ const MIGRATIONS: &[&str] = &[r#"
 "#];
 
 /// Brings the store's own tables to the newest version, in one transaction.
-pub(crate) fn migrate(conn: &mut Connection, path: &std::path::Path) -> Result<(), OpenError> {
+pub(crate) fn migrate(conn: &mut Connection) -> Result<(), OpenError> {
+    let known = MIGRATIONS.len() as i64;
+    let found: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found == known {
+        return Ok(());
+    }
+    let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    for sql in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or(0)) {
+        tx.execute_batch(sql)?;
+    }
+    tx.pragma_update(None, "application_id", APPLICATION_ID)?;
+    tx.pragma_update(None, "user_version", known)?;
+    tx.commit()?;
+    Ok(())
+}
+
+/// Refuses a file that is not ours, or of a newer release. Only reads: to be asked before anything is set in it.
+pub(crate) fn check(conn: &Connection, path: &std::path::Path) -> Result<(), OpenError> {
     let known = MIGRATIONS.len() as i64;
     let application: i64 = conn.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let found: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
@@ -65,15 +82,5 @@ pub(crate) fn migrate(conn: &mut Connection, path: &std::path::Path) -> Result<(
     if found > known {
         return Err(OpenError::Newer { found, known });
     }
-    if found == known {
-        return Ok(());
-    }
-    let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    for sql in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or(0)) {
-        tx.execute_batch(sql)?;
-    }
-    tx.pragma_update(None, "application_id", APPLICATION_ID)?;
-    tx.pragma_update(None, "user_version", known)?;
-    tx.commit()?;
     Ok(())
 }

@@ -103,6 +103,7 @@ impl Store {
         schema: Arc<Schema>,
         options: Options,
     ) -> Result<Self, OpenError> {
+        internal::check(&conn, path.as_deref().unwrap_or_else(|| Path::new(":memory:")))?;
         conn.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
         conn.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
         pragmas(&conn)?;
@@ -110,7 +111,7 @@ impl Store {
         if let Some(pages) = options.pages_max {
             conn.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
         }
-        internal::migrate(&mut conn, path.as_deref().unwrap_or_else(|| Path::new(":memory:")))?;
+        internal::migrate(&mut conn)?;
         evolve::evolve(&mut conn, &schema)?;
         let replica: Option<String> = conn
             .query_row("SELECT value FROM _meta WHERE name = 'replica'", [], |row| row.get(0))

@@ -144,6 +144,8 @@ impl Server {
             Err(error) => {
                 app.life.end();
                 accepting.abort();
+                // The port is free again when the caller learns of the error.
+                let _aborted = accepting.await;
                 Err(error)
             }
         }

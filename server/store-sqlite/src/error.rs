@@ -77,6 +77,13 @@ impl std::fmt::Display for Misfit {
 
 /// SQLite's error as the engine knows it.
 pub(crate) fn store_error(error: rusqlite::Error) -> StoreError {
+    if error
+        .sqlite_error()
+        .is_some_and(|e| e.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE)
+    {
+        // No room for the index of the write-ahead log has a code of its own.
+        return StoreError::Full;
+    }
     let Some(code) = error.sqlite_error_code() else {
         return StoreError::Backend(error.to_string());
     };
