@@ -374,7 +374,7 @@ fn what_a_merge_brought_into_a_list_was_not_seen() {
             &model,
             &stored(),
             std::slice::from_ref(&incoming),
-            Some(Version(3)),
+            Some(Version(2)),
             &seen(kind),
         )
     };

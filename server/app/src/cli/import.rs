@@ -1,6 +1,6 @@
 //! `tombolo import`: a file's records created in bulk, each exactly once, with nothing half applied.
 //!
-//! **The flow.** A thread reads the file in blocks of [`Args::batch`] records and checks each record against the types
+//! **The flow.** A thread reads the file in blocks of `--batch` records and checks each record against the types
 //! that the server tells of its create input. Several blocks are in flight at once. What came of them is noted in the
 //! file's order in the resume file (`import_ledger`), about once a second; a record whose fate is noted is *final*.
 //!
@@ -11,7 +11,7 @@
 //!   `n`; the block's numbers are consecutive because its records are. All of them apply or none does;
 //! - if the server rejects a block, one of its records is bad. The rejection is final, its numbers are spent; so each
 //!   record is now sent by itself, as number `n` of the *second* replica, and the bad ones find themselves. So are the
-//!   blocks that already had a bad record here, and those larger than [`BATCH_BYTES_MAX`].
+//!   blocks that already had a bad record here, and those larger than `BATCH_BYTES_MAX`.
 //!
 //! Where the blocks begin depends on the file and on the batch size alone, and the resume file keeps that size: an import
 //! that was killed sends the same requests again under the same names. What was applied without our hearing of it is
@@ -20,7 +20,7 @@
 //! **Ids.** A create needs a key. If the model's `id` may be left out and a record leaves it out, the id is made from the
 //! input's hash and the record's number: also an import whose resume file was lost finds its records standing.
 //!
-//! **Going wrong.** No link, a busy server: again with back-off, for [`PATIENCE`]; then the command ends with exit code 3
+//! **Going wrong.** No link, a busy server: again with back-off, for `PATIENCE`; then the command ends with exit code 3
 //! and goes on from the resume file when it is run again. A refused credential ends it at once. A rejected record is a
 //! line of the errors file, and the import goes on.
 
