@@ -179,7 +179,8 @@ fn clients_step(house: &House, mode: Mode) -> Result<Outcome, Failed> {
     let Some(folder) = client_tests(house) else {
         return Ok(Outcome::Skipped("there is no tests/clients/package.json"));
     };
-    cargo(house, mode, &["build", "--workspace", "--bins"], &[]).run()?;
+    // The very command of the build step: with other targets other features would be on, and much would be built anew.
+    cargo(house, mode, &["build", "--workspace", "--bins", "--examples"], &[]).run()?;
     house
         .task("npm")
         .args(["ci", "--no-audit", "--no-fund"])
