@@ -6,7 +6,7 @@
 //!
 //! - [`Engine`] is what listeners call: prepare a request, answer a query, commit mutations, feed subscribers;
 //! - [`decide`] turns a batch of submissions and the facts about them into what is to be written, purely;
-//! - [`store`] declares the trait that a database implements; [`suite`] (feature `suite`) is the test of it;
+//! - [`store`] declares the trait that a database implements; `suite` (feature `suite`) is the test of it;
 //! - [`Hub`] holds the newest changes in a bounded ring and wakes those who are interested.
 
 pub mod decide;

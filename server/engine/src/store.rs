@@ -12,7 +12,7 @@ use tombolo_core::wire::graphql::{ErrorType, GraphqlError};
 
 /// A server's database.
 ///
-/// What [`Store::write`] must keep, and [`crate::suite`] tests: it loads the facts that [`crate::decide`] asks for,
+/// What [`Store::write`] must keep, and `crate::suite` tests: it loads the facts that [`crate::decide`] asks for,
 /// hands them over and writes what was decided, all in one transaction during which nobody else writes. Positions
 /// become visible in order and without gaps.
 pub trait Store: Send + Sync + 'static {

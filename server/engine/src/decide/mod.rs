@@ -6,8 +6,8 @@
 //! 3. [`decide`] gives verdicts and [`Writes`];
 //! 4. the store writes them and commits.
 //!
-//! Everything that makes a mutation take effect exactly once stands in [`batch`]; what one mutation does to one row in
-//! [`row`]. Later submissions of a batch see what earlier ones wrote; an atomic submission that fails halfway is undone
+//! Everything that makes a mutation take effect exactly once stands in `batch`; what one mutation does to one row in
+//! `row`. Later submissions of a batch see what earlier ones wrote; an atomic submission that fails halfway is undone
 //! here, in memory, before anything is written.
 
 mod batch;
