@@ -34,13 +34,14 @@ use indicatif::ProgressBar;
 use serde_json::{Map, Value as Json};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tombolo_core::id::Cursor;
 
 use super::api::{Api, CreateApi};
 use super::import_ledger::{Counts, Ledger, Rejection, Subject, beside, fingerprint};
 use super::import_read::{Content, Format, Record, Records};
 use super::import_send::Sender;
 use super::output::{EXIT_CODES, Exit, Failure, Outcome, json_line, progress, say};
-use super::remote::{Remote, ServerArgs};
+use super::remote::{Remote, Reply, ServerArgs};
 
 /// Records in one atomic request when `--batch` does not say: beyond some hundred the cost of a request is spread thin
 /// enough, and a bad record sends the rest of its block one by one.
@@ -152,6 +153,7 @@ pub async fn run(args: Args) -> Outcome {
         url: remote.url().to_owned(),
         model: args.model.clone(),
         sha256: sha256.clone(),
+        epoch: epoch(&remote, &args.model).await?,
     };
     let ledger = Ledger::open(&resume, &errors, subject, args.batch)?;
     let skipped = ledger.done();
@@ -216,6 +218,28 @@ pub async fn run(args: Args) -> Outcome {
         return Ok(Exit::Failed);
     }
     Ok(Exit::Done)
+}
+
+/// The identity of the server's history, as the change feed's cursors tell it; empty if this key may not read the feed.
+async fn epoch(remote: &Remote, model: &str) -> Result<String, Failure> {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Data {
+        tombolo_changes: Page,
+    }
+    #[derive(serde::Deserialize)]
+    struct Page {
+        cursor: String,
+    }
+    let body = serde_json::json!({
+        "query": "query ($scope: TomboloScopeInput!) { tomboloChanges(scope: $scope, limit: 1) { cursor } }",
+        "variables": { "scope": { "model": model } },
+    });
+    let reply: Reply<Data> = remote.post(body.to_string()).await?;
+    let cursor = reply
+        .data
+        .and_then(|data| data.tombolo_changes.cursor.parse::<Cursor>().ok());
+    Ok(cursor.map(|cursor| cursor.epoch.0).unwrap_or_default())
 }
 
 /// The field that gets a made-up id when a record leaves it out: `id`, where the model lets it be left out.

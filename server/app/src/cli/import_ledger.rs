@@ -27,6 +27,10 @@ pub(super) struct Subject {
     pub model: String,
     /// SHA-256 of the input, hex.
     pub sha256: String,
+    /// The server's history: at the same address another database may stand now, in which nothing is done yet. Empty if
+    /// the key may not read the model's changes.
+    #[serde(default)]
+    pub epoch: String,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -258,6 +262,11 @@ fn check_subject(path: &Path, of: &Subject, asked: &Subject) -> Result<(), Failu
         format!("this is the import of model {}", of.model)
     } else if of.url != asked.url {
         format!("this is the import to {}", of.url)
+    } else if of.epoch != asked.epoch && !of.epoch.is_empty() && !asked.epoch.is_empty() {
+        format!(
+            "at {} there is another database now than when this import began",
+            of.url
+        )
     } else {
         return Ok(());
     };
@@ -307,7 +316,25 @@ mod tests {
             url: "http://x/graphql".into(),
             model: "Thing".into(),
             sha256: sha256.into(),
+            epoch: "e".into(),
         }
+    }
+
+    #[test]
+    fn an_import_into_another_database_is_another_import() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, errors) = (folder.path().join("r.json"), folder.path().join("e.ndjson"));
+        drop(Ledger::open(&path, &errors, subject("a"), 200).unwrap());
+        let of_epoch = |epoch: &str| Subject {
+            epoch: epoch.into(),
+            ..subject("a")
+        };
+        let error = Ledger::open(&path, &errors, of_epoch("f"), 200).unwrap_err();
+        assert!(error.to_string().contains("another database"), "{error}");
+        assert!(
+            Ledger::open(&path, &errors, of_epoch(""), 200).is_ok(),
+            "not known is no difference"
+        );
     }
 
     fn rejection(record: u64) -> Rejection {
