@@ -392,6 +392,8 @@ macro_rules! store_suite {
             a_commit_wakes_only_the_interested,
             a_request_that_cannot_be_carried_out_is_rejected_for_good,
             one_page_by_query,
+            scopes_take_turns,
+            a_page_of_other_changes_hides_none_of_its_own,
         );
     };
     (@cases $place:expr, $module:ident: $($case:ident),* $(,)?) => {

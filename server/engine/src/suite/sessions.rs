@@ -395,3 +395,43 @@ pub fn one_page_by_query(place: &impl Place) {
         (1, &json!(true))
     );
 }
+
+/// Law: a model that is written without pause does not keep the changes of the others back.
+pub fn scopes_take_turns(place: &impl Place) {
+    let server = Server::new(place, Settings::default());
+    let scopes = json!([{ "model": "Todo" }, { "model": "Strict" }]);
+    let mut feed = server.subscribe(FEED, json!({ "scopes": scopes }), None);
+    while server.next(&mut feed).is_some() {}
+    server.create("first", "a");
+    server.ask(
+        "mutation { createStrict(input: { id: \"s\" }) { id } }",
+        json!({}),
+        Json::Null,
+    );
+    let models: Vec<String> = (0..3)
+        .map(|i| {
+            server.create(&format!("t{i}"), "a");
+            let batch = server.next(&mut feed).unwrap();
+            batch["data"]["tomboloChanges"]["model"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    assert!(models.contains(&"Strict".to_owned()), "{models:?}");
+}
+
+/// Law: a live session looks past as many changes of others as there are.
+pub fn a_page_of_other_changes_hides_none_of_its_own(place: &impl Place) {
+    let settings = Settings {
+        feed_rows_live: 2,
+        ..Settings::default()
+    };
+    let server = Server::new(place, settings);
+    server.create("mine", "a");
+    let mut feed = server.feed(json!({ "list": { "eq": "a" } }), Json::Null, None);
+    while server.next(&mut feed).is_some() {}
+    for i in 0..5 {
+        server.create(&format!("other{i}"), "b");
+    }
+    server.move_to("mine", "b");
+    let (rows, left, ..) = server.batch(&mut feed).unwrap();
+    assert_eq!((rows, left), (Vec::new(), json!([["mine"]])));
+}
