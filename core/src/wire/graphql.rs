@@ -85,6 +85,12 @@ pub enum ErrorType {
     DependencyRejected,
     /// The number of a replica's mutation was used for another one: its file was copied or restored from a backup.
     NumberReused,
+    /// The schema that a replica names is not one that this server has ever served, and the request does not fit the one it
+    /// serves: the app is newer than the server. Nothing was decided; send it again when the server has been upgraded.
+    UnknownSchema,
+    /// The request was made under an earlier schema, and has no meaning under the present one: its model is gone, its key
+    /// has changed, a value of an enum is no more.
+    SchemaChanged,
     /// The operation has no resolver here.
     UnsupportedOperation,
     /// A limit on documents, pages or connections.
@@ -108,6 +114,8 @@ impl std::fmt::Display for ErrorType {
             | Self::BadRequest
             | Self::DependencyRejected
             | Self::NumberReused
+            | Self::UnknownSchema
+            | Self::SchemaChanged
             | Self::UnsupportedOperation
             | Self::LimitExceeded
             | Self::InternalFailure => write!(f, "{self:?}"),

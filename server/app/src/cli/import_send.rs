@@ -315,7 +315,10 @@ fn decide(reply: Reply<IgnoredAny>, roots: usize) -> Result<Result<Decided, Stri
 /// The code of an error that no second try will cure; `None` if one may.
 fn refusal(error: &GraphqlError) -> Option<String> {
     match error.error_type.as_ref()? {
-        ErrorType::InternalFailure | ErrorType::UnauthorizedException | ErrorType::Other(_) => None,
+        ErrorType::InternalFailure
+        | ErrorType::UnknownSchema
+        | ErrorType::UnauthorizedException
+        | ErrorType::Other(_) => None,
         code @ (ErrorType::ConflictUnhandled
         | ErrorType::ConditionalCheckFailedException
         | ErrorType::Unauthorized
@@ -323,6 +326,7 @@ fn refusal(error: &GraphqlError) -> Option<String> {
         | ErrorType::BadRequest
         | ErrorType::DependencyRejected
         | ErrorType::NumberReused
+        | ErrorType::SchemaChanged
         | ErrorType::UnsupportedOperation
         | ErrorType::LimitExceeded) => Some(code.to_string()),
     }
