@@ -17,8 +17,9 @@ use tombolo_core::id::MutationNumber;
 use tombolo_machine::{AnswerBody, FeedNumber, Input, Outgoing, ScopeCursor};
 use tombolo_transport::{CloseReason, Credential, Incoming, Link, Transport};
 
-use crate::exchange::{self, Page};
 use crate::writer::{Clock, Order};
+use crate::{close_reason, limits};
+use tombolo_machine::messages::{self, Page};
 
 /// The credential as the app last gave it.
 pub(crate) type SharedCredential = Arc<Mutex<Credential>>;
@@ -88,7 +89,9 @@ impl Line {
     }
 
     async fn page(&self, scope: &ScopeCursor) -> Result<Page, CloseReason> {
-        Ok(exchange::read_page(&self.request(exchange::page(scope)).await?))
+        Ok(messages::read_page(
+            &self.request(messages::page(scope, limits::PAGE_ROWS)).await?,
+        ))
     }
 
     /// Opens a socket; where something answers but gives none, asks whether HTTP gets through.
@@ -100,7 +103,7 @@ impl Line {
         };
         match reason {
             CloseReason::Refused { .. } | CloseReason::Protocol { .. } | CloseReason::TimedOut { .. } => {
-                match self.request(exchange::probe()).await {
+                match self.request(messages::probe()).await {
                     Ok(_) => Done::OpenedHttp,
                     Err(unauthorized @ CloseReason::Unauthorized { .. }) => Done::NotOpened(unauthorized),
                     Err(_) => Done::NotOpened(reason),
@@ -295,7 +298,7 @@ impl Driver {
             return Ok(());
         }
         self.disconnect().await;
-        self.report(Input::LinkClosed(exchange::reason(&reason))).await
+        self.report(Input::LinkClosed(close_reason::of(&reason))).await
     }
 
     async fn disconnect(&mut self) {

@@ -32,9 +32,9 @@
 
 mod builder;
 mod client;
+mod close_reason;
 mod driver;
 mod error;
-mod exchange;
 mod hub;
 pub mod limits;
 mod mutation;

@@ -25,6 +25,7 @@ mod lay;
 pub mod limits;
 mod link;
 mod machine;
+pub mod messages;
 mod outbox;
 mod render;
 mod scope;

@@ -8,11 +8,11 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tombolo_core::id::MutationNumber;
 use tombolo_core::wire::graphql::Request;
-use tombolo_machine::{FeedNumber, Input, ScopeCursor};
+use tombolo_machine::{FeedNumber, Input, ScopeCursor, messages};
 use tombolo_transport::CloseReason;
 
 use super::{Done, Line, page_input};
-use crate::{exchange, limits};
+use crate::limits;
 
 pub(super) struct HttpLink {
     /// What the machine subscribed to, and where its scopes stand.
@@ -106,7 +106,7 @@ impl HttpLink {
             let result = line
                 .request(request)
                 .await
-                .map(|payload| exchange::read_answer(&payload));
+                .map(|payload| messages::read_answer(&payload));
             Done::Answered { number, result }
         });
     }

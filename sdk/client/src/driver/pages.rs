@@ -7,7 +7,7 @@ use tombolo_machine::{FeedNumber, ScopeCursor};
 use tombolo_transport::CloseReason;
 
 use super::{Done, Line};
-use crate::exchange::Page;
+use tombolo_machine::messages::Page;
 
 /// A page and what it answers.
 type Arrived = (FeedNumber, ScopeCursor, Result<Page, CloseReason>);

@@ -4,11 +4,11 @@ use std::collections::{HashMap, VecDeque};
 
 use tombolo_core::id::{MutationNumber, ReplicaId};
 use tombolo_core::wire::graphql::Request;
-use tombolo_machine::{AnswerBody, FeedNumber, Input, ScopeCursor};
+use tombolo_machine::{AnswerBody, FeedNumber, Input, ScopeCursor, messages};
 use tombolo_transport::{CloseReason, Incoming, Link, OperationId, Outgoing, SendError};
 
 use super::page_input;
-use crate::exchange;
+use crate::limits;
 
 pub(super) struct Socket {
     link: Box<dyn Link>,
@@ -36,7 +36,7 @@ impl Socket {
     }
 
     pub(super) fn subscribe(&mut self, feed: FeedNumber, replica: &ReplicaId, scopes: &[ScopeCursor]) {
-        self.start(Operation::Feed(feed), exchange::subscription(replica, scopes));
+        self.start(Operation::Feed(feed), messages::subscription(replica, scopes));
     }
 
     pub(super) fn unsubscribe(&mut self, feed: FeedNumber) {
@@ -56,7 +56,7 @@ impl Socket {
     }
 
     pub(super) fn fetch(&mut self, feed: FeedNumber, scope: &ScopeCursor) {
-        self.start(Operation::Page(feed), exchange::page(scope));
+        self.start(Operation::Page(feed), messages::page(scope, limits::PAGE_ROWS));
     }
 
     pub(super) async fn receive(&mut self) -> Incoming {
@@ -94,14 +94,14 @@ impl Socket {
         self.send_waiting();
         Ok(match message {
             Incoming::Next { id, payload } => match self.operations.get(&id).copied() {
-                Some(Operation::Feed(feed)) => Some(page_input(feed, exchange::read_page(&payload))?),
+                Some(Operation::Feed(feed)) => Some(page_input(feed, messages::read_page(&payload))?),
                 Some(Operation::Page(feed)) => {
                     self.operations.remove(&id);
-                    Some(page_input(feed, exchange::read_page(&payload))?)
+                    Some(page_input(feed, messages::read_page(&payload))?)
                 }
                 Some(Operation::Mutation(number)) => {
                     self.operations.remove(&id);
-                    Some(Input::Answers(vec![(number, exchange::read_answer(&payload))]))
+                    Some(Input::Answers(vec![(number, messages::read_answer(&payload))]))
                 }
                 // Answered or ended already.
                 None => None,

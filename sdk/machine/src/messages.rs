@@ -1,4 +1,5 @@
-//! The machine's messages in the transport's terms, and answers in the machine's.
+//! The link's requests and answers as GraphQL: what a driver sends for the machine's [`crate::Outgoing`], and what it makes
+//! of the answers. Pure, so that every driver (the client's, a simulator's) speaks alike.
 
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
@@ -6,14 +7,14 @@ use tombolo_core::id::ReplicaId;
 use tombolo_core::wire::batch::{ChangeBatch, SELECTION};
 use tombolo_core::wire::envelope::MutationAnswer;
 use tombolo_core::wire::graphql::{GraphqlError, Request};
-use tombolo_machine::{AnswerBody, CloseReason as MachineReason, ScopeCursor};
-use tombolo_transport::CloseReason;
 
-use crate::limits;
+use crate::input::AnswerBody;
+use crate::scope::ScopeCursor;
 
 /// The subscription to the change feed of `scopes`, by name of the replica: the server then lets its cursors follow its
 /// own mutations, also where these change nothing in the scopes.
-pub(crate) fn subscription(replica: &ReplicaId, scopes: &[ScopeCursor]) -> Request {
+#[must_use]
+pub fn subscription(replica: &ReplicaId, scopes: &[ScopeCursor]) -> Request {
     let scopes: Vec<Json> = scopes.iter().map(ScopeCursor::to_json).collect();
     let mut extensions = Map::new();
     extensions.insert("tombolo".into(), json!({ "replica": replica }));
@@ -26,25 +27,27 @@ pub(crate) fn subscription(replica: &ReplicaId, scopes: &[ScopeCursor]) -> Reque
     }
 }
 
-/// The query for one page of the change feed of `scope`.
-pub(crate) fn page(scope: &ScopeCursor) -> Request {
+/// The query for one page of the change feed of `scope`, of at most `rows` rows.
+#[must_use]
+pub fn page(scope: &ScopeCursor, rows: u64) -> Request {
     request(
         format!(
             "query($scope: TomboloScopeInput!, $limit: Int) {{ tomboloChanges(scope: $scope, limit: $limit) {SELECTION} }}"
         ),
-        json!({ "scope": scope.to_json(), "limit": limits::PAGE_ROWS }),
+        json!({ "scope": scope.to_json(), "limit": rows }),
     )
 }
 
 /// The smallest request that a server answers.
-pub(crate) fn probe() -> Request {
+#[must_use]
+pub fn probe() -> Request {
     request("{ __typename }".to_owned(), json!({}))
 }
 
 fn request(query: String, variables: Json) -> Request {
     let variables = match variables {
         Json::Object(map) => Some(map),
-        _ => None,
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) | Json::Array(_) => None,
     };
     Request {
         query,
@@ -55,15 +58,18 @@ fn request(query: String, variables: Json) -> Request {
 
 /// What the change feed gave.
 #[derive(Debug)]
-pub(crate) enum Page {
+pub enum Page {
+    /// A page.
     Batch(ChangeBatch),
+    /// The server refused it.
     Refused(Vec<GraphqlError>),
     /// Neither: not what a server of ours says.
     Unreadable(String),
 }
 
 /// Reads an answer of the change feed.
-pub(crate) fn read_page(payload: &[u8]) -> Page {
+#[must_use]
+pub fn read_page(payload: &[u8]) -> Page {
     #[derive(Deserialize)]
     struct Answer {
         data: Option<Data>,
@@ -90,7 +96,8 @@ pub(crate) fn read_page(payload: &[u8]) -> Page {
 }
 
 /// Reads the answer of a mutation. What has no outcomes decided nothing, whatever else it says.
-pub(crate) fn read_answer(payload: &[u8]) -> AnswerBody {
+#[must_use]
+pub fn read_answer(payload: &[u8]) -> AnswerBody {
     #[derive(Deserialize)]
     struct Answer {
         #[serde(default)]
@@ -111,23 +118,6 @@ pub(crate) fn read_answer(payload: &[u8]) -> AnswerBody {
     match outcomes {
         Some(outcomes) if !outcomes.outcomes.is_empty() => AnswerBody::Outcomes(outcomes),
         _ => AnswerBody::Undecided(answer.errors.unwrap_or_default()),
-    }
-}
-
-/// Close codes of an orderly end: normal, going away, restart, try again later.
-const ORDERLY: [u16; 4] = [1000, 1001, 1012, 1013];
-
-/// What a lost link means to the machine.
-pub(crate) fn reason(reason: &CloseReason) -> MachineReason {
-    match reason {
-        CloseReason::Unreachable { .. } | CloseReason::TimedOut { .. } => MachineReason::Lost(reason.to_string()),
-        CloseReason::Unauthorized { .. } => MachineReason::Unauthorized(reason.to_string()),
-        CloseReason::Refused { .. } | CloseReason::Protocol { .. } | CloseReason::TooLarge { .. } => {
-            MachineReason::Protocol(reason.to_string())
-        }
-        CloseReason::Closed { code } if ORDERLY.contains(code) => MachineReason::Ended,
-        CloseReason::Closed { .. } => MachineReason::Lost(reason.to_string()),
-        CloseReason::Local => MachineReason::Ended,
     }
 }
 
