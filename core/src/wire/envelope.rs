@@ -1,6 +1,7 @@
 //! What a replica adds to a mutation, and what the server answers, in `extensions.tombolo`.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
 
 use super::graphql::ErrorType;
 use crate::id::{MutationNumber, ReplicaId};
@@ -33,6 +34,10 @@ pub struct MutationEnvelope {
     /// All root fields or none.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub atomic: bool,
+    /// What the replica saw in the fields that the mutation sets, by field; sent only where a resolver may be asked
+    /// (`CUSTOM`). With `atomic` one such object for each root field, by its response key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<Map<String, Json>>,
 }
 
 /// `extensions.tombolo` of a mutation's answer: the final outcome of each root field. A request whose answer has no
@@ -56,6 +61,10 @@ pub struct MutationOutcome {
     /// The cursor at which its effect stands in the feed; absent for a rejection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
+    /// What was in conflict or refused: a [`super::trace::Trace`] as JSON, for the replica to keep. Absent when it was simply
+    /// applied, and when the server no longer keeps the trace of a mutation that comes again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conflict: Option<Json>,
 }
 
 /// How a mutation ended on the server.

@@ -332,6 +332,7 @@ impl<S: Store> Engine<S> {
                 outcome: result.outcome,
                 reason: result.reason.clone(),
                 cursor,
+                conflict: None,
             });
         }
         Ok(serde_json::json!({ "tombolo": MutationAnswer { outcomes } }))

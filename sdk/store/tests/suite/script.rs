@@ -218,6 +218,7 @@ fn answer(text: &str) -> Result<Input, String> {
                     outcome,
                     reason: reason.clone(),
                     cursor: cursor.map(String::from),
+                    conflict: None,
                 })
                 .collect(),
         })

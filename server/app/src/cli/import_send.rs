@@ -231,6 +231,7 @@ impl Sender {
             schema: String::new(),
             settled_through: self.done.load(Ordering::Relaxed),
             atomic: records.len() > 1,
+            base: None,
         };
         let variables: Variables<'_> = Variables(records);
         let fail = |e: serde_json::Error| Failure::failed(e.to_string());

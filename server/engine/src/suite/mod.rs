@@ -289,6 +289,7 @@ pub fn envelope(replica: &str, number: u64) -> MutationEnvelope {
         schema: String::new(),
         settled_through: 0,
         atomic: false,
+        base: None,
     }
 }
 
