@@ -22,6 +22,8 @@ fn model(conflict: ConflictStrategy) -> Model {
         default: None,
         auth: None,
         origin: FieldOrigin::Declared,
+        merge: None,
+        former: vec![],
     };
     let scalar = |s| FieldKind::Scalar(s);
     Model {
@@ -42,6 +44,7 @@ fn model(conflict: ConflictStrategy) -> Model {
         auth: None,
         conflict,
         order: vec![],
+        former: vec![],
     }
 }
 
@@ -88,24 +91,46 @@ fn applied(field: FieldId, value: Value) -> Merge {
     Merge::Write {
         values: vec![(field, value)],
         kind: MergeKind::Applied,
-        dropped: vec![],
+        conflicts: vec![],
     }
 }
 
-fn merged(field: FieldId, value: Value) -> Merge {
+fn conflict(rule: RuleName, field: FieldId, incoming: Value, result: Value) -> FieldConflict {
+    FieldConflict {
+        field,
+        rule,
+        server: stored().record.value(field).clone(),
+        incoming,
+        result,
+    }
+}
+
+fn merged(rule: RuleName, field: FieldId, incoming: Value, value: Value) -> Merge {
     Merge::Write {
-        values: vec![(field, value)],
+        values: vec![(field, value.clone())],
         kind: MergeKind::Merged,
-        dropped: vec![],
+        conflicts: vec![conflict(rule, field, incoming, value)],
     }
 }
 
-fn dropped(field: FieldId) -> Merge {
+fn dropped(rule: RuleName, field: FieldId, incoming: Value) -> Merge {
+    let server = stored().record.value(field).clone();
     Merge::Write {
         values: vec![],
         kind: MergeKind::Merged,
-        dropped: vec![field],
+        conflicts: vec![conflict(rule, field, incoming, server)],
     }
+}
+
+/// `values` of the update, on top of `base`.
+fn update(model: &Model, values: &[(FieldId, Value)], base: Option<i64>, seen: &[Seen]) -> Merge {
+    let incoming = Incoming {
+        values,
+        operations: &[],
+        base: base.map(Version),
+        seen,
+    };
+    merge(model, &stored(), incoming)
 }
 
 #[test]
@@ -167,7 +192,7 @@ fn each_case_has_its_decision() {
             Some(2),
             &[],
             mine(),
-            dropped(TITLE),
+            dropped(RuleName::AutomergeScalar, TITLE, text("mine")),
         ),
         case(
             "both wrote the same",
@@ -191,7 +216,7 @@ fn each_case_has_its_decision() {
             Some(2),
             &[4],
             mine(),
-            dropped(TITLE),
+            dropped(RuleName::AutomergeScalar, TITLE, text("mine")),
         ),
         case(
             "every change was its own",
@@ -207,23 +232,26 @@ fn each_case_has_its_decision() {
             Some(2),
             &[3],
             mine(),
-            Merge::Conflict,
+            Merge::Conflict { conflicts: vec![] },
         ),
         case(
-            "optimistic and stale",
+            "optimistic and stale, though another field changed",
             OptimisticConcurrency,
             Some(3),
             &[],
             mine(),
-            Merge::Conflict,
+            Merge::Conflict { conflicts: vec![] },
         ),
         case(
-            "custom without a resolver",
+            "custom and stale, though another field changed",
             Custom,
             Some(3),
             &[],
             mine(),
-            Merge::Conflict,
+            Merge::Ask {
+                values: vec![(TITLE, text("mine"))],
+                conflicts: vec![],
+            },
         ),
         case(
             "last writer wins",
@@ -231,7 +259,7 @@ fn each_case_has_its_decision() {
             Some(1),
             &[],
             mine(),
-            merged(TITLE, text("mine")),
+            merged(RuleName::LastWriterWins, TITLE, text("mine"), text("mine")),
         ),
         case(
             "null over a change: the server's stands",
@@ -239,7 +267,7 @@ fn each_case_has_its_decision() {
             Some(2),
             &[],
             (TITLE, Value::Null),
-            dropped(TITLE),
+            dropped(RuleName::AutomergeScalar, TITLE, Value::Null),
         ),
         case(
             "null without conflict",
@@ -255,7 +283,7 @@ fn each_case_has_its_decision() {
             Some(0),
             &[],
             mine(),
-            dropped(TITLE),
+            dropped(RuleName::AutomergeScalar, TITLE, text("mine")),
         ),
         case(
             "version 0 over the server's null",
@@ -263,7 +291,7 @@ fn each_case_has_its_decision() {
             Some(0),
             &[],
             (NOTE, text("n")),
-            merged(NOTE, text("n")),
+            merged(RuleName::AutomergeScalar, NOTE, text("n"), text("n")),
         ),
         case(
             "a base that was never given",
@@ -271,7 +299,7 @@ fn each_case_has_its_decision() {
             Some(99),
             &[],
             mine(),
-            dropped(TITLE),
+            dropped(RuleName::AutomergeScalar, TITLE, text("mine")),
         ),
         case(
             "a base that was never given, optimistic",
@@ -279,7 +307,14 @@ fn each_case_has_its_decision() {
             Some(5),
             &[],
             mine(),
-            Merge::Conflict,
+            Merge::Conflict {
+                conflicts: vec![conflict(
+                    RuleName::OptimisticConcurrency,
+                    TITLE,
+                    text("mine"),
+                    text("server"),
+                )],
+            },
         ),
         case(
             "lists: theirs after ours",
@@ -287,7 +322,12 @@ fn each_case_has_its_decision() {
             Some(1),
             &[],
             (TAGS, json(r#"["a","b"]"#)),
-            merged(TAGS, json(r#"["a","a","b"]"#)),
+            merged(
+                RuleName::AutomergeList,
+                TAGS,
+                json(r#"["a","b"]"#),
+                json(r#"["a","a","b"]"#),
+            ),
         ),
         case(
             "embedded: by key",
@@ -295,7 +335,12 @@ fn each_case_has_its_decision() {
             Some(1),
             &[],
             (PLACE, json(r#"{"x":2,"y":{"z":[2],"w":3},"n":5,"new":true}"#)),
-            merged(PLACE, json(r#"{"x":1,"y":{"z":[1,2],"w":3},"n":5,"new":true}"#)),
+            merged(
+                RuleName::AutomergeEmbedded,
+                PLACE,
+                json(r#"{"x":2,"y":{"z":[2],"w":3},"n":5,"new":true}"#),
+                json(r#"{"x":1,"y":{"z":[1,2],"w":3},"n":5,"new":true}"#),
+            ),
         ),
         case(
             "embedded: nothing of theirs is kept",
@@ -303,7 +348,7 @@ fn each_case_has_its_decision() {
             Some(1),
             &[],
             (PLACE, json(r#"{"x":2}"#)),
-            dropped(PLACE),
+            dropped(RuleName::AutomergeEmbedded, PLACE, json(r#"{"x":2}"#)),
         ),
         case(
             "key fields are not written",
@@ -314,7 +359,7 @@ fn each_case_has_its_decision() {
             Merge::Write {
                 values: vec![],
                 kind: MergeKind::Applied,
-                dropped: vec![],
+                conflicts: vec![],
             },
         ),
     ];
@@ -334,7 +379,7 @@ fn each_case_has_its_decision() {
                 kind: MergeKind::Applied,
             })
             .collect();
-        let got = merge(&model(strategy), &stored(), &[incoming], base.map(Version), &seen);
+        let got = update(&model(strategy), &[incoming], base, &seen);
         assert_eq!(got, want, "{name}");
     }
 }
@@ -342,19 +387,13 @@ fn each_case_has_its_decision() {
 #[test]
 fn one_field_in_conflict_does_not_take_the_others_down() {
     let incoming = [(TITLE, text("mine")), (NOTE, text("n"))];
-    let got = merge(
-        &model(ConflictStrategy::Automerge),
-        &stored(),
-        &incoming,
-        Some(Version(2)),
-        &[],
-    );
+    let got = update(&model(ConflictStrategy::Automerge), &incoming, Some(2), &[]);
     assert_eq!(
         got,
         Merge::Write {
             values: vec![(NOTE, text("n"))],
             kind: MergeKind::Merged,
-            dropped: vec![TITLE]
+            conflicts: vec![conflict(RuleName::AutomergeScalar, TITLE, text("mine"), text("server"))]
         }
     );
 }
@@ -369,15 +408,7 @@ fn what_a_merge_brought_into_a_list_was_not_seen() {
     };
     let incoming = (TAGS, Value::Json(r#"["mine"]"#.into()));
     let model = model(ConflictStrategy::Automerge);
-    let merge = |kind| {
-        merge(
-            &model,
-            &stored(),
-            std::slice::from_ref(&incoming),
-            Some(Version(2)),
-            &seen(kind),
-        )
-    };
+    let merge = |kind| update(&model, std::slice::from_ref(&incoming), Some(2), &seen(kind));
     let Merge::Write { values, kind, .. } = merge(MergeKind::Applied) else {
         unreachable!()
     };

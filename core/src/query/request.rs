@@ -4,6 +4,7 @@ use serde_json::Value as Json;
 
 use super::filter::Filter;
 use crate::id::{FieldId, ModelId, Version};
+use crate::merge::Operation;
 use crate::record::Key;
 use crate::schema::{Model, MutationKind};
 use crate::value::Value;
@@ -62,6 +63,8 @@ pub struct MutationInput {
     pub kind: MutationKind,
     /// Every field given, key fields too, in the order given. An explicit `null` is [`Value::Null`].
     pub values: Vec<(FieldId, Value)>,
+    /// `_operations` of an update: what to do to counters and sets. No field is both here and in `values`.
+    pub operations: Vec<(FieldId, Operation)>,
     /// `_version` of the input: what the caller had seen.
     pub base_version: Option<Version>,
     /// `condition`: what must hold of the stored record.

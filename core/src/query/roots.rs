@@ -307,6 +307,7 @@ impl<'a> Planner<'a> {
             model: id,
             kind,
             values,
+            operations: Vec::new(),
             base_version,
             condition,
             condition_json,

@@ -43,9 +43,7 @@ const ON_FIELDS: [&str; 19] = [
 ];
 
 /// Accepted, and to come: warned about so that nobody counts on them yet.
-const NOT_IN_FORCE: [&str; 12] = [
-    "merge",
-    "renamed",
+const NOT_IN_FORCE: [&str; 10] = [
     "searchable",
     "function",
     "http",

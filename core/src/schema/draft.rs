@@ -10,6 +10,7 @@ use crate::limits;
 
 use super::auth;
 use super::directives::{Args, On, check_list, to_json};
+use super::merging;
 use super::model::{
     AuthRule, AuthStrategy, ConflictStrategy, Field, FieldKind, FieldOrigin, FieldType, Index, Member, Model, Scalar,
 };
@@ -81,6 +82,7 @@ impl Draft {
                 auth: None,
                 conflict: ConflictStrategy::default(),
                 order: Vec::new(),
+                former: Vec::new(),
             },
             place,
             index_places: Vec::new(),
@@ -99,6 +101,7 @@ impl Draft {
         check_model_name(report, &object.name, object.name.location());
         draft.interfaces = object.implements_interfaces.iter().map(ToString::to_string).collect();
         draft.model.auth = auth::rules(report, &object.directives);
+        draft.model.former = merging::former(report, &object.directives);
         if let Some(directive) = object.directives.get("model") {
             draft.read_model_arguments(report, directive);
         }
@@ -126,6 +129,8 @@ impl Draft {
             default: None,
             auth: None,
             origin,
+            merge: None,
+            former: Vec::new(),
         });
         self.model.order.push(Member::Field(id));
         id
@@ -190,7 +195,7 @@ impl Draft {
                     "keep one",
                 );
             }
-            for wrong in ["primaryKey", "index", "default"] {
+            for wrong in ["primaryKey", "index", "default", "merge", "renamed"] {
                 if let Some(d) = field.directives.get(wrong) {
                     report.error(
                         d.location(),
@@ -236,10 +241,13 @@ impl Draft {
             .directives
             .get("default")
             .and_then(|d| read_default(report, around, d, &ty));
+        let merge = merging::rule(report, &field.directives, &ty);
         self.push(name, ty, FieldOrigin::Declared);
         if let Some(added) = self.model.fields.last_mut() {
             added.default = default;
             added.auth = auth;
+            added.merge = merge;
+            added.former = merging::former(report, &field.directives);
         }
     }
 

@@ -90,6 +90,8 @@ impl Draft {
             default: None,
             auth: None,
             origin: FieldOrigin::ImplicitId,
+            merge: None,
+            former: Vec::new(),
         };
         self.model.fields.insert(0, field);
         for member in &mut self.model.order {

@@ -16,6 +16,7 @@ mod draft;
 mod hash;
 mod keys;
 mod lookup;
+mod merging;
 mod model;
 mod names;
 mod operations;
@@ -66,6 +67,7 @@ impl Schema {
             draft.add_generated(&mut report);
         }
         check_models(&mut report, &drafts);
+        merging::check(&mut report, &declared, &kinds, &drafts);
         let embedded = embeddable.reachable(drafts.iter().flat_map(Draft::embedded_names));
         types::check_cycles(&mut report, &declared, &embedded);
         let input = api::Input {
@@ -119,6 +121,7 @@ fn check_plain(
             "belongsTo",
             "manyToMany",
             "default",
+            "merge",
         ] {
             if let Some(directive) = field.directives.get(wrong) {
                 report.error(

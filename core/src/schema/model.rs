@@ -85,6 +85,8 @@ pub struct Model {
     pub conflict: ConflictStrategy,
     /// The declaration order of all fields, stored ones and relations, as they stand in the type.
     pub order: Vec<Member>,
+    /// `@renamed(from:)`: every name that the model had before, oldest first as a rule.
+    pub former: Vec<String>,
 }
 
 impl Model {
@@ -123,6 +125,10 @@ pub struct Field {
     pub auth: Option<Vec<AuthRule>>,
     /// How the field came to be.
     pub origin: FieldOrigin,
+    /// `@merge(rule:)`: how a conflict on this field is settled, before the model's strategy is asked.
+    pub merge: Option<MergeRule>,
+    /// `@renamed(from:)`: every name that the field had before.
+    pub former: Vec<String>,
 }
 
 /// How a stored field came to be, which decides where it appears in the generated API.
@@ -258,8 +264,69 @@ pub enum ConflictStrategy {
     OptimisticConcurrency,
     /// The mutation's fields win.
     LastWriterWins,
-    /// A resolver on the server decides. Until one is configured: as `OptimisticConcurrency`.
+    /// A resolver on the server decides.
     Custom,
+}
+
+/// `@merge(rule:)` of a field: goes before the model's [`ConflictStrategy`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MergeRule {
+    /// The incoming value stands.
+    LastWriter,
+    /// A number that updates add to: an operation, so that nobody's addition is lost.
+    Counter,
+    /// A list without duplicates that updates add members to and remove members from: an operation.
+    Set,
+    /// The greater of both stands, in conflict or not.
+    Max,
+    /// The lesser of both stands, in conflict or not.
+    Min,
+    /// A conflict on the field refuses the mutation.
+    Reject,
+    /// A resolver on the server decides.
+    Custom,
+}
+
+impl MergeRule {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::LastWriter,
+        Self::Counter,
+        Self::Set,
+        Self::Max,
+        Self::Min,
+        Self::Reject,
+        Self::Custom,
+    ];
+
+    /// Its name in SDL.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::LastWriter => "LAST_WRITER",
+            Self::Counter => "COUNTER",
+            Self::Set => "SET",
+            Self::Max => "MAX",
+            Self::Min => "MIN",
+            Self::Reject => "REJECT",
+            Self::Custom => "CUSTOM",
+        }
+    }
+
+    /// The rule called `name` in SDL.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|rule| rule.name() == name)
+    }
+
+    /// Whether a mutation's update carries the operation on such a field rather than its result.
+    #[must_use]
+    pub fn has_operation(self) -> bool {
+        match self {
+            Self::Counter | Self::Set => true,
+            Self::LastWriter | Self::Max | Self::Min | Self::Reject | Self::Custom => false,
+        }
+    }
 }
 
 /// One rule of `@auth`, kept whole.

@@ -1,6 +1,6 @@
 //! Every rule that a schema can break: one row each, with the place, what is said, and that a mend is given.
 
-use tombolo_core::schema::Schema;
+use tombolo_core::schema::{MergeRule, Schema};
 
 /// Rule, file, and `line:column: beginning of the problem` for each error, all of them and in order.
 const RULES: &[(&str, &str, &[&str])] = &[
@@ -498,6 +498,79 @@ const RULES: &[(&str, &str, &[&str])] = &[
         "interface I { x: Int! }\ntype A implements I @model { a: Int }",
         &["2:6: the API that this schema generates is not valid"],
     ),
+    (
+        "a merge rule without a name",
+        "type A @model { a: Int @merge }",
+        &["1:24: @merge has no rule"],
+    ),
+    (
+        "an unknown merge rule",
+        "type A @model { a: Int @merge(rule: counter) }",
+        &["1:31: `counter` is not a merge rule"],
+    ),
+    (
+        "a counter of text",
+        "type A @model { a: String @merge(rule: COUNTER) }",
+        &["1:27: @merge(rule: COUNTER) on a field of String"],
+    ),
+    (
+        "a counter of many",
+        "type A @model { a: [Int] @merge(rule: COUNTER) }",
+        &["1:26: @merge(rule: COUNTER) on a field of [Int]"],
+    ),
+    (
+        "a set of one",
+        "type A @model { a: Int @merge(rule: SET) }",
+        &["1:24: @merge(rule: SET) on a field of Int"],
+    ),
+    (
+        "a set of embedded values",
+        "type A @model { a: [P] @merge(rule: SET) }\ntype P { b: Int }",
+        &["1:24: @merge(rule: SET) on a field of [P]"],
+    ),
+    (
+        "the greatest of texts",
+        "type A @model { a: String @merge(rule: MAX) }",
+        &["1:27: @merge(rule: MAX) on a field of String"],
+    ),
+    (
+        "a merge rule on a key",
+        "type A @model { n: Int! @primaryKey @merge(rule: MAX) }",
+        &["1:37: @merge(rule: MAX) on `n`, a key field"],
+    ),
+    (
+        "a merge rule on a timestamp",
+        "type A @model { a: Int\n updatedAt: AWSDateTime @merge(rule: MAX) }",
+        &["2:25: @merge(rule: MAX) on `updatedAt`, a timestamp"],
+    ),
+    (
+        "a merge rule on a relation",
+        "type A @model { b: [B] @hasMany @merge(rule: SET) }\ntype B @model { c: Int }",
+        &["1:33: @merge cannot stand on a relation"],
+    ),
+    (
+        "a merge rule in a plain type",
+        "type A { a: Int @merge(rule: MAX) }",
+        &["1:17: @merge stands in `A`, which is not a model"],
+    ),
+    (
+        "a former name that stands now",
+        "type A @model @renamed(from: \"B\") { a: Int @renamed(from: [\"c\", \"b\"])\n b: Int }\ntype B @model { c: Int }",
+        &[
+            "1:15: @renamed says that `A` was `B`, but the type `B` stands now",
+            "1:44: @renamed says that `a` was `b`, but the field `b` stands now",
+        ],
+    ),
+    (
+        "a former name claimed twice",
+        "type A @model { a: Int @renamed(from: \"x\")\n b: Int @renamed(from: [\"x\"]) }",
+        &["2:9: @renamed says that `b` was `x`, and so does `a`"],
+    ),
+    (
+        "no former name",
+        "type A @model { a: Int @renamed }",
+        &["1:24: @renamed names no former name"],
+    ),
 ];
 
 #[test]
@@ -541,7 +614,7 @@ fn all_errors_of_a_file_come_at_once_in_its_order() {
 
 #[test]
 fn what_is_unknown_or_not_in_force_is_a_warning_by_place() {
-    let sdl = "type A @model @shiny {\n  a: Int @merge(rule: counter)\n  b: Int @renamed(from: \"c\")\n  d: String @function(name: \"f\")\n  e(x: Int): Int\n}\n\
+    let sdl = "type A @model @shiny {\n  a: Int @http(url: \"u\")\n  b: Int @mapsTo(name: \"c\")\n  d: String @function(name: \"f\")\n  e(x: Int): Int\n}\n\
                input AMPLIFY { globalAuthRule: AuthRule = { allow: public } }\ntype B { a: Int @odd }\n";
     let schema = Schema::parse(sdl, "s.graphql").unwrap();
     let got: Vec<String> = schema
@@ -553,8 +626,8 @@ fn what_is_unknown_or_not_in_force_is_a_warning_by_place() {
         got,
         [
             "1:15 @shiny is unknown here and does nothing",
-            "2:10 @merge is not in force yet",
-            "3:10 @renamed is not in force yet",
+            "2:10 @http is not in force yet",
+            "3:10 @mapsTo is not in force yet",
             "4:13 @function is not in force yet",
             "5:3 the arguments of `e` do nothing on a model's field",
             "8:17 @odd is unknown here and does nothing",
@@ -586,5 +659,29 @@ fn limits_hold() {
             .unwrap_err()
             .to_string()
             .contains("more than 500 fields")
+    );
+}
+
+#[test]
+fn merge_rules_and_former_names_are_in_the_model() {
+    let sdl = "type A @model @renamed(from: \"Old\") {\n  a: Int @merge(rule: COUNTER)\n  b: [E!] @merge(rule: SET) @renamed(from: [\"c\", \"d\"])\n  \
+               B2: Int @renamed(from: \"b2\")\n}\nenum E { X }";
+    let schema = Schema::parse(sdl, "s.graphql").unwrap();
+    let model = &schema.models[0];
+    let field = |name: &str| model.field_at(model.field(name).unwrap());
+    assert!(schema.warnings.is_empty(), "{:?}", schema.warnings);
+    assert_eq!(model.former, ["Old"]);
+    assert_eq!(
+        (field("a").merge, field("b").merge),
+        (Some(MergeRule::Counter), Some(MergeRule::Set))
+    );
+    assert_eq!(
+        (field("b").former.as_slice(), field("B2").former.as_slice()),
+        (&["c".to_owned(), "d".to_owned()][..], &["b2".to_owned()][..])
+    );
+    let plain = Schema::parse(&sdl.replace("@merge(rule: COUNTER)", ""), "s.graphql").unwrap();
+    assert_ne!(
+        schema.hash, plain.hash,
+        "a replica that sends operations must know whether they are taken"
     );
 }

@@ -85,6 +85,7 @@ fn ours(folder: &std::path::Path, count: usize, batch: usize, synchronous: Synch
                 (author, text("crew".into())),
                 (rank, Value::Int(i as i64)),
             ],
+            operations: Vec::new(),
             base_version: None,
             condition: None,
             condition_json: None,

@@ -27,6 +27,7 @@ fn create(store: &SqliteStore, id: &str, title: &str) -> Result<Vec<Verdict>, St
         model,
         kind,
         values,
+        operations: Vec::new(),
         base_version: None,
         condition: None,
         condition_json: None,

@@ -1,7 +1,7 @@
 //! What one mutation does to one row.
 
 use tombolo_core::id::{FieldId, Position, Version};
-use tombolo_core::merge::{Merge, MergeKind, Seen, is_stale, merge};
+use tombolo_core::merge::{Incoming, Merge, MergeKind, Seen, is_stale, merge};
 use tombolo_core::query::MutationInput;
 use tombolo_core::record::{FieldVersions, Key, Meta, Record, StoredRecord};
 use tombolo_core::schema::{ConflictStrategy, FieldKind, Model, MutationKind, Scalar};
@@ -162,8 +162,16 @@ fn create(facts: &RowFacts<'_>, mutation: &MutationInput) -> Decision {
 
 fn update(facts: &RowFacts<'_>, stored: &StoredRecord, mutation: &MutationInput) -> Decision {
     let model = facts.model;
-    let (values, kind) = match merge(model, stored, &mutation.values, mutation.base_version, facts.seen) {
-        Merge::Conflict => return reject(ErrorType::ConflictUnhandled, CONFLICT),
+    let incoming = Incoming {
+        values: &mutation.values,
+        operations: &mutation.operations,
+        base: mutation.base_version,
+        seen: facts.seen,
+    };
+    let (values, kind) = match merge(model, stored, incoming) {
+        // Without a resolver a conflict that asks for one is refused.
+        Merge::Conflict { .. } | Merge::Ask { .. } => return reject(ErrorType::ConflictUnhandled, CONFLICT),
+        Merge::Invalid(error) => return reject(ErrorType::BadRequest, error.to_string()),
         Merge::Write {
             values,
             kind: MergeKind::Applied,

@@ -107,6 +107,7 @@ fn each_kind_on_each_state() {
             model: ModelId(0),
             kind: *kind,
             values: vec![(FieldId(0), text("a")), (FieldId(1), text("mine"))],
+            operations: Vec::new(),
             base_version: base.map(Version),
             condition: None,
             condition_json: None,

@@ -177,6 +177,7 @@ impl<S: Store> World<S> {
             model: self.model(model),
             kind,
             values: Vec::new(),
+            operations: Vec::new(),
             base_version: None,
             condition: None,
             condition_json: None,

@@ -36,6 +36,7 @@ fn create(store: &SqliteStore, model: &str, values: &serde_json::Value) -> Resul
         model,
         kind: tombolo_core::schema::MutationKind::Create,
         values: values.as_object().unwrap().iter().map(value).collect(),
+        operations: Vec::new(),
         base_version: None,
         condition: None,
         condition_json: None,
