@@ -62,6 +62,8 @@ pub use tombolo_core::wire::graphql::{ErrorType, GraphqlError};
 pub use tombolo_machine::Now;
 pub use tombolo_machine::{FinalOutcome, LastError, LinkStatus, Scope, ScopeStatus, Status};
 pub use tombolo_store::{Durability, OpenError};
+#[cfg(feature = "testing")]
+pub use tombolo_testing as testing;
 pub use tombolo_transport as transport;
 pub use transaction::{Transacted, Transaction};
 pub use watch::Watch;

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
-use tombolo_core::query::{Bound, MutationInput, OperationKind, RootField};
-use tombolo_core::schema::{FieldKind, Model, MutationKind, Scalar, Schema};
-use tombolo_core::value::Value;
+use tombolo_core::query::{Bound, OperationKind, RootField};
+use tombolo_core::schema::Schema;
 use tombolo_core::wire::graphql::{ErrorType, GraphqlError};
 use tombolo_machine::NewMutation;
 
@@ -31,7 +30,10 @@ pub(crate) fn prepare(schema: &Schema, bound: Bound, author: Option<&str>) -> Re
             RootField::Mutation(input) => Some((place, input)),
             RootField::Read | RootField::Fixed | RootField::Subscription(_) | RootField::Changes(..) => None,
         })
-        .map(|(place, input)| (place, complete(schema.model(input.model), input, author)))
+        .map(|(place, input)| {
+            let fresh_id = || uuid::Uuid::new_v4().to_string();
+            (place, NewMutation::of(schema, input, fresh_id, author))
+        })
         .collect();
     Ok(Prepared {
         bound: Arc::new(bound),
@@ -58,26 +60,6 @@ pub(crate) fn refusals(bound: &Bound) -> Result<(), Error> {
 
 pub(crate) fn wrong_kind(message: &str) -> Error {
     Error::Request(vec![GraphqlError::new(ErrorType::BadRequest, message)])
-}
-
-fn complete(model: &Model, input: &MutationInput, author: Option<&str>) -> NewMutation {
-    let mut values = input.values.clone();
-    if input.kind == MutationKind::Create
-        && let [key] = model.key.as_slice()
-        && model.field_at(*key).ty.kind == FieldKind::Scalar(Scalar::Id)
-        && !values.iter().any(|(field, value)| field == key && !value.is_null())
-    {
-        values.retain(|(field, _)| field != key);
-        values.insert(0, (*key, Value::Text(uuid::Uuid::new_v4().to_string())));
-    }
-    NewMutation {
-        model: input.model,
-        kind: input.kind,
-        values,
-        base_version: input.base_version,
-        condition: input.condition_json.clone(),
-        author: author.map(str::to_owned),
-    }
 }
 
 /// Variables as a map: `null` is none.

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 use tombolo_core::id::{FieldId, ModelId, MutationNumber, Version};
-use tombolo_core::schema::MutationKind;
+use tombolo_core::query::MutationInput;
+use tombolo_core::schema::{FieldKind, MutationKind, Scalar, Schema};
 use tombolo_core::value::Value;
 use tombolo_core::wire::batch::ChangeBatch;
 use tombolo_core::wire::envelope::MutationAnswer;
@@ -131,4 +132,30 @@ pub struct NewMutation {
     pub condition: Option<Json>,
     /// Who made it, for the app's own account.
     pub author: Option<String>,
+}
+
+impl NewMutation {
+    /// The mutation that a bound document asks for. `fresh_id` gives the id of a create that brings none for its one key
+    /// field of type `ID`.
+    #[must_use]
+    pub fn of(schema: &Schema, input: &MutationInput, fresh_id: impl FnOnce() -> String, author: Option<&str>) -> Self {
+        let model = schema.model(input.model);
+        let mut values = input.values.clone();
+        if input.kind == MutationKind::Create
+            && let [key] = model.key.as_slice()
+            && model.field_at(*key).ty.kind == FieldKind::Scalar(Scalar::Id)
+            && !values.iter().any(|(field, value)| field == key && !value.is_null())
+        {
+            values.retain(|(field, _)| field != key);
+            values.insert(0, (*key, Value::Text(fresh_id())));
+        }
+        Self {
+            model: input.model,
+            kind: input.kind,
+            values,
+            base_version: input.base_version,
+            condition: input.condition_json.clone(),
+            author: author.map(str::to_owned),
+        }
+    }
 }
