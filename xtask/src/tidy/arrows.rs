@@ -24,7 +24,14 @@ const TABLE: &[(&str, May)] = &[
     ("tombolo-transport", May::Import(&["tombolo-core"])),
     (
         "tombolo",
-        May::Import(&["tombolo-core", "tombolo-machine", "tombolo-store", "tombolo-transport"]),
+        // `tombolo-testing` only with the feature `testing`, which no app ships.
+        May::Import(&[
+            "tombolo-core",
+            "tombolo-machine",
+            "tombolo-store",
+            "tombolo-transport",
+            "tombolo-testing",
+        ]),
     ),
     ("tombolo-engine", May::Import(&["tombolo-core"])),
     ("tombolo-store-sqlite", May::Import(&["tombolo-core", "tombolo-engine"])),
@@ -39,6 +46,18 @@ const TABLE: &[(&str, May)] = &[
             "tombolo-core",
             "tombolo-machine",
             "tombolo-store",
+            "tombolo-engine",
+            "tombolo-store-sqlite",
+        ]),
+    ),
+    // The test kit: real replicas against the real engine, in one process.
+    (
+        "tombolo-testing",
+        May::Import(&[
+            "tombolo-core",
+            "tombolo-machine",
+            "tombolo-store",
+            "tombolo-transport",
             "tombolo-engine",
             "tombolo-store-sqlite",
         ]),
