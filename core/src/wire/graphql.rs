@@ -71,6 +71,8 @@ pub struct Location {
 pub enum ErrorType {
     /// The base version is not the record's and the strategy does not merge.
     ConflictUnhandled,
+    /// The resolver that was to settle a conflict gave an answer that cannot be used.
+    ConflictError,
     /// The caller's condition is false, or a create met an existing id, or an update a missing one.
     ConditionalCheckFailedException,
     /// The identity's rules refuse it.
@@ -107,6 +109,7 @@ impl std::fmt::Display for ErrorType {
         match self {
             Self::Other(name) => f.write_str(name),
             Self::ConflictUnhandled
+            | Self::ConflictError
             | Self::ConditionalCheckFailedException
             | Self::Unauthorized
             | Self::UnauthorizedException

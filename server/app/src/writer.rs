@@ -232,6 +232,7 @@ mod tests {
             atomic: false,
             fresh_ids: Vec::new(),
             refusal: None,
+            ..Submission::default()
         }
     }
 

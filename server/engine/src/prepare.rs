@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
-use tombolo_core::access::Access;
+use tombolo_core::access::{Access, Identity};
 use tombolo_core::id::{MutationNumber, ReplicaId};
 use tombolo_core::query::{Bound, OperationKind, RootField};
 use tombolo_core::wire::envelope::{MutationEnvelope, RejectReason};
@@ -18,6 +18,9 @@ pub struct Prepared {
     pub(crate) envelope: Option<MutationEnvelope>,
     pub(crate) replica: Option<ReplicaId>,
     pub(crate) access: Arc<Access>,
+    pub(crate) identity: Identity,
+    /// A replica's mutation that is refused, as it came: kept with its rejection.
+    pub(crate) request: Option<Arc<Json>>,
 }
 
 #[derive(Clone, Debug)]
@@ -68,6 +71,29 @@ impl Prepared {
     #[must_use]
     pub fn replica(&self) -> Option<&ReplicaId> {
         self.replica.as_ref()
+    }
+
+    /// Who asks.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// For each mutation what the replica saw in the fields that it sets, as far as it said so.
+    pub(crate) fn base(&self) -> Vec<Option<Map<String, Json>>> {
+        let (Some(envelope), Some(bound)) = (&self.envelope, self.bound()) else {
+            return Vec::new();
+        };
+        let Some(base) = &envelope.base else { return Vec::new() };
+        let mutations = bound
+            .roots()
+            .iter()
+            .filter(|root| matches!(root.field, RootField::Mutation(_)));
+        let of = |key: &str| match envelope.atomic {
+            true => base.get(key).and_then(Json::as_object).cloned(),
+            false => Some(base.clone()),
+        };
+        mutations.map(|root| of(&root.response_key)).collect()
     }
 
     /// How many ids a [`crate::Submission`] of this may need: one for each creation.

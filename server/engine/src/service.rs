@@ -14,7 +14,10 @@ use tombolo_core::query::{Answer, Bound, Cache, OperationKind, QueryLimits, Root
 use tombolo_core::schema::Schema;
 use tombolo_core::wire::envelope::{MutationAnswer, MutationEnvelope, MutationOutcome, OutcomeKind};
 use tombolo_core::wire::graphql::{ErrorType, GraphqlError, Request};
+use tombolo_core::wire::trace::Trace;
 
+use crate::decide::ask::Context;
+use crate::decide::trace;
 use crate::hub::Hub;
 use crate::limits;
 use crate::prepare::{Body, Extensions, Prepared, reason, refusal};
@@ -141,21 +144,26 @@ impl<S: Store> Engine<S> {
             Identity::Local => &self.local,
         };
         let bound = self.bind(access, request).map(Arc::new);
-        let prepared = |body, envelope| Prepared {
+        let prepared = |body, envelope: Option<MutationEnvelope>, refused: bool| Prepared {
             body,
+            request: (refused && envelope.is_some()).then(|| kept(request)),
             envelope,
+            identity: identity.clone(),
             replica: extensions.replica.clone(),
             access: Arc::clone(access),
         };
         match (bound, extensions.envelope) {
             (Ok(bound), envelope) => {
                 let envelope = envelope.filter(|_| bound.kind() == OperationKind::Mutation);
-                Ok(prepared(Body::Bound(bound), envelope))
+                let refused = envelope
+                    .as_ref()
+                    .is_some_and(|envelope| refused(&bound, envelope).is_some());
+                Ok(prepared(Body::Bound(bound), envelope, refused))
             }
             (Err(errors), None) => Err(errors),
             (Err(errors), Some(envelope)) => {
                 let refusal = Arc::new(refusal(errors, &envelope, &request.query));
-                Ok(prepared(Body::Refused(refusal), Some(envelope)))
+                Ok(prepared(Body::Refused(refusal), Some(envelope), true))
             }
         }
     }
@@ -214,12 +222,19 @@ impl<S: Store> Engine<S> {
                 (if refusal.is_some() { Vec::new() } else { mutations }, refusal)
             }
         };
+        let context = Context {
+            identity: Some(prepared.identity.clone()),
+            base: prepared.base(),
+            request: prepared.request.clone(),
+            resolutions: Vec::new(),
+        };
         Submission {
             envelope,
             mutations,
             atomic,
             fresh_ids,
             refusal,
+            context,
         }
     }
 
@@ -251,8 +266,8 @@ impl<S: Store> Engine<S> {
                 Err(error) if verdicts.is_empty() && batch.peek().is_none() => return Err(error),
                 Err(error) => {
                     let undecided = Verdict {
-                        results: Vec::new(),
                         undecided: Some(error.to_string()),
+                        ..Verdict::default()
                     };
                     verdicts.resize(verdicts.len() + count, undecided);
                 }
@@ -270,8 +285,8 @@ impl<S: Store> Engine<S> {
                 decided.into_iter().next().unwrap_or_default()
             }
             Err(error) => Verdict {
-                results: Vec::new(),
                 undecided: Some(error.to_string()),
+                ..Verdict::default()
             },
         }
     }
@@ -298,6 +313,13 @@ impl<S: Store> Engine<S> {
     /// # Errors
     /// The store's. The mutation stands as the verdict says; a replica sends again and is answered from its outcome.
     pub async fn respond(&self, prepared: &Prepared, verdict: &Verdict) -> Result<Vec<u8>, EngineError> {
+        if verdict.ask.is_some() {
+            let error = GraphqlError::new(
+                ErrorType::InternalFailure,
+                "a conflict awaits its resolver, which was not asked",
+            );
+            return Ok(Answer::refused(vec![error]).into_bytes(None));
+        }
         if let Some(why) = &verdict.undecided {
             let error = GraphqlError::new(ErrorType::InternalFailure, why.clone());
             return Ok(Answer::refused(vec![error]).into_bytes(None));
@@ -314,15 +336,23 @@ impl<S: Store> Engine<S> {
             }
         };
         let extensions = match &prepared.envelope {
-            Some(envelope) => Some(self.outcomes(envelope, verdict).await?),
+            Some(envelope) => Some(self.outcomes(prepared, envelope, verdict).await?),
             None => None,
         };
         Ok(answer.into_bytes(extensions.as_ref()))
     }
 
-    async fn outcomes(&self, envelope: &MutationEnvelope, verdict: &Verdict) -> Result<Json, StoreError> {
+    async fn outcomes(
+        &self,
+        prepared: &Prepared,
+        envelope: &MutationEnvelope,
+        verdict: &Verdict,
+    ) -> Result<Json, StoreError> {
         let mut outcomes = Vec::with_capacity(verdict.results.len());
         for result in &verdict.results {
+            let visible =
+                |trace: &Arc<Trace>| trace::visible(trace, &self.schema, &prepared.identity, &prepared.access);
+            let conflict = result.trace.as_ref().and_then(visible);
             let cursor = match result.position {
                 Some(position) => Some(self.cursor(position).await?),
                 None => None,
@@ -332,7 +362,7 @@ impl<S: Store> Engine<S> {
                 outcome: result.outcome,
                 reason: result.reason.clone(),
                 cursor,
-                conflict: None,
+                conflict: conflict.and_then(|trace| serde_json::to_value(trace).ok()),
             });
         }
         Ok(serde_json::json!({ "tombolo": MutationAnswer { outcomes } }))
@@ -402,6 +432,18 @@ fn refused(bound: &Bound, envelope: &MutationEnvelope) -> Option<(tombolo_core::
         reason(&[GraphqlError::new(ErrorType::BadRequest, problem)]),
         count.max(1),
     ))
+}
+
+/// A refused request as it is kept with its rejection.
+fn kept(request: &Request) -> Arc<Json> {
+    let mut kept = serde_json::json!({ "query": request.query });
+    if let Some(variables) = &request.variables {
+        kept["variables"] = Json::Object(variables.clone());
+    }
+    if let Some(name) = &request.operation_name {
+        kept["operationName"] = Json::from(name.as_str());
+    }
+    Arc::new(kept)
 }
 
 fn replicas(batch: &[Submission]) -> Vec<Option<ReplicaId>> {
@@ -484,6 +526,7 @@ mod tests {
             atomic: false,
             fresh_ids: vec![id.to_owned()],
             refusal: None,
+            ..Submission::default()
         });
         let committed = pin!(engine.commit(batch.into(), 0)).poll(&mut Context::from_waker(Waker::noop()));
         let Poll::Ready(Ok(verdicts)) = committed else {

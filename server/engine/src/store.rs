@@ -9,6 +9,9 @@ use tombolo_core::query::{Answer, Bound, Filter, FilterColumn, MutationInput, Su
 use tombolo_core::record::{Change, Record};
 use tombolo_core::wire::envelope::{MutationEnvelope, OutcomeKind, RejectReason};
 use tombolo_core::wire::graphql::{ErrorType, GraphqlError};
+use tombolo_core::wire::trace::Trace;
+
+use crate::decide::ask::{Context, Question};
 
 /// A server's database.
 ///
@@ -95,7 +98,7 @@ impl StoreError {
 }
 
 /// The mutations of one request.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Submission {
     /// Present for a mutation of a replica: with it each takes effect at most once.
     pub envelope: Option<MutationEnvelope>,
@@ -108,6 +111,8 @@ pub struct Submission {
     /// The request was found wanting before it came here: nothing is to be done, but the rejection is to be kept under
     /// the envelope's number, for each of this many mutations.
     pub refusal: Option<(RejectReason, usize)>,
+    /// Who sent it, what they saw, what a resolver has answered.
+    pub context: Context,
 }
 
 /// What became of a [`Submission`].
@@ -117,6 +122,20 @@ pub struct Verdict {
     pub results: Vec<MutationResult>,
     /// Why nothing was decided: the replica is to send it again later. Nothing was written.
     pub undecided: Option<String>,
+    /// A conflict that a resolver is to settle: nothing was decided and nothing written. Ask, add the answer to
+    /// [`Submission::context`], submit again.
+    pub ask: Option<Box<Question>>,
+}
+
+impl Verdict {
+    /// Each mutation has ended thus.
+    #[must_use]
+    pub fn decided(results: Vec<MutationResult>) -> Self {
+        Self {
+            results,
+            ..Self::default()
+        }
+    }
 }
 
 /// What became of one mutation.
@@ -134,6 +153,8 @@ pub struct MutationResult {
     pub position: Option<Position>,
     /// The change it made; `None` for a rejection and for a replay.
     pub change: Option<Arc<Change>>,
+    /// What was merged or rejected; for a replay as it is stored, if it still is.
+    pub trace: Option<Arc<Trace>>,
 }
 
 /// The history's identity and bounds.

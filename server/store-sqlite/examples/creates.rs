@@ -93,6 +93,7 @@ fn ours(folder: &std::path::Path, count: usize, batch: usize, synchronous: Synch
         atomic: false,
         fresh_ids: vec![],
         refusal: None,
+        ..Submission::default()
     };
     let mut batches: Vec<Vec<Submission>> = Vec::new();
     for first in (0..count).step_by(batch) {

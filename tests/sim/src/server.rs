@@ -206,8 +206,8 @@ impl Server {
             batch
                 .iter()
                 .map(|_| Verdict {
-                    results: Vec::new(),
                     undecided: Some(full.to_string()),
+                    ..Verdict::default()
                 })
                 .collect()
         } else {

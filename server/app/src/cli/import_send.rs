@@ -321,6 +321,7 @@ fn refusal(error: &GraphqlError) -> Option<String> {
         | ErrorType::UnauthorizedException
         | ErrorType::Other(_) => None,
         code @ (ErrorType::ConflictUnhandled
+        | ErrorType::ConflictError
         | ErrorType::ConditionalCheckFailedException
         | ErrorType::Unauthorized
         | ErrorType::MalformedHttpRequestException

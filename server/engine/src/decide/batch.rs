@@ -13,9 +13,11 @@ use tombolo_core::record::{Change, Key, Record, StoredRecord};
 use tombolo_core::schema::Schema;
 use tombolo_core::wire::envelope::{MutationEnvelope, OutcomeKind, RejectReason};
 use tombolo_core::wire::graphql::ErrorType;
+use tombolo_core::wire::trace::Trace;
 
+use super::ask::Question;
 use super::row::{Decision, RowFacts, decide_row, key_of};
-use super::{Departure, Facts, RowKey, RowWrite, Settled, StoredOutcome, Writes, mutation_id};
+use super::{Departure, Facts, RowKey, RowWrite, Settled, StoredOutcome, Writes, mutation_id, trace};
 use crate::limits;
 use crate::store::{MutationResult, Submission, Verdict};
 
@@ -47,6 +49,9 @@ struct Batcher<'a> {
     settled_new: BTreeSet<ReplicaId>,
     watched: BTreeMap<ModelId, BTreeSet<FilterColumn>>,
     departures: Vec<Departure>,
+    traces: Vec<Arc<Trace>>,
+    /// Of mutations that have been here before.
+    known_traces: BTreeMap<MutationId, Arc<Trace>>,
     moved: bool,
     last_changed_at: i64,
 }
@@ -83,6 +88,8 @@ impl<'a> Batcher<'a> {
             settled_new: BTreeSet::new(),
             watched: facts.watched,
             departures: Vec::new(),
+            traces: Vec::new(),
+            known_traces: facts.traces,
             moved: false,
             last_changed_at: facts.last_changed_at,
         }
@@ -96,22 +103,17 @@ impl<'a> Batcher<'a> {
         let count = submission.count();
         let numbers = || (0..count as u64).map(|i| envelope.number.0.saturating_add(i));
         if numbers().any(|n| self.outcomes.contains_key(&mutation_id(&envelope.replica, n))) {
-            return Verdict {
-                results: numbers()
-                    .enumerate()
-                    .map(|(place, n)| self.replay(envelope, n, submission.mutations.get(place)))
-                    .collect(),
-                undecided: None,
-            };
+            let results = numbers()
+                .enumerate()
+                .map(|(place, n)| self.replay(envelope, n, submission.mutations.get(place)))
+                .collect();
+            return Verdict::decided(results);
         }
         if envelope.number.0 <= settled_through {
             // A duplicate that strayed, whose answer nobody waits for; or a replica that has gone back to an older file and
             // gives its numbers a second time: then this is new, and must not pass for applied.
             let results = numbers().map(|number| rejected(Some(number), reused(number))).collect();
-            return Verdict {
-                results,
-                undecided: None,
-            };
+            return Verdict::decided(results);
         }
         if let Some((reason, _)) = &submission.refusal {
             return self.reject_all(envelope, submission, None, reason.clone());
@@ -125,8 +127,8 @@ impl<'a> Batcher<'a> {
                     envelope.number
                 );
                 return Verdict {
-                    results: Vec::new(),
                     undecided: Some(undecided),
+                    ..Verdict::default()
                 };
             }
         }
@@ -135,14 +137,15 @@ impl<'a> Batcher<'a> {
             return self.atomic(envelope, submission, seen);
         }
         let mut fresh_ids = submission.fresh_ids.iter();
-        let results = submission.mutations.iter().zip(numbers()).map(|(mutation, number)| {
-            let result = self.mutation(mutation, &mut fresh_ids, &seen, None);
-            self.note(envelope, number, mutation, result)
-        });
-        Verdict {
-            results: results.collect(),
-            undecided: None,
+        let mut results = Vec::with_capacity(submission.mutations.len());
+        for (place, mutation) in submission.mutations.iter().enumerate() {
+            match self.mutation(mutation, &mut fresh_ids, &seen, None, (submission, place)) {
+                Ok(result) => results.push(self.note(envelope, (submission, place), mutation, result)),
+                // Without `atomic` it is the only one.
+                Err(question) => return ask(question),
+            }
         }
+        Verdict::decided(results)
     }
 
     /// A request without an envelope: plain GraphQL, each root field for itself unless `atomic`.
@@ -150,13 +153,20 @@ impl<'a> Batcher<'a> {
         let mut fresh_ids = submission.fresh_ids.iter();
         let mut results = Vec::with_capacity(submission.mutations.len());
         let mark = self.mark();
-        let mut undo = submission.atomic.then(Vec::new);
-        for mutation in &submission.mutations {
-            let result = self.mutation(mutation, &mut fresh_ids, &[], undo.as_mut());
+        let mut undo = Vec::new();
+        for (place, mutation) in submission.mutations.iter().enumerate() {
+            let asked = self.mutation(mutation, &mut fresh_ids, &[], Some(&mut undo), (submission, place));
+            let result = match asked {
+                Ok(result) => result,
+                Err(question) => {
+                    self.undo(mark, undo);
+                    return ask(question);
+                }
+            };
             let failed = result.outcome == OutcomeKind::Rejected;
             results.push(result);
-            if failed && let Some(undo) = undo.take() {
-                self.undo(mark, undo);
+            if failed && submission.atomic {
+                self.undo(mark, std::mem::take(&mut undo));
                 let culprit = results.len() - 1;
                 results.resize_with(submission.mutations.len(), || rejected(None, whole_failed(None)));
                 for (place, result) in results.iter_mut().enumerate() {
@@ -167,10 +177,10 @@ impl<'a> Batcher<'a> {
                 break;
             }
         }
-        Verdict {
-            results,
-            undecided: None,
+        for (place, result) in results.iter_mut().enumerate() {
+            self.keep(result, (submission, place));
         }
+        Verdict::decided(results)
     }
 
     fn atomic(
@@ -184,10 +194,16 @@ impl<'a> Batcher<'a> {
         let mut fresh_ids = submission.fresh_ids.iter();
         let mut done = Vec::with_capacity(submission.mutations.len());
         for (place, mutation) in submission.mutations.iter().enumerate() {
-            let result = self.mutation(mutation, &mut fresh_ids, &seen, Some(&mut undo));
+            let result = match self.mutation(mutation, &mut fresh_ids, &seen, Some(&mut undo), (submission, place)) {
+                Ok(result) => result,
+                Err(question) => {
+                    self.undo(mark, undo);
+                    return ask(question);
+                }
+            };
             if result.outcome == OutcomeKind::Rejected {
                 self.undo(mark, undo);
-                return self.reject_all(envelope, submission, Some(place), result_reason(&result));
+                return self.reject_all(envelope, submission, Some((place, &result)), result_reason(&result));
             }
             // Later ones of the same transaction were made on top of this one.
             seen.extend(result.change.as_ref().and_then(|change| {
@@ -196,15 +212,11 @@ impl<'a> Batcher<'a> {
             }));
             done.push(result);
         }
-        let numbers = (0..).map(|i| envelope.number.0.saturating_add(i));
-        let noted = done.into_iter().zip(&submission.mutations).zip(numbers);
+        let noted = done.into_iter().zip(&submission.mutations).enumerate();
         let results = noted
-            .map(|((result, mutation), number)| self.note(envelope, number, mutation, result))
+            .map(|(place, (result, mutation))| self.note(envelope, (submission, place), mutation, result))
             .collect();
-        Verdict {
-            results,
-            undecided: None,
-        }
+        Verdict::decided(results)
     }
 
     /// Rejects every mutation of `submission`: the one at `culprit` (all, without one) for `reason`, the others because
@@ -213,53 +225,58 @@ impl<'a> Batcher<'a> {
         &mut self,
         envelope: &MutationEnvelope,
         submission: &Submission,
-        culprit: Option<usize>,
+        culprit: Option<(usize, &MutationResult)>,
         reason: RejectReason,
     ) -> Verdict {
         let first = envelope.number.0;
         let results = (0..submission.count()).map(|place| {
             let number = first.saturating_add(place as u64);
             let reason = match culprit {
-                Some(culprit) if culprit != place => whole_failed(Some(first.saturating_add(culprit as u64))),
+                Some((culprit, _)) if culprit != place => whole_failed(Some(first.saturating_add(culprit as u64))),
                 Some(_) | None => reason.clone(),
             };
             let mut result = rejected(Some(number), reason);
+            if let Some((culprit, its)) = culprit
+                && culprit == place
+            {
+                result.trace.clone_from(&its.trace);
+            }
             match submission.mutations.get(place) {
                 Some(mutation) => {
                     if let Some(key) = mutation.key(&self.schema[mutation.model]) {
                         result.record = self.record_now(mutation.model, &key);
                     }
-                    self.note(envelope, number, mutation, result)
+                    self.note(envelope, (submission, place), mutation, result)
                 }
                 None => {
+                    self.keep(&mut result, (submission, place));
                     self.note_outcome(envelope, number, None, &result);
                     result
                 }
             }
         });
-        Verdict {
-            results: results.collect(),
-            undecided: None,
-        }
+        Verdict::decided(results.collect())
     }
 
+    /// Decides on one mutation, the submission's at the place; `Err` if a resolver is to be asked first.
     fn mutation<'i>(
         &mut self,
         mutation: &MutationInput,
         fresh_ids: &mut impl Iterator<Item = &'i String>,
         seen: &[(RowKey, Seen)],
         undo: Option<&mut Vec<(RowKey, Option<StoredRecord>, bool)>>,
-    ) -> MutationResult {
+        (submission, place): (&Submission, usize),
+    ) -> Result<MutationResult, Box<Question>> {
         let model = &self.schema[mutation.model];
         let Some(key) = key_of(model, mutation, fresh_ids) else {
             let message = format!("the key of `{}` is not given whole: name every key field", model.name);
-            return rejected(
+            return Ok(rejected(
                 None,
                 RejectReason {
                     code: ErrorType::BadRequest,
                     message,
                 },
-            );
+            ));
         };
         let row_key = (mutation.model, key.to_text());
         let fresh = || RowState {
@@ -286,10 +303,18 @@ impl<'a> Batcher<'a> {
             Decision::Write(outcome, next) => (outcome, next),
             Decision::Reject(reason) => {
                 let record = row.stored.as_ref().map(|stored| Arc::new(stored.record.clone()));
-                return MutationResult {
+                let trace = trace::refused(
+                    self.schema,
+                    self.now_ms,
+                    (submission, place),
+                    &reason,
+                    record.as_deref(),
+                );
+                return Ok(MutationResult {
                     record,
+                    trace: Some(Arc::new(trace)),
                     ..rejected(None, reason)
-                };
+                });
             }
         };
         let position = next.position;
@@ -321,14 +346,37 @@ impl<'a> Batcher<'a> {
             before: before.map(Arc::new),
             after: Arc::clone(&after),
         };
-        MutationResult {
+        Ok(MutationResult {
             number: None,
             outcome,
             reason: None,
             record: Some(after),
             position: Some(position),
             change: Some(Arc::new(change)),
+            trace: (outcome == OutcomeKind::Merged)
+                .then(|| Arc::new(trace::merged(self.schema, self.now_ms, (submission, place)))),
+        })
+    }
+
+    /// Keeps the trace of what was merged or rejected, the submission's mutation at the place.
+    fn keep(&mut self, result: &mut MutationResult, (submission, place): (&Submission, usize)) {
+        if result.outcome == OutcomeKind::Applied {
+            return;
         }
+        let mut trace = match result.trace.take() {
+            Some(trace) => Arc::unwrap_or_clone(trace),
+            None => trace::sent(self.schema, self.now_ms, submission, place),
+        };
+        trace.outcome = result.outcome;
+        trace.number = result.number;
+        trace.position = result.position;
+        if let Some(reason) = &result.reason {
+            trace.code = Some(reason.code.clone());
+            trace.message = Some(reason.message.clone());
+        }
+        let trace = Arc::new(trace);
+        self.traces.push(Arc::clone(&trace));
+        result.trace = Some(trace);
     }
 
     fn mark(&self) -> Mark {
@@ -407,11 +455,13 @@ impl<'a> Batcher<'a> {
     fn note(
         &mut self,
         envelope: &MutationEnvelope,
-        number: u64,
+        at: (&Submission, usize),
         mutation: &MutationInput,
         mut result: MutationResult,
     ) -> MutationResult {
+        let number = envelope.number.0.saturating_add(at.1 as u64);
         result.number = Some(MutationNumber(number));
+        self.keep(&mut result, at);
         let model = &self.schema[mutation.model];
         let key = match &result.change {
             Some(change) => Some(change.after.key(&model.key)),
@@ -478,6 +528,7 @@ impl<'a> Batcher<'a> {
             record,
             position: (outcome.kind != OutcomeKind::Rejected).then_some(outcome.position),
             change: None,
+            trace: self.known_traces.get(&mutation_id(&envelope.replica, number)).cloned(),
         }
     }
 
@@ -513,6 +564,7 @@ impl<'a> Batcher<'a> {
             rows,
             outcomes: self.new_outcomes,
             departures: self.departures,
+            traces: self.traces,
             settled: settled.collect(),
             head: self.head,
             last_changed_at: if self.moved { self.now_ms } else { self.last_changed_at },
@@ -533,6 +585,13 @@ fn altered(columns: &BTreeSet<FilterColumn>, before: &Record, after: &Record) ->
     })
 }
 
+fn ask(question: Box<Question>) -> Verdict {
+    Verdict {
+        ask: Some(question),
+        ..Verdict::default()
+    }
+}
+
 fn rejected(number: Option<u64>, reason: RejectReason) -> MutationResult {
     MutationResult {
         number: number.map(MutationNumber),
@@ -541,6 +600,7 @@ fn rejected(number: Option<u64>, reason: RejectReason) -> MutationResult {
         record: None,
         position: None,
         change: None,
+        trace: None,
     }
 }
 

@@ -10,11 +10,14 @@
 //! `row`. Later submissions of a batch see what earlier ones wrote; an atomic submission that fails halfway is undone
 //! here, in memory, before anything is written.
 
+pub mod ask;
 mod batch;
 mod needs;
 mod row;
+pub mod trace;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::Value as Json;
 use tombolo_core::id::{ModelId, MutationId, MutationNumber, Position, ReplicaId, Version};
@@ -22,6 +25,7 @@ use tombolo_core::query::FilterColumn;
 use tombolo_core::record::{FieldVersions, Key, Record, StoredRecord};
 use tombolo_core::schema::Model;
 use tombolo_core::wire::envelope::{OutcomeKind, RejectReason};
+use tombolo_core::wire::trace::Trace;
 
 pub use batch::decide;
 pub use needs::Needs;
@@ -44,6 +48,8 @@ pub struct Facts {
     pub settled: BTreeMap<ReplicaId, u64>,
     /// For each model the columns whose change leaves a departure.
     pub watched: BTreeMap<ModelId, BTreeSet<FilterColumn>>,
+    /// Traces of the batch's own mutations ([`Needs::own`]) that have been here before.
+    pub traces: BTreeMap<MutationId, Arc<Trace>>,
 }
 
 /// The outcome of one mutation, kept until the replica has settled it.
@@ -70,6 +76,8 @@ pub struct Writes {
     pub outcomes: Vec<(MutationId, StoredOutcome)>,
     /// Before-images of changes to watched columns.
     pub departures: Vec<Departure>,
+    /// What was merged and what was rejected, in order.
+    pub traces: Vec<Arc<Trace>>,
     /// Replicas that have settled further than before: the new bound, and up to where outcomes may be forgotten.
     pub settled: Vec<Settled>,
     /// The newest position now.

@@ -36,6 +36,17 @@ impl Needs {
         needs
     }
 
+    /// The names of the batch's own mutations: a trace is needed of those that have been here before.
+    #[must_use]
+    pub fn own(batch: &[Submission]) -> BTreeSet<MutationId> {
+        let names = |submission: &Submission| {
+            let envelope = submission.envelope.clone()?;
+            let count = submission.count() as u64;
+            Some((0..count).map(move |i| mutation_id(&envelope.replica, envelope.number.0.saturating_add(i))))
+        };
+        batch.iter().filter_map(names).flatten().collect()
+    }
+
     /// The rows that `batch` may read or write, now that the `outcomes` are known: a replay is answered with the record
     /// that the first time was about.
     #[must_use]

@@ -276,6 +276,7 @@ pub fn plain(mutation: MutationInput) -> Submission {
         atomic: false,
         fresh_ids: vec!["fresh".into()],
         refusal: None,
+        ..Submission::default()
     }
 }
 
@@ -304,6 +305,7 @@ pub fn submission(envelope: MutationEnvelope, mutations: Vec<MutationInput>) -> 
         atomic,
         fresh_ids: vec!["fresh".into()],
         refusal: None,
+        ..Submission::default()
     }
 }
 

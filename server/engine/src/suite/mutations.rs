@@ -286,6 +286,7 @@ pub fn a_request_without_envelope_may_hold_several(place: &impl Place) {
         atomic: false,
         fresh_ids: vec![],
         refusal: None,
+        ..Submission::default()
     };
     let verdict = world.write(vec![submission]).remove(0);
     let outcomes: Vec<_> = verdict.results.iter().map(|result| result.outcome).collect();

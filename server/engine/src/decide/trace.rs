@@ -1,0 +1,171 @@
+//! Traces of what was merged and rejected: made here, written by the store, shown to those who may see them.
+
+use serde_json::{Map, Value as Json};
+use tombolo_core::access::{Access, Identity};
+use tombolo_core::id::{FieldId, ModelId};
+use tombolo_core::record::{Key, Record};
+use tombolo_core::schema::{AuthOperation, ConflictStrategy, Model, Schema};
+use tombolo_core::value::Value;
+use tombolo_core::wire::envelope::{OutcomeKind, RejectReason};
+use tombolo_core::wire::graphql::ErrorType;
+use tombolo_core::wire::trace::{FieldTrace, Payload, Trace};
+
+use crate::store::Submission;
+
+/// Values by the names of their fields.
+pub(super) fn named(model: &Model, values: &[(FieldId, Value)]) -> Map<String, Json> {
+    let pair = |(field, value): &(FieldId, Value)| (model.field_at(*field).name.clone(), value.to_json());
+    values.iter().map(pair).collect()
+}
+
+/// A key as an array.
+pub(super) fn key_json(key: &Key) -> Vec<Json> {
+    key.0.iter().map(Value::to_json).collect()
+}
+
+/// A strategy as in the schema.
+pub(super) fn strategy(strategy: ConflictStrategy) -> &'static str {
+    match strategy {
+        ConflictStrategy::Automerge => "AUTOMERGE",
+        ConflictStrategy::OptimisticConcurrency => "OPTIMISTIC_CONCURRENCY",
+        ConflictStrategy::LastWriterWins => "LAST_WRITER_WINS",
+        ConflictStrategy::Custom => "CUSTOM",
+    }
+}
+
+/// The name under which an identity's work is kept.
+pub(crate) fn author(identity: &Identity) -> Option<&str> {
+    match identity {
+        Identity::ApiKey { name } => Some(name),
+        Identity::Local => None,
+    }
+}
+
+/// What the submission's mutation at `place` asked for, as its trace begins. A refused request stands whole in the trace of
+/// its first mutation.
+pub(super) fn sent(schema: &Schema, now_ms: i64, submission: &Submission, place: usize) -> Trace {
+    let mutation = submission.mutations.get(place);
+    let model = mutation.map(|mutation| &schema[mutation.model]);
+    let context = &submission.context;
+    Trace {
+        at: now_ms,
+        replica: submission.envelope.as_ref().map(|envelope| envelope.replica.clone()),
+        number: None,
+        author: context.identity.as_ref().and_then(author).map(str::to_owned),
+        model: model.map(|model| model.name.clone()),
+        key: mutation
+            .zip(model)
+            .and_then(|(m, model)| m.key(model))
+            .as_ref()
+            .map(key_json),
+        kind: mutation.map(|mutation| mutation.kind),
+        outcome: OutcomeKind::Rejected,
+        code: None,
+        message: None,
+        strategy: None,
+        fields: Vec::new(),
+        payload: Payload {
+            kind: mutation.map(|mutation| mutation.kind),
+            values: mutation
+                .zip(model)
+                .map_or_else(Map::new, |(m, model)| named(model, &m.values)),
+            operations: Map::new(),
+            base_version: mutation.and_then(|mutation| mutation.base_version),
+            condition: mutation.and_then(|mutation| mutation.condition_json.clone()),
+            request: context.request.as_deref().filter(|_| place == 0).cloned(),
+        },
+        position: None,
+    }
+}
+
+/// A merge's.
+pub(super) fn merged(schema: &Schema, now_ms: i64, (submission, place): (&Submission, usize)) -> Trace {
+    let mut trace = sent(schema, now_ms, submission, place);
+    trace.strategy = model(schema, submission, place).map(|model| strategy(model.conflict).to_owned());
+    trace
+}
+
+/// A rejection's; `stored` is the record as it stands. Beside a conflict the fields that differ.
+pub(super) fn refused(
+    schema: &Schema,
+    now_ms: i64,
+    (submission, place): (&Submission, usize),
+    reason: &RejectReason,
+    stored: Option<&Record>,
+) -> Trace {
+    let mut trace = sent(schema, now_ms, submission, place);
+    let conflict = reason.code == ErrorType::ConflictUnhandled;
+    if let (true, Some(model), Some(stored)) = (conflict, model(schema, submission, place), stored) {
+        let rule = strategy(model.conflict);
+        trace.strategy = Some(rule.to_owned());
+        let base = submission.context.base(place);
+        let values = submission.mutations.get(place).map_or(&[][..], |m| m.values.as_slice());
+        let differs = |(field, value): &&(FieldId, Value)| !model.key.contains(field) && stored.value(*field) != value;
+        trace.fields = values
+            .iter()
+            .filter(differs)
+            .map(|(id, incoming)| field(model, rule, *id, base, (stored.value(*id), incoming, stored.value(*id))))
+            .collect();
+    }
+    trace
+}
+
+fn model<'a>(schema: &'a Schema, submission: &Submission, place: usize) -> Option<&'a Model> {
+    submission.mutations.get(place).map(|mutation| &schema[mutation.model])
+}
+
+/// The part of `trace` that `identity` may see: its own, and those of models whose changes it may read, without the
+/// fields that its rules refuse. `None`: nothing of it.
+#[must_use]
+pub fn visible(trace: &Trace, schema: &Schema, identity: &Identity, access: &Access) -> Option<Trace> {
+    let own = *identity == Identity::Local || (trace.author.is_some() && trace.author.as_deref() == author(identity));
+    let model = trace.model.as_ref().and_then(|name| schema.model_named(name));
+    if !own && !model.is_some_and(|model| access.model(model, AuthOperation::Sync)) {
+        return None;
+    }
+    let mut trace = trace.clone();
+    if let Some(id) = model {
+        withhold(&mut trace, &schema[id], id, access, own);
+    } else {
+        // Nobody knows any more who may read the server's values of a model that is gone.
+        trace.fields.clear();
+    }
+    Some(trace)
+}
+
+fn withhold(trace: &mut Trace, model: &Model, id: ModelId, access: &Access, own: bool) {
+    // A field that the schema no longer has, or has under another name, has no rules that could grant it.
+    let may_read = |name: &str| model.field(name).is_some_and(|field| access.can_read(id, field));
+    trace.fields.retain(|field| may_read(&field.field));
+    trace.payload.values.retain(|name, _| may_read(name));
+    trace.payload.operations.retain(|name, _| may_read(name));
+    let whole = (0..model.fields.len()).all(|field| access.can_read(id, FieldId(field)));
+    if !whole && !own {
+        trace.payload.condition = None;
+    }
+    if !own {
+        trace.payload.request = None;
+    }
+    if !model.key.iter().all(|field| access.can_read(id, *field)) {
+        trace.key = None;
+    }
+}
+
+/// One field in conflict that a resolver or a strategy decided.
+pub(super) fn field(
+    model: &Model,
+    rule: &str,
+    field: FieldId,
+    base: Option<&Map<String, Json>>,
+    (server, incoming, result): (&Value, &Value, &Value),
+) -> FieldTrace {
+    let name = model.field_at(field).name.clone();
+    FieldTrace {
+        base: base.and_then(|base| base.get(&name)).cloned(),
+        field: name,
+        rule: rule.to_owned(),
+        server: server.to_json(),
+        incoming: incoming.to_json(),
+        result: result.to_json(),
+    }
+}
