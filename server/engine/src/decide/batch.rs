@@ -300,8 +300,23 @@ impl<'a> Batcher<'a> {
             now_ms: self.now_ms,
         };
         let (outcome, next) = match decide_row(&facts, mutation) {
-            Decision::Write(outcome, next) => (outcome, next),
-            Decision::Reject(reason) => {
+            Decision::Write { outcome, next, .. } => (outcome, next),
+            Decision::Ask { .. } => {
+                let record = row.stored.as_ref().map(|stored| Arc::new(stored.record.clone()));
+                let message =
+                    "Conflict resolver rejects mutation: the schema asks for a resolver, and none is configured";
+                return MutationResult {
+                    record,
+                    ..rejected(
+                        None,
+                        RejectReason {
+                            code: ErrorType::ConflictUnhandled,
+                            message: message.to_owned(),
+                        },
+                    )
+                };
+            }
+            Decision::Reject { reason, .. } => {
                 let record = row.stored.as_ref().map(|stored| Arc::new(stored.record.clone()));
                 let trace = trace::refused(
                     self.schema,

@@ -1,7 +1,7 @@
 //! What one mutation does to one row.
 
 use tombolo_core::id::{FieldId, Position, Version};
-use tombolo_core::merge::{Incoming, Merge, MergeKind, Seen, is_stale, merge};
+use tombolo_core::merge::{FieldConflict, Incoming, Merge, MergeKind, RuleName, Seen, is_stale, merge};
 use tombolo_core::query::MutationInput;
 use tombolo_core::record::{FieldVersions, Key, Meta, Record, StoredRecord};
 use tombolo_core::schema::{ConflictStrategy, FieldKind, Model, MutationKind, Scalar};
@@ -25,10 +25,47 @@ pub(super) struct RowFacts<'a> {
 /// What the mutation comes to.
 #[derive(Debug, PartialEq)]
 pub(super) enum Decision {
-    /// The row is written. Never [`OutcomeKind::Rejected`].
-    Write(OutcomeKind, StoredRecord),
+    /// The row is written.
+    Write {
+        /// Never [`OutcomeKind::Rejected`].
+        outcome: OutcomeKind,
+        /// The row.
+        next: StoredRecord,
+        /// What was in conflict.
+        found: Found,
+    },
     /// Nothing is written; a conflict's answer shows the stored record.
-    Reject(RejectReason),
+    Reject {
+        /// Why.
+        reason: RejectReason,
+        /// What was in conflict, if that is why.
+        found: Found,
+    },
+    /// The resolver is to decide; until it has, nothing is written.
+    Ask {
+        /// The fields that need no resolver, as they would be written. None for a deletion.
+        values: Vec<(FieldId, Value)>,
+        /// What was in conflict.
+        found: Found,
+    },
+}
+
+/// What was in conflict, for the mutation's trace.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Found {
+    /// The rule that decided on the record as a whole, beside its fields.
+    pub(super) rule: Option<RuleName>,
+    /// Each field that was in conflict.
+    pub(super) fields: Vec<FieldConflict>,
+}
+
+impl Found {
+    fn by(rule: RuleName) -> Self {
+        Self {
+            rule: Some(rule),
+            fields: Vec::new(),
+        }
+    }
 }
 
 /// The key a mutation is about. A creation may leave key fields out: a default fills them, an `ID` the next fresh id.
@@ -57,13 +94,25 @@ pub(super) fn key_of<'a>(
 /// Decides on one mutation.
 pub(super) fn decide_row(facts: &RowFacts<'_>, mutation: &MutationInput) -> Decision {
     let decision = match (mutation.kind, facts.stored) {
-        (MutationKind::Create, Some(_)) => {
-            return reject(
+        (MutationKind::Create, None) => create(facts, mutation, None),
+        (MutationKind::Create, Some(stored)) if resurrects(facts, stored, mutation) => {
+            create(facts, mutation, Some(stored))
+        }
+        (MutationKind::Create, Some(stored)) => {
+            let (rule, why) = if stored.record.meta.deleted {
+                (
+                    RuleName::Recreate,
+                    "this id existed, and its tombstone lives: name the tombstone's `_version` to bring it back",
+                )
+            } else {
+                (RuleName::CreateOverExisting, "this id exists, or existed")
+            };
+            return reject_by(
+                rule,
                 ErrorType::ConditionalCheckFailedException,
-                format!("{CONDITION_FAILED}: this id exists, or existed"),
+                format!("{CONDITION_FAILED}: {why}"),
             );
         }
-        (MutationKind::Create, None) => create(facts, mutation),
         (MutationKind::Update | MutationKind::Delete, None) => {
             return reject(
                 ErrorType::ConditionalCheckFailedException,
@@ -71,13 +120,13 @@ pub(super) fn decide_row(facts: &RowFacts<'_>, mutation: &MutationInput) -> Deci
             );
         }
         (MutationKind::Update | MutationKind::Delete, Some(stored)) if stored.record.meta.deleted => {
-            return reject(ErrorType::ConflictUnhandled, CONFLICT);
+            return reject_by(RuleName::EditAfterDelete, ErrorType::ConflictUnhandled, CONFLICT);
         }
         (MutationKind::Update, Some(stored)) => update(facts, stored, mutation),
         (MutationKind::Delete, Some(stored)) => delete(facts, stored, mutation),
     };
     match decision {
-        Decision::Write(..) if !condition_holds(facts, mutation) => reject(
+        Decision::Write { .. } | Decision::Ask { .. } if !condition_holds(facts, mutation) => reject(
             ErrorType::ConditionalCheckFailedException,
             format!("{CONDITION_FAILED}: the condition is false"),
         ),
@@ -85,15 +134,30 @@ pub(super) fn decide_row(facts: &RowFacts<'_>, mutation: &MutationInput) -> Deci
     }
 }
 
+/// Whether the creation names the very tombstone that it replaces: only one who has seen the deletion can mean that.
+fn resurrects(facts: &RowFacts<'_>, stored: &StoredRecord, mutation: &MutationInput) -> bool {
+    let current = |base| !is_stale(base, stored.record.meta.version, facts.seen);
+    stored.record.meta.deleted && mutation.base_version.is_some_and(current)
+}
+
 /// AppSync's words.
 const CONDITION_FAILED: &str = "The conditional request failed";
 const CONFLICT: &str = "Conflict resolver rejects mutation.";
 
 fn reject(code: ErrorType, message: impl Into<String>) -> Decision {
-    Decision::Reject(RejectReason {
-        code,
-        message: message.into(),
-    })
+    let message = message.into();
+    Decision::Reject {
+        reason: RejectReason { code, message },
+        found: Found::default(),
+    }
+}
+
+fn reject_by(rule: RuleName, code: ErrorType, message: impl Into<String>) -> Decision {
+    let message = message.into();
+    Decision::Reject {
+        reason: RejectReason { code, message },
+        found: Found::by(rule),
+    }
 }
 
 /// A condition on a record that does not exist sees every field absent.
@@ -114,7 +178,8 @@ fn absent(model: &Model) -> Record {
     }
 }
 
-fn create(facts: &RowFacts<'_>, mutation: &MutationInput) -> Decision {
+/// A new record; over `tombstone`, if there is one, with nothing of it but the next version.
+fn create(facts: &RowFacts<'_>, mutation: &MutationInput, tombstone: Option<&StoredRecord>) -> Decision {
     let model = facts.model;
     let mut record = absent(model);
     for (field, value) in &mutation.values {
@@ -131,13 +196,20 @@ fn create(facts: &RowFacts<'_>, mutation: &MutationInput) -> Decision {
             record.values[field] = default.clone();
         }
     }
+    for (field, operation) in &mutation.operations {
+        match operation.apply(model.field_at(*field), record.value(*field)) {
+            Ok(value) => record.values[field.0] = value,
+            Err(error) => return reject(ErrorType::BadRequest, error.to_string()),
+        }
+    }
     for field in [model.created_at, model.updated_at].into_iter().flatten() {
         if record.value(field).is_null() {
             record.values[field.0] = Value::date_time(facts.now_ms);
         }
     }
+    let version = Version(tombstone.map_or(0, |stored| stored.record.meta.version.0) + 1);
     record.meta = Meta {
-        version: Version(1),
+        version,
         deleted: false,
         last_changed_at: facts.now_ms,
     };
@@ -149,15 +221,23 @@ fn create(facts: &RowFacts<'_>, mutation: &MutationInput) -> Decision {
     if let Some(refused) = required_null(model, all) {
         return refused;
     }
-    let field_versions = FieldVersions::default();
-    Decision::Write(
-        OutcomeKind::Applied,
-        StoredRecord {
+    // Whoever knows only the record that was deleted knows none of these values.
+    let changed = (0..model.fields.len())
+        .map(FieldId)
+        .filter(|field| !model.key.contains(field));
+    let field_versions = match tombstone {
+        Some(_) => FieldVersions(changed.map(|field| (field, version)).collect()),
+        None => FieldVersions::default(),
+    };
+    Decision::Write {
+        outcome: OutcomeKind::Applied,
+        next: StoredRecord {
             record,
             position: facts.position,
             field_versions,
         },
-    )
+        found: tombstone.map_or_else(Found::default, |_| Found::by(RuleName::Resurrect)),
+    }
 }
 
 fn update(facts: &RowFacts<'_>, stored: &StoredRecord, mutation: &MutationInput) -> Decision {
@@ -168,20 +248,44 @@ fn update(facts: &RowFacts<'_>, stored: &StoredRecord, mutation: &MutationInput)
         base: mutation.base_version,
         seen: facts.seen,
     };
-    let (values, kind) = match merge(model, stored, incoming) {
-        // Without a resolver a conflict that asks for one is refused.
-        Merge::Conflict { .. } | Merge::Ask { .. } => return reject(ErrorType::ConflictUnhandled, CONFLICT),
+    let (values, outcome, fields) = match merge(model, stored, incoming) {
+        Merge::Write {
+            values,
+            kind,
+            conflicts,
+        } => {
+            let outcome = match kind {
+                MergeKind::Applied => OutcomeKind::Applied,
+                MergeKind::Merged => OutcomeKind::Merged,
+            };
+            (values, outcome, conflicts)
+        }
+        Merge::Ask { values, conflicts } => {
+            let found = Found {
+                rule: Some(RuleName::Custom),
+                fields: conflicts,
+            };
+            return Decision::Ask { values, found };
+        }
+        Merge::Conflict { conflicts } => {
+            let by_strategy = || {
+                (model.conflict == ConflictStrategy::OptimisticConcurrency).then_some(RuleName::OptimisticConcurrency)
+            };
+            let reason = RejectReason {
+                code: ErrorType::ConflictUnhandled,
+                message: CONFLICT.to_owned(),
+            };
+            let rejected = conflicts.iter().any(|conflict| conflict.rule == RuleName::Reject);
+            let rule = rejected.then_some(RuleName::Reject).or_else(by_strategy);
+            return Decision::Reject {
+                reason,
+                found: Found {
+                    rule,
+                    fields: conflicts,
+                },
+            };
+        }
         Merge::Invalid(error) => return reject(ErrorType::BadRequest, error.to_string()),
-        Merge::Write {
-            values,
-            kind: MergeKind::Applied,
-            ..
-        } => (values, OutcomeKind::Applied),
-        Merge::Write {
-            values,
-            kind: MergeKind::Merged,
-            ..
-        } => (values, OutcomeKind::Merged),
     };
     // Only what is written now: a field that became required after the record was made does not lock the record.
     if let Some(refused) = required_null(model, values.iter().map(|(field, value)| (*field, value))) {
@@ -200,23 +304,33 @@ fn update(facts: &RowFacts<'_>, stored: &StoredRecord, mutation: &MutationInput)
     {
         next.record.values[field.0] = Value::date_time(facts.now_ms);
     }
-    Decision::Write(kind, next)
+    Decision::Write {
+        outcome,
+        next,
+        found: Found { rule: None, fields },
+    }
 }
 
 fn delete(facts: &RowFacts<'_>, stored: &StoredRecord, mutation: &MutationInput) -> Decision {
     let stale = mutation
         .base_version
         .is_some_and(|base| is_stale(base, stored.record.meta.version, facts.seen));
-    let kind = match (stale, facts.model.conflict) {
-        (false, _) => OutcomeKind::Applied,
-        (true, ConflictStrategy::LastWriterWins) => OutcomeKind::Merged,
-        (true, ConflictStrategy::Automerge | ConflictStrategy::OptimisticConcurrency | ConflictStrategy::Custom) => {
-            return reject(ErrorType::ConflictUnhandled, CONFLICT);
+    let (outcome, found) = match (stale, facts.model.conflict) {
+        (false, _) => (OutcomeKind::Applied, Found::default()),
+        (true, ConflictStrategy::LastWriterWins) => (OutcomeKind::Merged, Found::by(RuleName::DeleteAfterEdit)),
+        (true, ConflictStrategy::Custom) => {
+            return Decision::Ask {
+                values: Vec::new(),
+                found: Found::by(RuleName::DeleteAfterEdit),
+            };
+        }
+        (true, ConflictStrategy::Automerge | ConflictStrategy::OptimisticConcurrency) => {
+            return reject_by(RuleName::DeleteAfterEdit, ErrorType::ConflictUnhandled, CONFLICT);
         }
     };
     let mut next = following(facts, stored);
     next.record.meta.deleted = true;
-    Decision::Write(kind, next)
+    Decision::Write { outcome, next, found }
 }
 
 /// The stored record one version on, its fields untouched (and as many as the model has).

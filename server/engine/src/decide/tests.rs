@@ -50,7 +50,7 @@ type Case = (
 
 #[test]
 fn each_kind_on_each_state() {
-    use ConflictStrategy::{Automerge, LastWriterWins, OptimisticConcurrency};
+    use ConflictStrategy::{Automerge, Custom, LastWriterWins, OptimisticConcurrency};
     use MutationKind::{Create, Delete, Update};
     const ABSENT: Option<bool> = None;
     const LIVE: Option<bool> = Some(false);
@@ -59,6 +59,31 @@ fn each_kind_on_each_state() {
         (Create, ABSENT, None, &[], Automerge, "applied"),
         (Create, LIVE, None, &[], Automerge, "ConditionalCheckFailedException"),
         (Create, DELETED, None, &[], Automerge, "ConditionalCheckFailedException"),
+        (
+            Create,
+            DELETED,
+            Some(2),
+            &[],
+            Automerge,
+            "ConditionalCheckFailedException",
+        ),
+        (Create, DELETED, Some(3), &[], Automerge, "applied"),
+        (Create, DELETED, Some(3), &[], OptimisticConcurrency, "applied"),
+        (Create, DELETED, Some(1), &[2, 3], Automerge, "applied"),
+        (
+            Create,
+            DELETED,
+            None,
+            &[],
+            LastWriterWins,
+            "ConditionalCheckFailedException",
+        ),
+        (Create, LIVE, Some(3), &[], Automerge, "ConditionalCheckFailedException"),
+        (Update, DELETED, Some(3), &[], LastWriterWins, "ConflictUnhandled"),
+        (Update, DELETED, None, &[], Custom, "ConflictUnhandled"),
+        (Update, LIVE, Some(2), &[], Custom, "asked"),
+        (Update, LIVE, Some(3), &[], Custom, "applied"),
+        (Delete, LIVE, Some(2), &[], Custom, "asked"),
         (
             Update,
             ABSENT,
@@ -114,8 +139,9 @@ fn each_kind_on_each_state() {
         };
         let name = format!("{kind:?} on {row:?} with base {base:?}, seen {seen:?}, {strategy:?}");
         match decide_row(&facts, &mutation) {
-            Decision::Reject(reason) => assert_eq!(reason.code.to_string(), *want, "{name}"),
-            Decision::Write(outcome, next) => {
+            Decision::Reject { reason, .. } => assert_eq!(reason.code.to_string(), *want, "{name}"),
+            Decision::Ask { .. } => assert_eq!("asked", *want, "{name}"),
+            Decision::Write { outcome, next, .. } => {
                 let word = if outcome == OutcomeKind::Merged {
                     "merged"
                 } else {
