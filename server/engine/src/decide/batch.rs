@@ -301,22 +301,16 @@ impl<'a> Batcher<'a> {
         };
         let (outcome, next) = match decide_row(&facts, mutation) {
             Decision::Write { outcome, next, .. } => (outcome, next),
-            Decision::Ask { .. } => {
-                let record = row.stored.as_ref().map(|stored| Arc::new(stored.record.clone()));
-                let message =
-                    "Conflict resolver rejects mutation: the schema asks for a resolver, and none is configured";
-                return MutationResult {
-                    record,
-                    ..rejected(
-                        None,
-                        RejectReason {
-                            code: ErrorType::ConflictUnhandled,
-                            message: message.to_owned(),
-                        },
-                    )
+            refused @ (Decision::Ask { .. } | Decision::Reject { .. }) => {
+                let reason = match refused {
+                    Decision::Reject { reason, .. } => reason,
+                    Decision::Ask { .. } | Decision::Write { .. } => RejectReason {
+                        code: ErrorType::ConflictUnhandled,
+                        message:
+                            "Conflict resolver rejects mutation: the schema asks for a resolver, and none is configured"
+                                .to_owned(),
+                    },
                 };
-            }
-            Decision::Reject { reason, .. } => {
                 let record = row.stored.as_ref().map(|stored| Arc::new(stored.record.clone()));
                 let trace = trace::refused(
                     self.schema,

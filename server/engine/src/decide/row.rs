@@ -105,7 +105,7 @@ pub(super) fn decide_row(facts: &RowFacts<'_>, mutation: &MutationInput) -> Deci
                     "this id existed, and its tombstone lives: name the tombstone's `_version` to bring it back",
                 )
             } else {
-                (RuleName::CreateOverExisting, "this id exists, or existed")
+                (RuleName::CreateOverExisting, "this id exists")
             };
             return reject_by(
                 rule,
