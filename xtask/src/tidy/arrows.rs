@@ -31,6 +31,8 @@ const TABLE: &[(&str, May)] = &[
             "tombolo-store",
             "tombolo-transport",
             "tombolo-testing",
+            // For its own tests and examples, which use the feature.
+            "tombolo",
         ]),
     ),
     ("tombolo-engine", May::Import(&["tombolo-core"])),
