@@ -6,6 +6,8 @@
 //!
 //! Run with `cargo run --example conflicts`.
 
+#![allow(clippy::print_stdout, clippy::print_stderr)] // A program to run: its output is what it is for.
+
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
