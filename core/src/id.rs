@@ -83,15 +83,54 @@ impl std::str::FromStr for Cursor {
     type Err = BadCursor;
 
     fn from_str(text: &str) -> Result<Self, BadCursor> {
+        Ok(text.parse::<FeedCursor>()?.at)
+    }
+}
+
+/// A cursor as the feed gives it. While a base sync is under way it also says where the history stood when that began:
+/// whatever left before then the base sync leaves out by itself, so that nothing from before is needed to go on.
+///
+/// As text: `EPOCH.POSITION`, or `EPOCH.POSITION/SINCE`. Replicas keep the text and look at the [`Cursor`] in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeedCursor {
+    /// The place.
+    pub at: Cursor,
+    /// The head when the base sync began that is not complete yet.
+    pub since: Option<Position>,
+}
+
+impl fmt::Display for FeedCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.since {
+            Some(since) => write!(f, "{}/{}", self.at, since.0),
+            None => self.at.fmt(f),
+        }
+    }
+}
+
+impl std::str::FromStr for FeedCursor {
+    type Err = BadCursor;
+
+    fn from_str(text: &str) -> Result<Self, BadCursor> {
         let bad = || BadCursor(text.chars().take(80).collect());
-        let (epoch, position) = text.rsplit_once('.').ok_or_else(bad)?;
-        let position = position.parse::<i64>().map_err(|_| bad())?;
-        if epoch.is_empty() || position < 0 {
+        let number = |text: &str| match text.parse::<i64>() {
+            Ok(number) if number >= 0 => Ok(Position(number)),
+            Ok(_) | Err(_) => Err(bad()),
+        };
+        let (epoch, place) = text.rsplit_once('.').ok_or_else(bad)?;
+        let (position, since) = match place.split_once('/') {
+            Some((position, since)) => (position, Some(number(since)?)),
+            None => (place, None),
+        };
+        if epoch.is_empty() {
             return Err(bad());
         }
         Ok(Self {
-            epoch: Epoch(epoch.to_owned()),
-            position: Position(position),
+            at: Cursor {
+                epoch: Epoch(epoch.to_owned()),
+                position: number(position)?,
+            },
+            since,
         })
     }
 }
@@ -114,12 +153,31 @@ mod tests {
             epoch: Epoch("a-b.c".into()),
             position: Position(42),
         };
-        assert_eq!(cursor.to_string().parse(), Ok(cursor));
+        assert_eq!(cursor.to_string().parse(), Ok(cursor.clone()));
+        let during = FeedCursor {
+            at: cursor.clone(),
+            since: Some(Position(50)),
+        };
+        assert_eq!(during.to_string(), "a-b.c.42/50");
+        assert_eq!(during.to_string().parse(), Ok(during.clone()));
+        assert_eq!(during.to_string().parse(), Ok(cursor));
     }
 
     #[test]
     fn what_no_server_gave_is_refused() {
-        for text in ["", "7", ".7", "e.", "e.-1", "e.x", "e.99999999999999999999"] {
+        for text in [
+            "",
+            "7",
+            ".7",
+            "e.",
+            "e.-1",
+            "e.x",
+            "e.99999999999999999999",
+            "e.1/",
+            "e.1/x",
+            "e.1/-2",
+            "e./2",
+        ] {
             assert_eq!(text.parse::<Cursor>(), Err(BadCursor(text.to_owned())), "{text}");
         }
     }

@@ -93,6 +93,9 @@ pub enum ErrorType {
     /// The request was made under an earlier schema, and has no meaning under the present one: its model is gone, its key
     /// has changed, a value of an enum is no more.
     SchemaChanged,
+    /// The replica was silent for so long that the server no longer knows whether this mutation took effect; it will not
+    /// carry it out a second time.
+    ReplicaWrittenOff,
     /// The operation has no resolver here.
     UnsupportedOperation,
     /// A limit on documents, pages or connections.
@@ -119,6 +122,7 @@ impl std::fmt::Display for ErrorType {
             | Self::NumberReused
             | Self::UnknownSchema
             | Self::SchemaChanged
+            | Self::ReplicaWrittenOff
             | Self::UnsupportedOperation
             | Self::LimitExceeded
             | Self::InternalFailure => write!(f, "{self:?}"),

@@ -161,7 +161,7 @@ mod tests {
     use tombolo_core::id::{Epoch, ModelId, Position};
     use tombolo_core::query::{Answer as QueryAnswer, Bound, FilterColumn, Supplied};
     use tombolo_core::schema::Schema;
-    use tombolo_engine::{ChangePage, Head, PageRequest, Settings};
+    use tombolo_engine::{ChangePage, Head, PageRequest, Pruned, ReplicaNote, Retention, Settings};
 
     use super::*;
 
@@ -205,6 +205,18 @@ mod tests {
 
         async fn watch_fields(&self, _: ModelId, _: BTreeSet<FilterColumn>) -> Result<Position, StoreError> {
             Ok(Position(0))
+        }
+
+        async fn note(&self, _: Vec<ReplicaNote>, _: i64) -> Result<(), StoreError> {
+            Ok(())
+        }
+
+        async fn prune(&self, _: i64, _: Retention) -> Result<Pruned, StoreError> {
+            Ok(Pruned::default())
+        }
+
+        async fn renew_epoch(&self, _: Option<Epoch>) -> Result<Head, StoreError> {
+            self.head().await
         }
     }
 

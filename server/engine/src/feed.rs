@@ -6,9 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use tombolo_core::access::Access;
-use tombolo_core::id::{Cursor, FieldId, ModelId, Position};
+use tombolo_core::id::{Cursor, Epoch, FeedCursor, FieldId, ModelId, Position, ReplicaId};
 use tombolo_core::query::{Filter, ScopeInput};
 use tombolo_core::schema::{AuthOperation, Model, Schema};
 use tombolo_core::wire::batch::{BatchHead, META_FIELDS, write_batch, write_record};
@@ -18,7 +18,7 @@ use crate::hub::{Entry, Recent};
 use crate::limits;
 use crate::prepare::Prepared;
 use crate::service::{Engine, EngineError};
-use crate::store::{ChangePage, PageRequest, Store};
+use crate::store::{ChangePage, Head, PageRequest, Store};
 
 /// One scope of a subscription to the feed.
 #[derive(Debug)]
@@ -30,10 +30,16 @@ pub(crate) struct FeedScope {
     names: Vec<String>,
     /// The columns of `filter` leave departures.
     watched: bool,
+    /// Who asks, if it said so.
+    replica: Option<ReplicaId>,
     /// The cursor as it was given, until it has been looked at.
-    given: Option<Cursor>,
+    given: Option<FeedCursor>,
     /// Everything up to here has been looked at; `None` before a base sync.
     position: Option<Position>,
+    /// The history that `position` is of; `None` before a base sync.
+    epoch: Option<Epoch>,
+    /// While a base sync is under way, the head when it began: nothing from before then is needed to go on.
+    since: Option<Position>,
     /// The position that the replica was last told.
     told: Position,
     /// It is to be read from the store.
@@ -43,7 +49,8 @@ pub(crate) struct FeedScope {
 }
 
 impl FeedScope {
-    pub(crate) fn new(schema: &Schema, access: &Access, input: &ScopeInput) -> Result<Self, EngineError> {
+    pub(crate) fn new(schema: &Schema, prepared: &Prepared, input: &ScopeInput) -> Result<Self, EngineError> {
+        let access = &prepared.access;
         let model = &schema[input.model];
         if !access.model(input.model, AuthOperation::Sync) {
             let message = format!("Not Authorized to access the changes of {}", model.name);
@@ -51,7 +58,7 @@ impl FeedScope {
         }
         let given = match &input.cursor {
             Some(text) => Some(
-                text.parse::<Cursor>()
+                text.parse::<FeedCursor>()
                     .map_err(|e| EngineError::request(ErrorType::BadRequest, e.to_string()))?,
             ),
             None => None,
@@ -67,8 +74,11 @@ impl FeedScope {
             filter: input.filter.clone(),
             fields,
             watched: false,
+            replica: prepared.replica.clone(),
             given,
             position: None,
+            epoch: None,
+            since: None,
             told: Position(0),
             behind: true,
             due: true,
@@ -84,6 +94,27 @@ impl FeedScope {
     }
 }
 
+/// Where a page begins.
+#[derive(Clone, Copy, Debug)]
+struct Start {
+    position: Position,
+    since: Option<Position>,
+}
+
+impl Start {
+    fn of(cursor: &FeedCursor) -> Self {
+        Self {
+            position: cursor.at.position,
+            since: cursor.since,
+        }
+    }
+
+    /// Whoever goes on from here needs no tombstone and no departure at or below this.
+    fn needs_nothing_before(self) -> Position {
+        self.since.map_or(self.position, |since| since.max(self.position))
+    }
+}
+
 impl<S: Store> Engine<S> {
     /// One page, for the `tomboloChanges` query.
     pub(crate) async fn page(
@@ -95,7 +126,7 @@ impl<S: Store> Engine<S> {
         let Some(input) = scopes.first() else {
             return Err(EngineError::request(ErrorType::BadRequest, "`scope` is missing"));
         };
-        let mut scope = FeedScope::new(&self.schema, &prepared.access, input)?;
+        let mut scope = FeedScope::new(&self.schema, prepared, input)?;
         let rows = limit
             .unwrap_or(self.settings.feed_rows_http)
             .clamp(1, limits::FEED_ROWS_MAX);
@@ -147,35 +178,38 @@ impl<S: Store> Engine<S> {
             }
             scope.watched = true;
         }
-        let mut reset = false;
-        if let Some(given) = &scope.given {
-            let head = self.store.head().await?;
-            // Another history, a history that was taken back (a restored backup), or departures no longer kept.
-            reset = given.epoch != head.epoch || given.position > head.position || given.position < head.low_watermark;
-            scope.position = (!reset).then_some(given.position);
-        }
-        let page = self.store.changes(PageRequest {
-            model: scope.model,
-            filter: scope.filter.clone(),
-            after: scope.position,
-            rows_max,
-            bytes_max: limits::FEED_BYTES_MAX,
-            fields: scope.fields.clone(),
-        });
-        let page: ChangePage = page.await?;
+        let (page, after, reset) = self.next_page(scope, rows_max).await?;
         let up_to_date = page.position >= page.head.position;
         // Only now: if the store failed for a moment, the next call begins with the same cursor.
+        let since = match after {
+            None => Some(page.head.position),
+            Some(after) => after.since,
+        };
+        if let Some(replica) = scope
+            .replica
+            .as_ref()
+            .filter(|_| scope.given.is_some() || scope.epoch.is_none())
+        {
+            // It has shown what it holds. A base sync needs nothing from before it began.
+            let holds = after.map_or(page.head.position, Start::needs_nothing_before);
+            self.notes.see(replica, scope.model, holds);
+        }
         scope.given = None;
         scope.position = Some(page.position);
+        scope.epoch = Some(page.head.epoch.clone());
+        scope.since = since.filter(|_| !up_to_date);
         scope.behind = !up_to_date;
         if page.count == 0 && page.left_count == 0 && up_to_date && !scope.due && !reset {
             return Ok(None);
         }
         scope.told = page.position;
         scope.due &= !up_to_date;
-        let cursor = Cursor {
-            epoch: page.head.epoch.clone(),
-            position: page.position,
+        let cursor = FeedCursor {
+            at: Cursor {
+                epoch: page.head.epoch.clone(),
+                position: page.position,
+            },
+            since: scope.since,
         }
         .to_string();
         let model = &self.schema[scope.model];
@@ -189,8 +223,72 @@ impl<S: Store> Engine<S> {
         Ok(Some(write_batch(&head, &page.rows, &page.left)))
     }
 
+    /// Reads the page after where the scope stands, and says where that was (`None`: at the beginning) and whether the
+    /// replica is to drop what it holds: its cursor is of another history, or of one that was taken back, or things that
+    /// came after it are no longer kept. All of it is judged on the snapshot that the page is read from.
+    async fn next_page(
+        &self,
+        scope: &FeedScope,
+        rows_max: usize,
+    ) -> Result<(ChangePage, Option<Start>, bool), EngineError> {
+        let (mut start, mut epoch) = match &scope.given {
+            Some(given) => (Some(Start::of(given)), Some(&given.at.epoch)),
+            None => {
+                let start = scope.position.map(|position| Start {
+                    position,
+                    since: scope.since,
+                });
+                (start, scope.epoch.as_ref())
+            }
+        };
+        let mut reset = false;
+        loop {
+            let page = self
+                .store
+                .changes(PageRequest {
+                    model: scope.model,
+                    filter: scope.filter.clone(),
+                    after: start.map(|start| start.position),
+                    rows_max,
+                    bytes_max: limits::FEED_BYTES_MAX,
+                    fields: scope.fields.clone(),
+                })
+                .await?;
+            let Some(from) = start else {
+                return Ok((page, None, reset));
+            };
+            let same = epoch.is_none_or(|epoch| *epoch == page.head.epoch);
+            if same && from.position > page.head.position && scope.given.is_some() {
+                // The database went back.
+                self.renew_after_restore(&page.head).await?;
+            } else if same && from.needs_nothing_before() >= page.head.low_watermark {
+                return Ok((page, start, reset));
+            }
+            (start, epoch, reset) = (None, None, true);
+        }
+    }
+
+    /// A replica has seen a later place of this history than there is: the database was restored from a backup. That can
+    /// only have happened before it was opened, so it is believed once: otherwise whoever makes up cursors could send
+    /// every replica into a base sync again and again.
+    async fn renew_after_restore(&self, head: &Head) -> Result<(), EngineError> {
+        if !self.renewed.swap(true, Ordering::Relaxed)
+            && let Err(error) = self.renew_epoch(Some(head.epoch.clone())).await
+        {
+            self.renewed.store(false, Ordering::Relaxed);
+            return Err(error.into());
+        }
+        Ok(())
+    }
+
     /// Takes what is new from the ring.
     async fn live(&self, scope: &mut FeedScope) -> Result<Option<Vec<u8>>, EngineError> {
+        let epoch = self.epoch().await?;
+        if scope.epoch.as_ref() != Some(&epoch) {
+            // The history got a new identity: the scope begins again.
+            scope.behind = true;
+            return Ok(None);
+        }
         let model = &self.schema[scope.model];
         let (rows, left, through, more) = loop {
             let position = scope.position.unwrap_or_default();
@@ -214,7 +312,11 @@ impl<S: Store> Engine<S> {
         };
         scope.told = through;
         scope.due &= more;
-        let cursor = self.cursor(through).await?;
+        let cursor = Cursor {
+            epoch,
+            position: through,
+        }
+        .to_string();
         let head = BatchHead {
             model: &model.name,
             cursor: &cursor,

@@ -250,6 +250,20 @@ impl Hub {
         }
     }
 
+    /// Wakes every subscriber: something has changed that is no change of a record.
+    pub(crate) fn wake_all(&self) {
+        let state = self.state();
+        let wakers: Vec<Waker> = state
+            .subscribers
+            .values()
+            .filter_map(|slot| slot.waker.clone())
+            .collect();
+        drop(state);
+        for waker in wakers {
+            waker();
+        }
+    }
+
     /// The first `max` changes of `model` after `position`.
     pub(crate) fn after(&self, position: Position, model: ModelId, max: usize) -> Recent {
         self.state().after(position, model, max)

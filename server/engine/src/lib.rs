@@ -7,6 +7,7 @@
 //! - [`Engine`] is what listeners call: prepare a request, answer a query, commit mutations, feed subscribers;
 //! - [`decide`] turns a batch of submissions and the facts about them into what is to be written, purely;
 //! - [`store`] declares the trait that a database implements; `suite` (feature `suite`) is the test of it;
+//! - [`Retention`] says how long what only absent replicas need is kept, and `retention` why dropping it is safe;
 //! - [`Hub`] holds the newest changes in a bounded ring and wakes those who are interested.
 
 pub mod decide;
@@ -14,6 +15,7 @@ mod feed;
 mod hub;
 pub mod limits;
 mod prepare;
+mod retention;
 mod service;
 pub mod store;
 mod subscribe;
@@ -22,6 +24,7 @@ pub mod suite;
 
 pub use hub::{Hub, Interest, SubscriberId, Waker};
 pub use prepare::{Prepared, Refusal};
+pub use retention::{Pruned, ReplicaNote, Retention};
 pub use service::{Engine, EngineError, Settings};
 pub use store::{ChangePage, Head, MutationResult, PageRequest, Store, StoreError, Submission, Verdict};
 pub use subscribe::Subscriber;

@@ -1,5 +1,7 @@
 //! Every limit of the engine: name, unit, default, reason.
 
+use std::time::Duration;
+
 /// Most submissions in one transaction. One `fsync` costs about as much as 200 decisions, so more gains little and only
 /// lengthens the wait of the first.
 pub const BATCH_SUBMISSIONS_MAX: usize = 256;
@@ -45,3 +47,33 @@ pub const REPLICA_ID_BYTES_MAX: usize = 64;
 
 /// Most numbers in `dependsOn` or in `seen`, each of which is one look-up.
 pub const NUMBERS_MAX: usize = 10_000;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// How long a tombstone, a departure or an outcome is kept at least: as long as a phone lies in a drawer and its owner
+/// still expects it to catch up quickly. AppSync's own default for tombstones is the same 30 days.
+pub const TOMBSTONES_KEPT: Duration = DAY.saturating_mul(30);
+
+/// Silence after which a replica is written off: a season. An app that nobody has opened for longer was most likely
+/// deleted; if it was not, a base sync brings it back and its queue is kept.
+pub const REPLICA_SILENCE_MAX: Duration = DAY.saturating_mul(90);
+
+/// How long conflicts and refusals can be looked up: as long as people ask what became of their edit.
+pub const TRACES_KEPT: Duration = DAY.saturating_mul(30);
+
+/// Most rows looked at or removed by one transaction of a prune: some 10 ms during which nothing else is written.
+pub const PRUNE_ROWS_MAX: usize = 5_000;
+
+/// Milliseconds between two writings of which replicas were heard of and what they hold: ten minutes. One further
+/// commit each time, whatever the number of messages, and little is lost if the process dies between.
+pub const NOTE_INTERVAL_MS: i64 = 10 * 60 * 1000;
+
+/// Milliseconds after which a replica's mutation notes again that it was heard of, in the mutation's own transaction: an
+/// hour, small beside any silence that counts.
+pub const LAST_SEEN_INTERVAL_MS: i64 = 3600 * 1000;
+
+/// Most replicas noted in memory between two writings, about 150 B each. Those beyond are noted the next time.
+pub const NOTES_MAX: usize = 100_000;
+
+/// Most replicas written down by one transaction: some milliseconds.
+pub const NOTES_PER_COMMIT_MAX: usize = 1_000;

@@ -5,7 +5,8 @@
 //! [`Engine::prepare`] → [`Engine::subscribe`] → [`Engine::next`] until it gives `None`, then again when woken.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use serde_json::Value as Json;
 use tombolo_core::access::{Access, Identity};
@@ -21,6 +22,7 @@ use crate::decide::trace;
 use crate::hub::Hub;
 use crate::limits;
 use crate::prepare::{Body, Extensions, Prepared, reason, refusal};
+use crate::retention::Notes;
 use crate::store::{MutationResult, Store, StoreError, Submission, Verdict};
 
 /// What can be set; each default is the constant that its line names.
@@ -89,7 +91,11 @@ pub struct Engine<S> {
     /// What an API key may do: the same for each, so worked out once.
     api_key: Arc<Access>,
     local: Arc<Access>,
-    epoch: OnceLock<Epoch>,
+    /// As last read; a renewal replaces it.
+    epoch: RwLock<Option<Epoch>>,
+    pub(crate) notes: Notes,
+    /// A replica's cursor has made the history renew its identity.
+    pub(crate) renewed: AtomicBool,
 }
 
 impl<S: Store> Engine<S> {
@@ -101,7 +107,9 @@ impl<S: Store> Engine<S> {
             documents: Cache::default(),
             api_key: Arc::new(Access::of(&schema, &Identity::ApiKey { name: String::new() })),
             local: Arc::new(Access::of(&schema, &Identity::Local)),
-            epoch: OnceLock::new(),
+            epoch: RwLock::default(),
+            notes: Notes::default(),
+            renewed: AtomicBool::new(false),
             schema,
             store,
             settings,
@@ -273,6 +281,7 @@ impl<S: Store> Engine<S> {
                 }
             }
         }
+        self.note_some(now_ms).await;
         Ok(verdicts)
     }
 
@@ -391,13 +400,20 @@ impl<S: Store> Engine<S> {
         Ok(Cursor { epoch, position }.to_string())
     }
 
-    /// This history's identity, which never changes while the store is open.
+    /// This history's identity.
     pub(crate) async fn epoch(&self) -> Result<Epoch, StoreError> {
-        if let Some(epoch) = self.epoch.get() {
-            return Ok(epoch.clone());
+        let known = self.epoch.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(epoch) = known {
+            return Ok(epoch);
         }
         let head = self.store.head().await?;
-        Ok(self.epoch.get_or_init(|| head.epoch).clone())
+        let mut epoch = self.epoch.write().unwrap_or_else(PoisonError::into_inner);
+        // One that was set meanwhile is newer than what was read.
+        Ok(epoch.get_or_insert(head.epoch).clone())
+    }
+
+    pub(crate) fn set_epoch(&self, epoch: Epoch) {
+        *self.epoch.write().unwrap_or_else(PoisonError::into_inner) = Some(epoch);
     }
 }
 
@@ -509,6 +525,18 @@ mod tests {
         }
 
         async fn watch_fields(&self, _: ModelId, _: BTreeSet<FilterColumn>) -> Result<Position, StoreError> {
+            Err(StoreError::Closed)
+        }
+
+        async fn note(&self, _: Vec<crate::ReplicaNote>, _: i64) -> Result<(), StoreError> {
+            Err(StoreError::Closed)
+        }
+
+        async fn prune(&self, _: i64, _: crate::Retention) -> Result<crate::Pruned, StoreError> {
+            Err(StoreError::Closed)
+        }
+
+        async fn renew_epoch(&self, _: Option<Epoch>) -> Result<Head, StoreError> {
             Err(StoreError::Closed)
         }
     }

@@ -13,6 +13,8 @@ use tombolo_core::wire::trace::Trace;
 
 use crate::decide::ask::{Context, Question};
 
+use crate::retention::{Pruned, ReplicaNote, Retention};
+
 /// A server's database.
 ///
 /// What [`Store::write`] must keep, and `crate::suite` tests: it loads the facts that [`crate::decide`] asks for,
@@ -47,6 +49,21 @@ pub trait Store: Send + Sync + 'static {
         model: ModelId,
         columns: BTreeSet<FilterColumn>,
     ) -> impl Future<Output = Result<Position, StoreError>> + Send;
+
+    /// Notes that these replicas were heard of now, and what they hold. One that was written off no longer is.
+    fn note(&self, notes: Vec<ReplicaNote>, now_ms: i64) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Removes what nobody needs any more, in one transaction that looks at no more than
+    /// [`crate::limits::PRUNE_ROWS_MAX`] rows. Depends on nothing but the database and its arguments.
+    ///
+    /// What it must keep: a tombstone or departure that it removes is at or below [`Head::low_watermark`] when it
+    /// commits; and of a replica of which it removes an outcome that was not settled it remembers for ever the highest
+    /// number that was decided.
+    fn prune(&self, now_ms: i64, retention: Retention) -> impl Future<Output = Result<Pruned, StoreError>> + Send;
+
+    /// Gives the history a new identity that no history ever had, and forgets what replicas hold of the old one. With
+    /// `was`, only if the identity is still that one. Gives the head as it is then.
+    fn renew_epoch(&self, was: Option<Epoch>) -> impl Future<Output = Result<Head, StoreError>> + Send;
 }
 
 /// Why a store could not do it. Nothing was written.
@@ -164,7 +181,7 @@ pub struct Head {
     pub epoch: Epoch,
     /// The newest position; 0 before the first change.
     pub position: Position,
-    /// Cursors below this one may have missed departures that are no longer kept.
+    /// Cursors below this one may have missed tombstones or departures that are no longer kept.
     pub low_watermark: Position,
 }
 

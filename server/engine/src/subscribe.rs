@@ -106,7 +106,7 @@ impl<S: Store> Engine<S> {
                 }
                 let scopes: Vec<FeedScope> = scopes
                     .iter()
-                    .map(|scope| FeedScope::new(&self.schema, &prepared.access, scope))
+                    .map(|scope| FeedScope::new(&self.schema, prepared, scope))
                     .collect::<Result<_, _>>()?;
                 let interests = scopes
                     .iter()

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 pub(crate) const APPLICATION_ID: i64 = 0x544D_4253;
 
 /// One step for each version, from the one before.
-const STEPS: [&str; 1] = ["
+const STEPS: &[&str] = &["
     -- Facts about the whole: epoch, position, last_changed_at, low_watermark.
     CREATE TABLE _meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
     -- What became of each mutation of a replica. kind: 0 applied, 1 merged, 2 rejected.
@@ -31,6 +31,24 @@ const STEPS: [&str; 1] = ["
     CREATE TABLE _fields (
         model TEXT NOT NULL, field TEXT NOT NULL, type TEXT NOT NULL, PRIMARY KEY (model, field)
     ) WITHOUT ROWID;
+", "
+    -- When each replica was last heard of; the lowest place in the feed that it has shown to hold, and when. stage: 0 alive;
+    -- 1 silent for so long that its settled outcomes went; 2 written off; 3 nothing of it is left but this row.
+    -- lost_through: a number up to here without an outcome may have taken effect, and nobody knows.
+    ALTER TABLE _replicas ADD COLUMN last_seen_ms INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE _replicas ADD COLUMN cursor INTEGER;
+    ALTER TABLE _replicas ADD COLUMN cursor_ms INTEGER;
+    ALTER TABLE _replicas ADD COLUMN stage INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE _replicas ADD COLUMN lost_through INTEGER NOT NULL DEFAULT 0;
+    INSERT OR IGNORE INTO _replicas (replica, settled_through) SELECT DISTINCT replica, 0 FROM _outcomes;
+    -- Of those that are there already nothing is known: their time begins now.
+    UPDATE _replicas SET last_seen_ms = unixepoch() * 1000;
+    CREATE INDEX _replicas_seen ON _replicas (stage, last_seen_ms);
+    CREATE INDEX _replicas_cursor ON _replicas (cursor) WHERE cursor IS NOT NULL;
+    ALTER TABLE _departures ADD COLUMN at_ms INTEGER NOT NULL DEFAULT 0;
+    UPDATE _departures SET at_ms = unixepoch() * 1000;
+    -- Up to where each model's table has been looked through for old tombstones.
+    CREATE TABLE _pruned (model TEXT PRIMARY KEY, through INTEGER NOT NULL) WITHOUT ROWID;
 "];
 
 /// The version that this program writes.

@@ -12,6 +12,7 @@
 //! - `migrate`: the schema's tables, columns and indexes, added to what is there;
 //! - `tables`: the statements of each model, and rows from and to them;
 //! - `write`, `read`: the transactions of [`tombolo_engine::Store`];
+//! - `prune`: what is no longer kept, and what replicas hold;
 //! - `lanes`: the threads.
 
 mod error;
@@ -21,6 +22,7 @@ mod internal;
 mod lanes;
 mod migrate;
 mod open;
+mod prune;
 mod read;
 mod tables;
 mod write;
@@ -29,10 +31,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use tombolo_core::id::{ModelId, Position};
+use tombolo_core::id::{Epoch, ModelId, Position};
 use tombolo_core::query::{Answer, Bound, FilterColumn, Supplied};
 use tombolo_core::schema::Schema;
-use tombolo_engine::{ChangePage, Head, PageRequest, Store, StoreError, Submission, Verdict};
+use tombolo_engine::{
+    ChangePage, Head, PageRequest, Pruned, ReplicaNote, Retention, Store, StoreError, Submission, Verdict,
+};
 
 pub use error::{Misfit, OpenError};
 pub use open::{Options, Synchronous};
@@ -47,6 +51,8 @@ pub struct SqliteStore {
     lanes: Lanes,
     watched: Arc<RwLock<Watched>>,
     schema: Arc<Schema>,
+    /// [`Options::epoch`].
+    options_epoch: Option<String>,
     /// Held as long as the store is open; its lock goes with it.
     _lock: Option<std::fs::File>,
 }
@@ -113,6 +119,20 @@ impl Store for SqliteStore {
                 }
             }
         }
+    }
+
+    fn note(&self, notes: Vec<ReplicaNote>, now_ms: i64) -> impl Future<Output = Result<(), StoreError>> + Send {
+        self.lanes.write(move |db| prune::note(db, &notes, now_ms))
+    }
+
+    fn prune(&self, now_ms: i64, retention: Retention) -> impl Future<Output = Result<Pruned, StoreError>> + Send {
+        self.lanes.write(move |db| prune::prune(db, now_ms, &retention))
+    }
+
+    fn renew_epoch(&self, was: Option<Epoch>) -> impl Future<Output = Result<Head, StoreError>> + Send {
+        let fresh = self.options_epoch.clone();
+        self.lanes
+            .write(move |db| prune::renew_epoch(db, was.as_ref(), fresh.as_deref()))
     }
 }
 

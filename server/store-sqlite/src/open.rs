@@ -36,7 +36,8 @@ pub struct Options {
     /// How long to wait for another process that holds the file (a backup, `sqlite3`). Default 5 s: SQLite's own tools
     /// hold it for milliseconds.
     pub busy_timeout: Duration,
-    /// The identity of a database that is made now. Default: a random UUID.
+    /// The identity of a database that is made now. Default: a random UUID. With one given, later identities
+    /// ([`tombolo_engine::Store::renew_epoch`]) follow from it too; only for tests, which want every run alike.
     pub epoch: Option<String>,
 }
 
@@ -86,6 +87,7 @@ impl SqliteStore {
             Lanes::Threads { writer, readers },
             watched,
             schema,
+            options,
             Some(lock),
         ))
     }
@@ -104,6 +106,7 @@ impl SqliteStore {
             Lanes::Threads { writer, readers: None },
             watched,
             schema,
+            options,
             None,
         ))
     }
@@ -116,14 +119,15 @@ impl SqliteStore {
     pub fn open_inline(path: Option<&Path>, schema: Arc<Schema>, options: &Options) -> Result<Self, OpenError> {
         let lock = path.map(lock).transpose()?;
         let (db, watched) = open_writer(path, &schema, options)?;
-        Ok(Self::new(Lanes::inline(db), watched, schema, lock))
+        Ok(Self::new(Lanes::inline(db), watched, schema, options, lock))
     }
 
-    fn new(lanes: Lanes, watched: Watched, schema: Arc<Schema>, lock: Option<File>) -> Self {
+    fn new(lanes: Lanes, watched: Watched, schema: Arc<Schema>, options: &Options, lock: Option<File>) -> Self {
         Self {
             lanes,
             watched: Arc::new(RwLock::new(watched)),
             schema,
+            options_epoch: options.epoch.clone(),
             _lock: lock,
         }
     }

@@ -69,7 +69,7 @@ pub(crate) fn head(db: &mut Db) -> Result<Head, StoreError> {
         .map_err(store_error)
 }
 
-fn read_head(conn: &Connection) -> rusqlite::Result<Head> {
+pub(crate) fn read_head(conn: &Connection) -> rusqlite::Result<Head> {
     let epoch = conn
         .prepare_cached("SELECT value FROM _meta WHERE key = 'epoch'")?
         .query_row((), |row| row.get(0))?;

@@ -17,6 +17,7 @@ use tombolo_engine::{StoreError, Submission, Verdict};
 use crate::Watched;
 use crate::error::store_error;
 use crate::open::{DELETED, Db};
+use crate::prune;
 use crate::tables::{self, Tables};
 
 /// Decides and writes `batch`.
@@ -70,12 +71,20 @@ fn load(
             facts.outcomes.insert(id, found);
         }
     }
-    let mut query = conn.prepare_cached("SELECT settled_through FROM _replicas WHERE replica = ?1")?;
+    let mut query = conn.prepare_cached(
+        "SELECT settled_through, lost_through, CASE stage WHEN 0 THEN last_seen_ms ELSE 0 END FROM _replicas WHERE replica = ?1",
+    )?;
     for replica in &needs.replicas {
-        if let Some(through) = query.query_row([&replica.0], |row| row.get::<_, i64>(0)).optional()? {
-            facts
-                .settled
-                .insert(replica.clone(), u64::try_from(through).unwrap_or_default());
+        let found = query
+            .query_row([&replica.0], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get(2)?))
+            })
+            .optional()?;
+        if let Some((settled, lost, last_seen_ms)) = found {
+            let through = |number: i64| u64::try_from(number).unwrap_or_default();
+            facts.settled.insert(replica.clone(), through(settled));
+            facts.lost.insert(replica.clone(), through(lost));
+            facts.last_seen_ms.insert(replica.clone(), last_seen_ms);
         }
     }
     for ((model, text), key) in Needs::rows(schema, batch, &facts.outcomes) {
@@ -143,16 +152,24 @@ fn store(
     }
     store_outcomes(conn, schema, &writes.outcomes)?;
     if !writes.departures.is_empty() {
-        let mut put =
-            conn.prepare_cached("INSERT INTO _departures (position, model, key, before) VALUES (?1, ?2, ?3, ?4)")?;
+        let mut put = conn.prepare_cached(
+            "INSERT INTO _departures (position, model, key, before, at_ms) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?;
         for departure in &writes.departures {
             let model = &schema[departure.model];
             let image = image(model, &departure.before);
-            put.execute((departure.position.0, &model.name, departure.key.to_text(), image))?;
+            let at_ms = writes.last_changed_at;
+            put.execute((departure.position.0, &model.name, departure.key.to_text(), image, at_ms))?;
         }
     }
     for settled in &writes.settled {
         settle(conn, &settled.replica, settled.through, settled.forget_through)?;
+    }
+    if !writes.seen.is_empty() {
+        let mut put = conn.prepare_cached(prune::SEEN)?;
+        for replica in &writes.seen {
+            put.execute((&replica.0, writes.now_ms))?;
+        }
     }
     if (writes.head, writes.last_changed_at) != before {
         let mut put = conn.prepare_cached("UPDATE _meta SET value = ?2 WHERE key = ?1")?;

@@ -329,6 +329,7 @@ fn refusal(error: &GraphqlError) -> Option<String> {
         | ErrorType::DependencyRejected
         | ErrorType::NumberReused
         | ErrorType::SchemaChanged
+        | ErrorType::ReplicaWrittenOff
         | ErrorType::UnsupportedOperation
         | ErrorType::LimitExceeded) => Some(code.to_string()),
     }

@@ -47,6 +47,11 @@ struct Batcher<'a> {
     new_outcomes: Vec<(MutationId, StoredOutcome)>,
     settled: BTreeMap<ReplicaId, u64>,
     settled_new: BTreeSet<ReplicaId>,
+    lost: BTreeMap<ReplicaId, u64>,
+    last_seen_ms: BTreeMap<ReplicaId, i64>,
+    /// Of these the time was noted; by the caller's clock, not by that of the changes, which never goes back.
+    seen: BTreeSet<ReplicaId>,
+    given_ms: i64,
     watched: BTreeMap<ModelId, BTreeSet<FilterColumn>>,
     departures: Vec<Departure>,
     traces: Vec<Arc<Trace>>,
@@ -86,6 +91,10 @@ impl<'a> Batcher<'a> {
             new_outcomes: Vec::new(),
             settled: facts.settled,
             settled_new: BTreeSet::new(),
+            lost: facts.lost,
+            last_seen_ms: facts.last_seen_ms,
+            seen: BTreeSet::new(),
+            given_ms: now_ms,
             watched: facts.watched,
             departures: Vec::new(),
             traces: Vec::new(),
@@ -100,6 +109,7 @@ impl<'a> Batcher<'a> {
             return self.anonymous(submission);
         };
         let settled_through = self.settle(envelope);
+        self.see(&envelope.replica);
         let count = submission.count();
         let numbers = || (0..count as u64).map(|i| envelope.number.0.saturating_add(i));
         if numbers().any(|n| self.outcomes.contains_key(&mutation_id(&envelope.replica, n))) {
@@ -114,6 +124,11 @@ impl<'a> Batcher<'a> {
             // gives its numbers a second time: then this is new, and must not pass for applied.
             let results = numbers().map(|number| rejected(Some(number), reused(number))).collect();
             return Verdict::decided(results);
+        }
+        if envelope.number.0 <= self.lost_through(&envelope.replica) {
+            // Noted like any rejection, so that those that depend on it are told of it.
+            let reason = written_off(envelope.number.0);
+            return self.reject_all(envelope, submission, None, reason);
         }
         if let Some((reason, _)) = &submission.refusal {
             return self.reject_all(envelope, submission, None, reason.clone());
@@ -419,6 +434,18 @@ impl<'a> Batcher<'a> {
         *known
     }
 
+    /// Notes that a replica was heard of, if that was not noted lately. A clock that went back is no reason to note more.
+    fn see(&mut self, replica: &ReplicaId) {
+        let known = self.last_seen_ms.get(replica).copied().unwrap_or_default();
+        if known == 0 || self.given_ms.saturating_sub(known) >= limits::LAST_SEEN_INTERVAL_MS {
+            self.seen.insert(replica.clone());
+        }
+    }
+
+    fn lost_through(&self, replica: &ReplicaId) -> u64 {
+        self.lost.get(replica).copied().unwrap_or_default()
+    }
+
     fn dependencies(&self, envelope: &MutationEnvelope, settled_through: u64) -> Dependencies {
         for number in &envelope.depends_on {
             if *number >= envelope.number {
@@ -445,6 +472,16 @@ impl<'a> Batcher<'a> {
                 }
                 Some(_) => {}
                 None if number.0 <= settled_through => {}
+                None if number.0 <= self.lost_through(&envelope.replica) => {
+                    let message = format!(
+                        "it depends on mutation {number}, of which it is no longer known what became of it: this replica was \
+                         silent for too long"
+                    );
+                    return Dependencies::Refused(RejectReason {
+                        code: ErrorType::DependencyRejected,
+                        message,
+                    });
+                }
                 None => return Dependencies::Unknown(*number),
             }
         }
@@ -505,6 +542,9 @@ impl<'a> Batcher<'a> {
 
     fn replay(&self, envelope: &MutationEnvelope, number: u64, mutation: Option<&MutationInput>) -> MutationResult {
         let Some(outcome) = self.outcomes.get(&mutation_id(&envelope.replica, number)) else {
+            if number <= self.lost_through(&envelope.replica) {
+                return rejected(Some(number), written_off(number));
+            }
             // The number was used before by a request with fewer root fields.
             let message = format!("mutation {} was sent before without number {number}", envelope.number);
             return rejected(
@@ -575,6 +615,8 @@ impl<'a> Batcher<'a> {
             departures: self.departures,
             traces: self.traces,
             settled: settled.collect(),
+            seen: self.seen.into_iter().collect(),
+            now_ms: self.given_ms,
             head: self.head,
             last_changed_at: if self.moved { self.now_ms } else { self.last_changed_at },
         }
@@ -629,6 +671,17 @@ fn reused(number: u64) -> RejectReason {
     );
     RejectReason {
         code: ErrorType::NumberReused,
+        message,
+    }
+}
+
+fn written_off(number: u64) -> RejectReason {
+    let message = format!(
+        "this replica was silent for so long that the server no longer knows whether mutation {number} took effect, and will \
+         not carry it out a second time; look at the record as it is now, and make the edit again if it is missing"
+    );
+    RejectReason {
+        code: ErrorType::ReplicaWrittenOff,
         message,
     }
 }

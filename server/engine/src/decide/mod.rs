@@ -46,6 +46,11 @@ pub struct Facts {
     pub outcomes: BTreeMap<MutationId, StoredOutcome>,
     /// For replicas of [`Needs::replicas`] up to where they have settled; a missing one is 0.
     pub settled: BTreeMap<ReplicaId, u64>,
+    /// For the same replicas up to where a number without an outcome may have taken effect and nobody knows; a missing one
+    /// is 0.
+    pub lost: BTreeMap<ReplicaId, u64>,
+    /// For the same replicas when it was last noted that they were heard of; a missing one, or 0, is to be noted now.
+    pub last_seen_ms: BTreeMap<ReplicaId, i64>,
     /// For each model the columns whose change leaves a departure.
     pub watched: BTreeMap<ModelId, BTreeSet<FilterColumn>>,
     /// Traces of the batch's own mutations ([`Needs::own`]) that have been here before.
@@ -80,6 +85,10 @@ pub struct Writes {
     pub traces: Vec<Arc<Trace>>,
     /// Replicas that have settled further than before: the new bound, and up to where outcomes may be forgotten.
     pub settled: Vec<Settled>,
+    /// Replicas of which it is to be noted that they were heard of at `now_ms`. One that was written off no longer is.
+    pub seen: Vec<ReplicaId>,
+    /// The time of the batch, as the caller gave it.
+    pub now_ms: i64,
     /// The newest position now.
     pub head: Position,
     /// The newest `_lastChangedAt` now.

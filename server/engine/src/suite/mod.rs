@@ -9,6 +9,7 @@
 pub mod feed;
 pub mod mutations;
 pub mod once;
+pub mod retention;
 pub mod sessions;
 
 use std::future::Future;
@@ -63,6 +64,11 @@ pub trait Place {
 
     /// The same store after its process died: `store` is dropped. `None` if nothing survives that.
     fn reopen(&self, store: Self::Store, schema: &Arc<Schema>) -> Option<Self::Store>;
+
+    /// Whether [`Place::reopen`] gives one back.
+    fn reopen_keeps(&self) -> bool {
+        true
+    }
 }
 
 /// Runs a future on this thread.
@@ -383,6 +389,20 @@ macro_rules! store_suite {
             many_departures_take_several_pages,
             departures_of_other_models_are_not_told,
             the_epoch_survives_a_restart_and_tells_stores_apart,
+        );
+        $crate::store_suite!(@cases $place, retention:
+            an_old_tombstone_goes_and_the_watermark_rises_over_it,
+            what_a_replica_has_not_passed_is_kept_for_it,
+            a_place_that_is_not_shown_again_holds_nothing_back,
+            departures_go_like_tombstones,
+            outcomes_stay_until_they_are_settled_or_the_replica_is_written_off,
+            a_replica_that_was_written_off_repeats_nothing,
+            what_a_written_off_replica_was_decided_is_remembered_for_ever,
+            an_atomic_request_of_a_written_off_replica_is_refused_whole,
+            whoever_was_heard_of_is_not_written_off,
+            pruning_goes_in_bounded_steps,
+            a_policy_without_patience_is_still_safe,
+            a_renewed_identity_is_a_new_one,
         );
         $crate::store_suite!(@cases $place, sessions:
             a_mutation_is_answered_with_its_outcome,

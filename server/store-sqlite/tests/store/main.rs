@@ -73,6 +73,10 @@ impl Place for Memory {
     fn reopen(&self, _: SqliteStore, _: &Arc<Schema>) -> Option<SqliteStore> {
         None
     }
+
+    fn reopen_keeps(&self) -> bool {
+        false
+    }
 }
 
 mod file {
