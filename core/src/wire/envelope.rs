@@ -34,6 +34,10 @@ pub struct MutationEnvelope {
     /// All root fields or none.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub atomic: bool,
+    /// The replica gives this mutation up: it is not to be carried out, now or ever. If it was decided before, that
+    /// outcome stands and is the answer; otherwise it is rejected as [`ErrorType::Discarded`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub void: bool,
     /// What the replica saw in the fields that the mutation sets, by field; sent only where a resolver may be asked
     /// (`CUSTOM`). With `atomic` one such object for each root field, by its response key.
     #[serde(default, skip_serializing_if = "Option::is_none")]

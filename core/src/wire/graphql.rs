@@ -96,6 +96,11 @@ pub enum ErrorType {
     /// The replica was silent for so long that the server no longer knows whether this mutation took effect; it will not
     /// carry it out a second time.
     ReplicaWrittenOff,
+    /// What became of the mutation under this number is no longer known: it may have been carried out, and will not be
+    /// carried out now.
+    OutcomeForgotten,
+    /// The replica gave the mutation up before it was decided.
+    Discarded,
     /// The operation has no resolver here.
     UnsupportedOperation,
     /// A limit on documents, pages or connections.
@@ -120,6 +125,8 @@ impl std::fmt::Display for ErrorType {
             | Self::BadRequest
             | Self::DependencyRejected
             | Self::NumberReused
+            | Self::OutcomeForgotten
+            | Self::Discarded
             | Self::UnknownSchema
             | Self::SchemaChanged
             | Self::ReplicaWrittenOff

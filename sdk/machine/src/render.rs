@@ -121,6 +121,7 @@ fn envelope(replica: &ReplicaId, entries: &[OutboxEntry], settled_through: u64) 
         schema: first.schema.clone(),
         settled_through,
         atomic: first.atomic,
+        void: false,
         base: None,
     })
     .ok()

@@ -26,5 +26,5 @@ pub use hub::{Hub, Interest, SubscriberId, Waker};
 pub use prepare::{Prepared, Refusal};
 pub use retention::{Pruned, ReplicaNote, Retention};
 pub use service::{Engine, EngineError, Settings};
-pub use store::{ChangePage, Head, MutationResult, PageRequest, Store, StoreError, Submission, Verdict};
+pub use store::{ChangePage, Head, MutationResult, PageRequest, Store, StoreError, Submission, Undecided, Verdict};
 pub use subscribe::Subscriber;

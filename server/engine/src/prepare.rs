@@ -218,6 +218,18 @@ pub(crate) fn reason(errors: &[GraphqlError]) -> RejectReason {
     }
 }
 
+/// A client newer than this server makes mutations that it cannot read: they wait for its upgrade.
+pub(crate) fn unknown_schema(why: &RejectReason) -> RejectReason {
+    RejectReason {
+        code: ErrorType::UnknownSchema,
+        message: format!(
+            "the mutation was made under a schema that this server does not know, and it cannot be read under the server's own \
+             ({}); it waits until the server is upgraded",
+            why.message
+        ),
+    }
+}
+
 /// How many fields stand at the top of the first operation of a document that could not be read: each has taken a
 /// mutation number on its replica, and each must come to an end.
 fn root_fields(text: &str) -> usize {

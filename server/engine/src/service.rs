@@ -21,9 +21,9 @@ use crate::decide::ask::Context;
 use crate::decide::trace;
 use crate::hub::Hub;
 use crate::limits;
-use crate::prepare::{Body, Extensions, Prepared, reason, refusal};
+use crate::prepare::{Body, Extensions, Prepared, reason, refusal, unknown_schema};
 use crate::retention::Notes;
-use crate::store::{MutationResult, Store, StoreError, Submission, Verdict};
+use crate::store::{MutationResult, Store, StoreError, Submission, Undecided, Verdict};
 
 /// What can be set; each default is the constant that its line names.
 #[derive(Clone, Debug)]
@@ -170,10 +170,20 @@ impl<S: Store> Engine<S> {
             }
             (Err(errors), None) => Err(errors),
             (Err(errors), Some(envelope)) => {
-                let refusal = Arc::new(refusal(errors, &envelope, &request.query));
+                let mut refusal = refusal(errors, &envelope, &request.query);
+                if refusal.reason.code == ErrorType::BadRequest && !self.knows_schema(&envelope.schema) {
+                    refusal.reason = unknown_schema(&refusal.reason);
+                }
+                let refusal = Arc::new(refusal);
                 Ok(prepared(Body::Refused(refusal), Some(envelope), true))
             }
         }
+    }
+
+    /// Whether what is wrong with a request that was rendered under this schema is the request's own fault. Without a hash
+    /// nobody says otherwise.
+    fn knows_schema(&self, hash: &str) -> bool {
+        hash.is_empty() || hash == self.schema.hash
     }
 
     fn bind(&self, access: &Access, request: &Request) -> Result<Bound, Vec<GraphqlError>> {
@@ -274,7 +284,7 @@ impl<S: Store> Engine<S> {
                 Err(error) if verdicts.is_empty() && batch.peek().is_none() => return Err(error),
                 Err(error) => {
                     let undecided = Verdict {
-                        undecided: Some(error.to_string()),
+                        undecided: Some(Undecided::from(&error)),
                         ..Verdict::default()
                     };
                     verdicts.resize(verdicts.len() + count, undecided);
@@ -294,7 +304,7 @@ impl<S: Store> Engine<S> {
                 decided.into_iter().next().unwrap_or_default()
             }
             Err(error) => Verdict {
-                undecided: Some(error.to_string()),
+                undecided: Some(Undecided::from(&error)),
                 ..Verdict::default()
             },
         }
@@ -330,8 +340,7 @@ impl<S: Store> Engine<S> {
             return Ok(Answer::refused(vec![error]).into_bytes(None));
         }
         if let Some(why) = &verdict.undecided {
-            let error = GraphqlError::new(ErrorType::InternalFailure, why.clone());
-            return Ok(Answer::refused(vec![error]).into_bytes(None));
+            return Ok(Answer::refused(vec![why.to_graphql()]).into_bytes(None));
         }
         let answer = match &prepared.body {
             Body::Refused(refusal) => Answer::refused(refusal.errors.clone()),

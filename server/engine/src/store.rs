@@ -127,6 +127,9 @@ pub struct Submission {
     pub fresh_ids: Vec<String>,
     /// The request was found wanting before it came here: nothing is to be done, but the rejection is to be kept under
     /// the envelope's number, for each of this many mutations.
+    ///
+    /// A reason with the code [`ErrorType::UnknownSchema`] rejects nothing: it leaves the mutation undecided, to be sent
+    /// again when this server knows the schema.
     pub refusal: Option<(RejectReason, usize)>,
     /// Who sent it, what they saw, what a resolver has answered.
     pub context: Context,
@@ -138,7 +141,7 @@ pub struct Verdict {
     /// One for each mutation, in order; empty if undecided.
     pub results: Vec<MutationResult>,
     /// Why nothing was decided: the replica is to send it again later. Nothing was written.
-    pub undecided: Option<String>,
+    pub undecided: Option<Undecided>,
     /// A conflict that a resolver is to settle: nothing was decided and nothing written. Ask, add the answer to
     /// [`Submission::context`], submit again.
     pub ask: Option<Box<Question>>,
@@ -151,6 +154,39 @@ impl Verdict {
         Self {
             results,
             ..Self::default()
+        }
+    }
+}
+
+/// Why a submission was not decided.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Undecided {
+    /// The stable name.
+    pub code: ErrorType,
+    /// What went wrong and what to do about it.
+    pub message: String,
+    /// It says nothing about the mutation: the same request may be decided later. A replica then tries for as long as it
+    /// takes; otherwise it gives up after a bound of tries and shows the mutation as wedged.
+    pub retry: bool,
+}
+
+impl Undecided {
+    /// As the error of an answer; `retry` as `errorInfo: {"retry": true}`.
+    #[must_use]
+    pub fn to_graphql(&self) -> GraphqlError {
+        let mut error = GraphqlError::new(self.code.clone(), self.message.clone());
+        error.error_info = self.retry.then(|| serde_json::json!({ "retry": true }));
+        error
+    }
+}
+
+impl From<&StoreError> for Undecided {
+    fn from(error: &StoreError) -> Self {
+        Self {
+            code: ErrorType::InternalFailure,
+            message: error.to_string(),
+            retry: error.is_temporary(),
         }
     }
 }

@@ -73,6 +73,7 @@ fn ours(folder: &std::path::Path, count: usize, batch: usize, synchronous: Synch
             schema: String::new(),
             settled_through: (i as u64).saturating_sub(500),
             atomic: false,
+            void: false,
             base: None,
         }),
         mutations: vec![MutationInput {

@@ -49,6 +49,10 @@ const STEPS: &[&str] = &["
     UPDATE _departures SET at_ms = unixepoch() * 1000;
     -- Up to where each model's table has been looked through for old tombstones.
     CREATE TABLE _pruned (model TEXT PRIMARY KEY, through INTEGER NOT NULL) WITHOUT ROWID;
+", "
+    -- What tells a mutation from another one under the same number; 64 bits each, absent in outcomes of older releases.
+    ALTER TABLE _outcomes ADD COLUMN digest INTEGER;
+    ALTER TABLE _outcomes ADD COLUMN digest_under INTEGER;
 "];
 
 /// The version that this program writes.

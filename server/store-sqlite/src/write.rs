@@ -11,7 +11,7 @@ use tombolo_core::record::{Key, Record};
 use tombolo_core::schema::{Model, Schema};
 use tombolo_core::wire::envelope::{OutcomeKind, RejectReason};
 use tombolo_core::wire::graphql::ErrorType;
-use tombolo_engine::decide::{self, Facts, Needs, StoredOutcome, Writes};
+use tombolo_engine::decide::{self, Digest, Facts, Needs, StoredOutcome, Writes};
 use tombolo_engine::{StoreError, Submission, Verdict};
 
 use crate::Watched;
@@ -61,7 +61,8 @@ fn load(
         ..Facts::default()
     };
     let mut query = conn.prepare_cached(
-        "SELECT kind, code, message, model, key, position, version FROM _outcomes WHERE replica = ?1 AND number = ?2",
+        "SELECT kind, code, message, model, key, position, version, digest, digest_under FROM _outcomes
+         WHERE replica = ?1 AND number = ?2",
     )?;
     for id in needs.outcomes {
         let found = query
@@ -126,12 +127,20 @@ fn outcome(schema: &Schema, row: &Row<'_>) -> rusqlite::Result<StoredOutcome> {
         _ => None,
     };
     let (position, version) = (Position(row.get(5)?), Version(row.get(6)?));
+    let digest = match (row.get::<_, Option<i64>>(7)?, row.get::<_, Option<i64>>(8)?) {
+        (Some(of), Some(under)) => Some(Digest {
+            under: under.cast_unsigned(),
+            of: of.cast_unsigned(),
+        }),
+        _ => None,
+    };
     Ok(StoredOutcome {
         kind,
         reason,
         row: about,
         position,
         version,
+        digest,
     })
 }
 
@@ -185,8 +194,8 @@ fn store_outcomes(
     outcomes: &[(MutationId, StoredOutcome)],
 ) -> rusqlite::Result<()> {
     let mut put = conn.prepare_cached(
-        "INSERT INTO _outcomes (replica, number, kind, code, message, model, key, position, version)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        "INSERT INTO _outcomes (replica, number, kind, code, message, model, key, position, version, digest, digest_under)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
     )?;
     for (id, outcome) in outcomes {
         let kind = match outcome.kind {
@@ -208,6 +217,8 @@ fn store_outcomes(
             row.as_ref().map(|(_, key)| key.as_str()),
             outcome.position.0,
             outcome.version.0,
+            outcome.digest.map(|digest| digest.of.cast_signed()),
+            outcome.digest.map(|digest| digest.under.cast_signed()),
         ))?;
     }
     Ok(())

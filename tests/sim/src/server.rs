@@ -206,7 +206,7 @@ impl Server {
             batch
                 .iter()
                 .map(|_| Verdict {
-                    undecided: Some(full.to_string()),
+                    undecided: Some((&full).into()),
                     ..Verdict::default()
                 })
                 .collect()

@@ -231,6 +231,7 @@ impl Sender {
             schema: String::new(),
             settled_through: self.done.load(Ordering::Relaxed),
             atomic: records.len() > 1,
+            void: false,
             base: None,
         };
         let variables: Variables<'_> = Variables(records);
@@ -328,6 +329,8 @@ fn refusal(error: &GraphqlError) -> Option<String> {
         | ErrorType::BadRequest
         | ErrorType::DependencyRejected
         | ErrorType::NumberReused
+        | ErrorType::OutcomeForgotten
+        | ErrorType::Discarded
         | ErrorType::SchemaChanged
         | ErrorType::ReplicaWrittenOff
         | ErrorType::UnsupportedOperation

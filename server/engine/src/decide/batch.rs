@@ -17,9 +17,9 @@ use tombolo_core::wire::trace::Trace;
 
 use super::ask::Question;
 use super::row::{Decision, RowFacts, decide_row, key_of};
-use super::{Departure, Facts, RowKey, RowWrite, Settled, StoredOutcome, Writes, mutation_id, trace};
+use super::{Departure, Digest, Facts, RowKey, RowWrite, Settled, StoredOutcome, Writes, mutation_id, trace};
 use crate::limits;
-use crate::store::{MutationResult, Submission, Verdict};
+use crate::store::{MutationResult, Submission, Undecided, Verdict};
 
 /// Decides `batch` on `facts`, at `now_ms`: one verdict for each submission, and everything there is to write.
 #[must_use]
@@ -113,16 +113,14 @@ impl<'a> Batcher<'a> {
         let count = submission.count();
         let numbers = || (0..count as u64).map(|i| envelope.number.0.saturating_add(i));
         if numbers().any(|n| self.outcomes.contains_key(&mutation_id(&envelope.replica, n))) {
-            let results = numbers()
-                .enumerate()
-                .map(|(place, n)| self.replay(envelope, n, submission.mutations.get(place)))
-                .collect();
-            return Verdict::decided(results);
+            return self.replay_all(envelope, submission, settled_through);
         }
         if envelope.number.0 <= settled_through {
-            // A duplicate that strayed, whose answer nobody waits for; or a replica that has gone back to an older file and
-            // gives its numbers a second time: then this is new, and must not pass for applied.
-            let results = numbers().map(|number| rejected(Some(number), reused(number))).collect();
+            // A duplicate that strayed, whose answer nobody waits for; or a replica that has gone back to an older file:
+            // then this may be the settled one or a new one, and must neither pass for applied nor be carried out.
+            let results = numbers()
+                .map(|number| rejected(Some(number), forgotten(number)))
+                .collect();
             return Verdict::decided(results);
         }
         if envelope.number.0 <= self.lost_through(&envelope.replica) {
@@ -130,21 +128,24 @@ impl<'a> Batcher<'a> {
             let reason = written_off(envelope.number.0);
             return self.reject_all(envelope, submission, None, reason);
         }
+        if envelope.void {
+            return self.reject_all(envelope, submission, None, given_up());
+        }
         if let Some((reason, _)) = &submission.refusal {
+            if reason.code == ErrorType::UnknownSchema {
+                return undecided(reason.code.clone(), reason.message.clone(), true);
+            }
             return self.reject_all(envelope, submission, None, reason.clone());
         }
         match self.dependencies(envelope, settled_through) {
             Dependencies::Met => {}
             Dependencies::Refused(reason) => return self.reject_all(envelope, submission, None, reason),
             Dependencies::Unknown(number) => {
-                let undecided = format!(
+                let message = format!(
                     "mutation {} of this replica depends on mutation {number}, which has not arrived: send that first",
                     envelope.number
                 );
-                return Verdict {
-                    undecided: Some(undecided),
-                    ..Verdict::default()
-                };
+                return undecided(ErrorType::BadRequest, message, false);
             }
         }
         let seen = self.seen(envelope);
@@ -265,7 +266,7 @@ impl<'a> Batcher<'a> {
                 }
                 None => {
                     self.keep(&mut result, (submission, place));
-                    self.note_outcome(envelope, number, None, &result);
+                    self.note_outcome(envelope, number, None, None, &result);
                     result
                 }
             }
@@ -513,7 +514,14 @@ impl<'a> Batcher<'a> {
             Some(change) => Some(change.after.key(&model.key)),
             None => mutation.key(model),
         };
-        self.note_outcome(envelope, number, key.map(|key| (mutation.model, key)), &result);
+        let digest = Digest::new(self.schema, envelope, mutation);
+        self.note_outcome(
+            envelope,
+            number,
+            key.map(|key| (mutation.model, key)),
+            Some(digest),
+            &result,
+        );
         result
     }
 
@@ -522,6 +530,7 @@ impl<'a> Batcher<'a> {
         envelope: &MutationEnvelope,
         number: u64,
         row: Option<(ModelId, Key)>,
+        digest: Option<Digest>,
         result: &MutationResult,
     ) {
         let version = match &result.change {
@@ -534,50 +543,69 @@ impl<'a> Batcher<'a> {
             row,
             position: result.position.unwrap_or_default(),
             version,
+            digest,
         };
         let id = mutation_id(&envelope.replica, number);
         self.outcomes.insert(id.clone(), outcome.clone());
         self.new_outcomes.push((id, outcome));
     }
 
-    fn replay(&self, envelope: &MutationEnvelope, number: u64, mutation: Option<&MutationInput>) -> MutationResult {
-        let Some(outcome) = self.outcomes.get(&mutation_id(&envelope.replica, number)) else {
-            if number <= self.lost_through(&envelope.replica) {
-                return rejected(Some(number), written_off(number));
-            }
-            // The number was used before by a request with fewer root fields.
-            let message = format!("mutation {} was sent before without number {number}", envelope.number);
-            return rejected(
-                Some(number),
-                RejectReason {
-                    code: ErrorType::BadRequest,
-                    message,
-                },
-            );
-        };
-        // The answer's selection is that of the mutation as it comes now: the outcome must be of the same record, or it
-        // would be read through another model's rules and columns.
-        let same = match (mutation, &outcome.row) {
-            (Some(mutation), Some((model, key))) => {
-                let given = mutation.key(&self.schema[mutation.model]);
-                mutation.model == *model && given.is_none_or(|given| given.to_text() == key.to_text())
-            }
-            (_, None) | (None, _) => true,
-        };
-        if !same {
-            return rejected(Some(number), reused(number));
+    /// Answers a submission of which at least one number was decided before, and does nothing. If one of its mutations is
+    /// not the one that had its number, none of them is.
+    fn replay_all(&self, envelope: &MutationEnvelope, submission: &Submission, settled_through: u64) -> Verdict {
+        let first = envelope.number.0;
+        let numbers = (0..submission.count() as u64).map(|i| first.saturating_add(i));
+        let known = |number: u64| self.outcomes.get(&mutation_id(&envelope.replica, number));
+        let pairs = numbers.clone().zip(&submission.mutations);
+        let mut known_pairs = pairs.filter_map(|(number, mutation)| known(number).map(|outcome| (mutation, outcome)));
+        if !known_pairs.all(|(mutation, outcome)| self.is_same(envelope, mutation, outcome)) {
+            let results = numbers.map(|number| rejected(Some(number), reused(number)));
+            return Verdict::decided(results.collect());
         }
+        // A transaction ends as one: while an outcome of it is kept, those already forgotten are known as well.
+        let fellow = numbers.clone().find_map(known);
+        let results = numbers.enumerate().map(|(place, number)| {
+            let outcome = known(number).or_else(|| fellow.filter(|_| submission.atomic && number <= settled_through));
+            match outcome {
+                Some(outcome) => {
+                    let id = mutation_id(&envelope.replica, number);
+                    self.replay(&id, outcome, submission.mutations.get(place))
+                }
+                None if number <= self.lost_through(&envelope.replica) => rejected(Some(number), written_off(number)),
+                None => {
+                    // The number was used before by a request with fewer root fields.
+                    let message = format!("mutation {} was sent before without number {number}", envelope.number);
+                    let code = ErrorType::BadRequest;
+                    rejected(Some(number), RejectReason { code, message })
+                }
+            }
+        });
+        Verdict::decided(results.collect())
+    }
+
+    /// Whether `mutation` is the one that `outcome` is of. The answer's selection is that of the mutation as it comes now:
+    /// an outcome of another record would be read through another model's rules and columns.
+    fn is_same(&self, envelope: &MutationEnvelope, mutation: &MutationInput, outcome: &StoredOutcome) -> bool {
+        let same_record = outcome.row.as_ref().is_none_or(|(model, key)| {
+            let given = mutation.key(&self.schema[mutation.model]);
+            mutation.model == *model && given.is_none_or(|given| given.to_text() == key.to_text())
+        });
+        let digest = Digest::new(self.schema, envelope, mutation);
+        same_record && !outcome.digest.is_some_and(|stored| stored.differs(digest))
+    }
+
+    fn replay(&self, id: &MutationId, outcome: &StoredOutcome, mutation: Option<&MutationInput>) -> MutationResult {
         let record = mutation
             .and(outcome.row.as_ref())
             .and_then(|(model, key)| self.record_now(*model, key));
         MutationResult {
-            number: Some(MutationNumber(number)),
+            number: Some(id.number),
             outcome: outcome.kind,
             reason: outcome.reason.clone(),
             record,
             position: (outcome.kind != OutcomeKind::Rejected).then_some(outcome.position),
             change: None,
-            trace: self.known_traces.get(&mutation_id(&envelope.replica, number)).cloned(),
+            trace: self.known_traces.get(id).cloned(),
         }
     }
 
@@ -666,8 +694,8 @@ fn seen_of(row: RowKey, outcome: OutcomeKind, version: Version) -> Option<(RowKe
 
 fn reused(number: u64) -> RejectReason {
     let message = format!(
-        "number {number} of this replica was used for another mutation, which is settled: the replica's file was copied or \
-         restored from a backup; start with a new file and make the edit again"
+        "number {number} of this replica was used for another mutation: the replica's file was copied or restored from a \
+         backup; send the mutation under a fresh replica id"
     );
     RejectReason {
         code: ErrorType::NumberReused,
@@ -683,6 +711,32 @@ fn written_off(number: u64) -> RejectReason {
     RejectReason {
         code: ErrorType::ReplicaWrittenOff,
         message,
+    }
+}
+
+fn forgotten(number: u64) -> RejectReason {
+    let message = format!(
+        "mutation {number} of this replica is settled, and what became of it is no longer known: the replica's file was \
+         copied or restored from a backup. It may have been carried out: compare with the record, and make the edit again \
+         under a fresh replica id if it is missing"
+    );
+    RejectReason {
+        code: ErrorType::OutcomeForgotten,
+        message,
+    }
+}
+
+fn given_up() -> RejectReason {
+    RejectReason {
+        code: ErrorType::Discarded,
+        message: "the replica gave it up before it was decided".to_owned(),
+    }
+}
+
+fn undecided(code: ErrorType, message: String, retry: bool) -> Verdict {
+    Verdict {
+        undecided: Some(Undecided { code, message, retry }),
+        ..Verdict::default()
     }
 }
 

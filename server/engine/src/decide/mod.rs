@@ -12,6 +12,7 @@
 
 pub mod ask;
 mod batch;
+mod digest;
 mod needs;
 mod row;
 pub mod trace;
@@ -28,6 +29,7 @@ use tombolo_core::wire::envelope::{OutcomeKind, RejectReason};
 use tombolo_core::wire::trace::Trace;
 
 pub use batch::decide;
+pub use digest::Digest;
 pub use needs::Needs;
 
 /// A row's name in memory: model and key text.
@@ -70,6 +72,8 @@ pub struct StoredOutcome {
     pub position: Position,
     /// The record's version it made; 0 for a rejection.
     pub version: Version,
+    /// What tells it from another mutation under the same number; `None` if the request could not be read so far.
+    pub digest: Option<Digest>,
 }
 
 /// What the store is to write, all of it or nothing.

@@ -297,6 +297,7 @@ pub fn envelope(replica: &str, number: u64) -> MutationEnvelope {
         schema: String::new(),
         settled_through: 0,
         atomic: false,
+        void: false,
         base: None,
     }
 }
@@ -360,6 +361,11 @@ macro_rules! store_suite {
             a_resend_changes_nothing_and_says_the_same,
             a_resend_after_a_restart,
             a_number_is_not_lent_to_another_record,
+            a_number_is_not_lent_to_another_mutation_of_its_record,
+            an_upgrade_between_two_sends_makes_no_other_mutation,
+            a_mutation_given_up_is_void_unless_it_was_decided,
+            what_an_older_server_cannot_read_waits,
+            a_transaction_half_forgotten_is_still_known,
             what_was_seen_of_one_record_is_not_seen_of_another,
             a_resend_in_the_same_batch,
             a_resend_is_answered_with_the_record_as_it_is_now,
