@@ -266,4 +266,6 @@ pub fn is_stale(base: Version, stored: Version, seen: &[Seen]) -> bool {
 }
 
 #[cfg(test)]
+mod laws;
+#[cfg(test)]
 mod tests;

@@ -83,6 +83,17 @@ impl Operation {
         }
     }
 
+    /// Whether it changes no field, whatever that holds.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        match self {
+            Self::Add(Value::Int(number)) => *number == 0,
+            Self::Add(Value::Float(number)) => *number == 0.0,
+            Self::Add(Value::Null | Value::Bool(_) | Value::Text(_) | Value::Json(_)) => true,
+            Self::Set { add, remove } => add.is_empty() && remove.is_empty(),
+        }
+    }
+
     /// As [`Operation::from_json`] reads it.
     #[must_use]
     pub fn to_json(&self) -> Json {

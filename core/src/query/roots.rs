@@ -14,7 +14,8 @@ use super::request::{MutationInput, RootField, ScopeInput, Side, SubscriptionInp
 use super::select::Planner;
 use crate::id::{ModelId, Version};
 use crate::limits::RECORD_BYTES_MAX;
-use crate::schema::{AuthOperation, MutationKind, MutationRoot, QueryRoot, SubscriptionRoot};
+use crate::merge::Operation;
+use crate::schema::{AuthOperation, MutationKind, MutationRoot, OPERATIONS, QueryRoot, SubscriptionRoot};
 use crate::wire::graphql::{ErrorType, GraphqlError, PathSegment};
 
 /// The keys of a change batch in the order in which the feed writes them ([`crate::wire::batch::SELECTION`]).
@@ -252,7 +253,34 @@ impl<'a> Planner<'a> {
             return Err(Stop::Root(bad(format!("`input` of `{name}` is required"))));
         };
         let (mut values, mut base_version, mut refused, mut bytes) = (Vec::new(), None, Vec::new(), 0);
+        let mut operations = Vec::new();
         for (key, json) in input {
+            if key == OPERATIONS && kind == MutationKind::Update {
+                for (key, json) in json
+                    .as_object()
+                    .into_iter()
+                    .flatten()
+                    .filter(|(_, json)| !json.is_null())
+                {
+                    let Some(field) = model.field(key) else {
+                        return Err(Stop::Root(bad(format!("`{key}` is no stored field of {}", model.name))));
+                    };
+                    if !self.access.can_write(id, field, kind) {
+                        refused.push(key.as_str());
+                        continue;
+                    }
+                    if input.contains_key(key) {
+                        return Err(Stop::Root(bad(format!(
+                            "`{key}` of `{name}` is given a value and an operation: give one of them"
+                        ))));
+                    }
+                    let operation = Operation::from_json(self.schema, model.field_at(field), json)
+                        .map_err(|error| Stop::Root(bad(format!("`{OPERATIONS}` of `{name}`: {error}"))))?;
+                    bytes += json.to_string().len();
+                    operations.push((field, operation));
+                }
+                continue;
+            }
             if key == "_version" {
                 base_version = match json {
                     Json::Null => None,
@@ -307,7 +335,7 @@ impl<'a> Planner<'a> {
             model: id,
             kind,
             values,
-            operations: Vec::new(),
+            operations,
             base_version,
             condition,
             condition_json,

@@ -10,6 +10,9 @@ use super::model::{FieldKind, FieldType, MergeRule, Scalar};
 use super::read::{Declared, Kind};
 use super::report::{Place, Report};
 
+/// The member of an update's input that holds the operations on counters and sets.
+pub(crate) const OPERATIONS: &str = "_operations";
+
 /// The field's `@merge(rule:)`, if it has one that fits its type.
 pub(super) fn rule(report: &mut Report, directives: &DirectiveList, ty: &FieldType) -> Option<MergeRule> {
     let directive = directives.get("merge")?;
@@ -138,6 +141,17 @@ pub(super) fn check(report: &mut Report, declared: &Declared, kinds: &BTreeMap<S
             let own = (field.name.as_str(), &definition.former);
             former_names(report, at, "field", own.0, own.1, stands, &mut former_fields);
             let Some(rule) = definition.merge else { continue };
+            let clash = draft.member_names().any(|name| name == OPERATIONS);
+            if rule.has_operation() && clash {
+                report.error(
+                    place(&field.directives, "merge"),
+                    format!(
+                        "the update's input gets a member `{OPERATIONS}`, which is the name of a field of `{}`",
+                        object.name
+                    ),
+                    "rename that field",
+                );
+            }
             let what = if draft.model.key.contains(&id) {
                 "a key field, which no update changes"
             } else if [draft.model.created_at, draft.model.updated_at].contains(&Some(id)) {

@@ -28,6 +28,8 @@ mod scalar;
 mod storage;
 mod types;
 
+pub(crate) use merging::OPERATIONS;
+
 pub use diff::{Difference, diff};
 pub use model::*;
 pub use scalar::ValueError;

@@ -3,7 +3,7 @@
 //! - `oracle`: random documents and data, against apollo-compiler's own executor with naive resolvers;
 //! - `filters`: a filter's SQL against its evaluation in memory;
 //! - `pages`: page tokens; `limits`: what is refused for its size; `access`: what may not be seen; `errors`: bad input;
-//! - `roots`: each kind of root field.
+//! - `roots`: each kind of root field; `operations`: those on counters and sets.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
 
@@ -13,6 +13,7 @@ mod filters;
 mod generate;
 mod limits;
 mod naive;
+mod operations;
 mod oracle;
 mod pages;
 mod roots;

@@ -175,3 +175,46 @@ fn the_shared_inputs_have_appsyncs_operators() {
         "between:[Int] eq:Int ge:Int gt:Int le:Int lt:Int ne:Int"
     );
 }
+
+#[test]
+fn counters_and_sets_have_operations_in_their_updates() {
+    let sdl = "enum Mood { GOOD BAD }
+               type A @model { likes: Int @merge(rule: COUNTER) share: Float! @merge(rule: COUNTER) at: AWSTimestamp @merge(rule: COUNTER)
+                               tags: [String!]! @merge(rule: SET) moods: [Mood] @merge(rule: SET) best: Int @merge(rule: MAX) }
+               type B @model { tags: [String] @merge(rule: SET) }
+               type C @model(mutations: { update: null }) { likes: Int @merge(rule: COUNTER) }";
+    let schema = Schema::parse(sdl, "a.graphql").unwrap();
+    let block = |name: &str| {
+        let start = schema.api_sdl.find(&format!("input {name} {{"))?;
+        let text = schema.api_sdl.get(start..)?;
+        let lines: Vec<&str> = text
+            .lines()
+            .skip(1)
+            .take_while(|line| *line != "}")
+            .map(str::trim)
+            .collect();
+        Some(lines.join(", "))
+    };
+    for (name, want) in [
+        (
+            "AOperationsInput",
+            "likes: TomboloIntCounterInput, share: TomboloFloatCounterInput, at: TomboloTimestampCounterInput, tags: \
+             TomboloStringSetInput, moods: TomboloMoodSetInput",
+        ),
+        ("BOperationsInput", "tags: TomboloStringSetInput"),
+        ("TomboloIntCounterInput", "add: Int!"),
+        ("TomboloFloatCounterInput", "add: Float!"),
+        ("TomboloTimestampCounterInput", "add: AWSTimestamp!"),
+        ("TomboloStringSetInput", "add: [String!], remove: [String!]"),
+        ("TomboloMoodSetInput", "add: [Mood!], remove: [Mood!]"),
+        (
+            "UpdateBInput",
+            "id: ID!, tags: [String], _operations: BOperationsInput, _version: Int",
+        ),
+        ("CreateBInput", "id: ID, tags: [String], _version: Int"),
+    ] {
+        assert_eq!(block(name).as_deref(), Some(want), "{name}\n{}", schema.api_sdl);
+    }
+    // Without an update there is nothing that could carry them.
+    assert_eq!(block("COperationsInput"), None);
+}

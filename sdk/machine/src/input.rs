@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 use tombolo_core::id::{FieldId, ModelId, MutationNumber, Version};
+use tombolo_core::merge::Operation;
 use tombolo_core::query::MutationInput;
 use tombolo_core::schema::{FieldKind, MutationKind, Scalar, Schema};
 use tombolo_core::value::Value;
@@ -126,6 +127,8 @@ pub struct NewMutation {
     pub kind: MutationKind,
     /// Every field that the user set, key fields too (the driver fills in a fresh id for a create without one).
     pub values: Vec<(FieldId, Value)>,
+    /// Operations on counters and sets, for an update. No field is both here and in `values`.
+    pub operations: Vec<(FieldId, Operation)>,
     /// `_version` if the app gave one; otherwise the version of the base row counts.
     pub base_version: Option<Version>,
     /// The condition's JSON if there is one; the server evaluates it.
@@ -153,6 +156,7 @@ impl NewMutation {
             model: input.model,
             kind: input.kind,
             values,
+            operations: input.operations.clone(),
             base_version: input.base_version,
             condition: input.condition_json.clone(),
             author: author.map(str::to_owned),

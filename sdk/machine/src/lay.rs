@@ -5,6 +5,7 @@ use tombolo_core::record::{Meta, Record};
 use tombolo_core::schema::{Model, MutationKind};
 use tombolo_core::value::Value;
 
+use crate::operations;
 use crate::outbox::Intent;
 
 /// Lays `intents` (with the wall time at which each was made) over `base`, in order. `None`: there is no row.
@@ -23,8 +24,16 @@ pub fn lay(model: &Model, base: Option<&Record>, intents: &[(&Intent, i64)]) -> 
 fn lay_one(model: &Model, row: Option<Record>, intent: &Intent, made_at_ms: i64) -> Option<Record> {
     match (intent.kind, row) {
         (MutationKind::Create, row) => {
-            let mut row = row.unwrap_or_else(|| fresh(model, made_at_ms));
-            row.meta.deleted = false;
+            let mut row = match row {
+                Some(row) if !row.meta.deleted => row,
+                // Nothing of a deleted record comes back but its version.
+                Some(tombstone) => {
+                    let mut row = fresh(model, made_at_ms);
+                    row.meta.version = tombstone.meta.version;
+                    row
+                }
+                None => fresh(model, made_at_ms),
+            };
             set(model, &mut row, intent);
             for time in [model.created_at, model.updated_at].into_iter().flatten() {
                 if row.value(time).is_null() {
@@ -73,4 +82,5 @@ fn set(model: &Model, row: &mut Record, intent: &Intent) {
             *value = field.ty.value_from_json(given);
         }
     }
+    operations::lay(model, row, intent);
 }

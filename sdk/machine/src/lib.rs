@@ -26,6 +26,7 @@ pub mod limits;
 mod link;
 mod machine;
 pub mod messages;
+mod operations;
 mod outbox;
 mod render;
 mod scope;

@@ -24,6 +24,7 @@ use crate::effect::{Effect, FinalOutcome};
 use crate::input::NewMutation;
 use crate::limits::ATOMIC_MUTATIONS_MAX;
 use crate::machine::StepError;
+use crate::operations;
 use crate::render;
 use crate::store::Base;
 
@@ -38,6 +39,9 @@ pub struct Intent {
     pub key: Vec<Json>,
     /// The fields that the user set, key fields too.
     pub values: Map<String, Json>,
+    /// What an update does to counters and sets, by field: `{"add": 2}`, `{"add": […], "remove": […]}`. No field is both
+    /// here and in `values`.
+    pub operations: Map<String, Json>,
     /// The version of the row that the user saw; `None` for a row that the server did not know yet.
     pub base_version: Option<Version>,
     /// The condition that the server is to check.
@@ -273,13 +277,15 @@ impl Draft {
         }
         depends_on.sort_unstable();
         depends_on.dedup();
-        let values = mutation
-            .values
-            .iter()
-            .filter_map(|(field, value)| model.fields.get(field.0).map(|f| (f.name.clone(), value.to_json())))
-            .collect();
+        let (values, operations) = operations::split(model, mutation, view.as_ref());
         let base_version = match mutation.kind {
-            MutationKind::Create => None,
+            // Who creates what he sees deleted knows the tombstone, and means to replace it. Below one that is his own
+            // deletion, not settled yet, the server may have no row.
+            MutationKind::Create => {
+                let deleted = view.as_ref().is_some_and(|row| row.meta.deleted);
+                let tombstone = || deleted.then(|| base.map_or(Version(0), |row| row.meta.version));
+                mutation.base_version.or_else(tombstone)
+            }
             MutationKind::Update | MutationKind::Delete => mutation
                 .base_version
                 .or_else(|| base.map(|row| row.meta.version).filter(|v| v.0 > 0)),
@@ -291,6 +297,7 @@ impl Draft {
                 kind: mutation.kind,
                 key: key.0.iter().map(Value::to_json).collect(),
                 values,
+                operations,
                 base_version,
                 condition: mutation.condition.clone(),
             },
@@ -310,10 +317,7 @@ fn fold(cx: &mut Context<'_>, draft: &Draft) -> Result<Option<MutationNumber>, S
     let Some(last) = draft.before.last() else {
         return Ok(None);
     };
-    let same_base = match last.intent.kind {
-        MutationKind::Create => draft.intent.base_version.is_none(),
-        MutationKind::Update | MutationKind::Delete => draft.intent.base_version == last.intent.base_version,
-    };
+    let same_base = draft.intent.base_version == last.intent.base_version;
     let may = last.state == EntryState::Queued
         && !last.atomic
         && last.intent.condition.is_none()
@@ -328,14 +332,16 @@ fn fold(cx: &mut Context<'_>, draft: &Draft) -> Result<Option<MutationNumber>, S
     }
     match (last.intent.kind, draft.intent.kind) {
         (MutationKind::Create | MutationKind::Update, MutationKind::Update) => {
-            let mut entry = last.clone();
-            for (name, value) in &draft.intent.values {
-                entry.intent.values.insert(name.clone(), value.clone());
-            }
+            let model = cx.schema.models.get(draft.model.0);
+            let Some(both) = model.and_then(|model| operations::fold(model, &last.intent, &draft.intent)) else {
+                return Ok(None);
+            };
             // Each edit is one that the server takes; together they may be more than it does.
-            if render::map_bytes(&entry.intent.values) > RECORD_BYTES_MAX {
+            if render::map_bytes(&both.values) + render::map_bytes(&both.operations) > RECORD_BYTES_MAX {
                 return Ok(None);
             }
+            let mut entry = last.clone();
+            entry.intent = both;
             entry
                 .depends_on
                 .extend(draft.depends_on.iter().filter(|number| **number < last.number));

@@ -44,6 +44,9 @@ pub fn request(schema: &Schema, replica: &ReplicaId, entries: &[OutboxEntry], se
             MutationKind::Create | MutationKind::Update => intent.values.clone(),
             MutationKind::Delete => model.map_or_else(|| intent.values.clone(), |model| key_only(model, entry)),
         };
+        if intent.kind == MutationKind::Update && !intent.operations.is_empty() {
+            input.insert("_operations".into(), Json::Object(intent.operations.clone()));
+        }
         if let Some(version) = intent.base_version {
             input.insert("_version".into(), Json::from(version.0));
         }
@@ -68,7 +71,10 @@ pub fn request(schema: &Schema, replica: &ReplicaId, entries: &[OutboxEntry], se
 /// enough to ask for each mutation: nothing is rendered.
 #[must_use]
 pub(crate) fn request_bytes(entry: &Intent) -> usize {
-    map_bytes(&entry.values) + entry.condition.as_ref().map_or(0, json_bytes) + ENTRY_BYTES
+    map_bytes(&entry.values)
+        + map_bytes(&entry.operations)
+        + entry.condition.as_ref().map_or(0, json_bytes)
+        + ENTRY_BYTES
 }
 
 /// What a root field, its variables' declarations and its part of the envelope take, with long names.

@@ -8,7 +8,8 @@ use crate::error::OpenError;
 pub(crate) const APPLICATION_ID: i64 = 0x746D_626F;
 
 /// Each brings the file from the version that is its place to the next one. Never edited once released, only added to.
-const MIGRATIONS: &[&str] = &[r#"
+const MIGRATIONS: &[&str] = &[
+    r#"
     CREATE TABLE _meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
     CREATE TABLE _models (model TEXT PRIMARY KEY, shape TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE _scopes (
@@ -49,7 +50,10 @@ const MIGRATIONS: &[&str] = &[r#"
     CREATE INDEX _outbox_acked ON _outbox (model, number) WHERE state = 2;
     CREATE INDEX _outbox_needs ON _outbox (needs) WHERE state <> 3;
     CREATE INDEX _outbox_links ON _outbox (number) WHERE depends_on IS NOT NULL OR seen IS NOT NULL;
-"#];
+"#,
+    // Operations on counters and sets, beside the plain values.
+    "ALTER TABLE _outbox ADD COLUMN operations TEXT;",
+];
 
 /// Brings the store's own tables to the newest version, in one transaction.
 pub(crate) fn migrate(conn: &mut Connection) -> Result<(), OpenError> {

@@ -397,6 +397,7 @@ impl World {
                     .into_iter()
                     .filter_map(|(n, v)| Some((shape.field(n)?, v)))
                     .collect(),
+                operations: Vec::new(),
                 base_version: None,
                 condition: None,
                 author: None,

@@ -1,11 +1,11 @@
 //! Input types of each model: mutations' inputs, filters, conditions, composite keys.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::id::FieldId;
 
 use crate::schema::draft::Draft;
-use crate::schema::model::{Field, FieldKind, FieldOrigin, Model, Scalar};
+use crate::schema::model::{Field, FieldKind, FieldOrigin, MergeRule, Model, Scalar};
 use crate::schema::names;
 use crate::schema::report::Report;
 
@@ -36,7 +36,44 @@ fn filter_input(field: &Field) -> String {
     }
 }
 
+/// The input of the operation on a counter or a set.
+fn operation_input(field: &Field) -> Option<String> {
+    let scalar = field.ty.kind.name();
+    match field.merge? {
+        MergeRule::Counter => {
+            let word = match field.ty.kind {
+                FieldKind::Scalar(Scalar::AwsTimestamp) => "Timestamp",
+                FieldKind::Scalar(_) | FieldKind::Enum(_) | FieldKind::Embedded(_) => scalar,
+            };
+            Some(format!("Tombolo{word}CounterInput"))
+        }
+        MergeRule::Set => Some(format!("Tombolo{scalar}SetInput")),
+        MergeRule::LastWriter | MergeRule::Max | MergeRule::Min | MergeRule::Reject | MergeRule::Custom => None,
+    }
+}
+
 impl Writer<'_> {
+    /// `TomboloIntCounterInput`, `TomboloStringSetInput`: those that models use.
+    pub(super) fn write_operation_inputs(&mut self, report: &mut Report) {
+        let mut used: BTreeMap<String, Vec<Pair>> = BTreeMap::new();
+        for field in self.input.drafts.iter().flat_map(|d| &d.model.fields) {
+            let Some(name) = operation_input(field) else { continue };
+            let scalar = field.ty.kind.name();
+            let members = if field.ty.list.is_some() {
+                vec![
+                    pair("add", format!("[{scalar}!]")),
+                    pair("remove", format!("[{scalar}!]")),
+                ]
+            } else {
+                vec![pair("add", format!("{scalar}!"))]
+            };
+            used.insert(name, members);
+        }
+        for (name, members) in used {
+            self.typed(report, "input", &name, &members, None);
+        }
+    }
+
     /// All inputs of one model.
     pub(super) fn write_inputs(&mut self, report: &mut Report, draft: &Draft) {
         self.write_mutation_inputs(report, draft);
@@ -97,6 +134,19 @@ impl Writer<'_> {
             let mut pairs: Vec<Pair> = fields()
                 .map(|f| (f.name.clone(), self.input_type(f, is_key(f))))
                 .collect();
+            let operated: Vec<Pair> = fields()
+                .filter_map(|f| Some((f.name.clone(), operation_input(f)?)))
+                .collect();
+            if !operated.is_empty() {
+                pairs.push(pair("_operations", format!("{name}OperationsInput")));
+                self.typed(
+                    report,
+                    "input",
+                    &format!("{name}OperationsInput"),
+                    &operated,
+                    draft.place,
+                );
+            }
             pairs.push(version());
             self.typed(report, "input", &format!("Update{name}Input"), &pairs, draft.place);
         }

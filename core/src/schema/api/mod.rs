@@ -128,6 +128,7 @@ impl Writer<'_> {
         }
         self.write_enum_inputs(report);
         self.write_embedded_inputs(report);
+        self.write_operation_inputs(report);
         if !drafts.is_empty() {
             self.out.push_str(shared::OPERATORS);
             for name in shared::names(shared::OPERATORS) {

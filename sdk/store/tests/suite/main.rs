@@ -4,6 +4,7 @@
 mod files;
 mod fold;
 mod links;
+mod operations;
 mod pages;
 mod refusals;
 mod scenarios;

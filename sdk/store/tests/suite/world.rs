@@ -25,6 +25,8 @@ pub(crate) const SDL: &str = r#"
       rank: Int
       share: Float
       tags: [String]
+      likes: Int @merge(rule: COUNTER)
+      labels: [String] @merge(rule: SET)
       comments: [Comment] @hasMany(indexName: "byTodo", fields: ["id"])
     }
     type Comment @model {
@@ -173,6 +175,7 @@ impl World {
             model: at,
             kind,
             values,
+            operations: Vec::new(),
             base_version: None,
             condition: None,
             author: None,

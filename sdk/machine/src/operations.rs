@@ -1,0 +1,104 @@
+//! Operations on counters and sets in the outbox: made of plain values, laid over rows, and folded.
+//!
+//! An app that reads 5 and writes 6 means one more, not six: an update's plain value on a counter or a set becomes the
+//! operation that leads there from what the view shows. So two phones that both add one make two more.
+
+use serde_json::{Map, Value as Json};
+use tombolo_core::merge::Operation;
+use tombolo_core::record::Record;
+use tombolo_core::schema::{FieldType, Model, MutationKind};
+use tombolo_core::value::Value;
+
+use crate::input::NewMutation;
+use crate::outbox::Intent;
+
+/// The mutation's values and operations by the names of their fields; `view` is what the app saw.
+pub(crate) fn split(
+    model: &Model,
+    mutation: &NewMutation,
+    view: Option<&Record>,
+) -> (Map<String, Json>, Map<String, Json>) {
+    let view = view.filter(|row| !row.meta.deleted && mutation.kind == MutationKind::Update);
+    let (mut values, mut operations) = (Map::new(), Map::new());
+    for (id, operation) in &mutation.operations {
+        if let Some(field) = model.fields.get(id.0) {
+            operations.insert(field.name.clone(), operation.to_json());
+        }
+    }
+    for (id, value) in &mutation.values {
+        let Some(field) = model.fields.get(id.0) else {
+            continue;
+        };
+        match view.and_then(|row| Operation::between(field, row.value(*id), value)) {
+            Some(operation) if operation.is_nothing() => {}
+            Some(operation) => {
+                operations.insert(field.name.clone(), operation.to_json());
+            }
+            None => {
+                values.insert(field.name.clone(), value.to_json());
+            }
+        }
+    }
+    (values, operations)
+}
+
+/// The operation that [`Operation::to_json`] gave, by its own form: the field's rule may have changed since.
+fn kept(ty: &FieldType, json: &Json) -> Option<Operation> {
+    let list = |name: &str| json.get(name).and_then(Json::as_array).cloned();
+    match (list("add"), list("remove")) {
+        (None, None) => match ty.value_from_json(json.get("add")?) {
+            number @ (Value::Int(_) | Value::Float(_)) => Some(Operation::Add(number)),
+            Value::Null | Value::Bool(_) | Value::Text(_) | Value::Json(_) => None,
+        },
+        (add, remove) => Some(Operation::Set {
+            add: add.unwrap_or_default(),
+            remove: remove.unwrap_or_default(),
+        }),
+    }
+}
+
+/// Carries the intent's operations out on `row`. One that cannot be carried out shows nothing; the server will refuse it.
+pub(crate) fn lay(model: &Model, row: &mut Record, intent: &Intent) {
+    for (field, value) in model.fields.iter().zip(&mut row.values) {
+        let operation = intent
+            .operations
+            .get(&field.name)
+            .and_then(|json| kept(&field.ty, json));
+        if let Some(next) = operation.and_then(|operation| operation.apply(field, value).ok()) {
+            *value = next;
+        }
+    }
+}
+
+/// `earlier` (never sent) and then the update `later`, as one intent. `None` if there is none.
+pub(crate) fn fold(model: &Model, earlier: &Intent, later: &Intent) -> Option<Intent> {
+    let mut both = earlier.clone();
+    for (name, json) in &later.operations {
+        let field = model.field_at(model.field(name)?);
+        let operation = kept(&field.ty, json)?;
+        let known = match (both.values.get(name), both.kind) {
+            (Some(value), _) => Some(field.ty.value_from_json(value)),
+            (None, MutationKind::Create) => Some(field.default.clone().unwrap_or(Value::Null)),
+            (None, MutationKind::Update | MutationKind::Delete) => None,
+        };
+        match (known, both.operations.get(name)) {
+            (Some(value), _) => {
+                let value = operation.apply(field, &value).ok()?;
+                both.values.insert(name.clone(), value.to_json());
+            }
+            (None, Some(first)) => {
+                let first = kept(&field.ty, first)?;
+                both.operations
+                    .insert(name.clone(), first.then(&operation, &field.ty)?.to_json());
+            }
+            (None, None) => {
+                both.operations.insert(name.clone(), json.clone());
+            }
+        }
+    }
+    for (name, value) in &later.values {
+        both.operations.remove(name);
+        both.values.insert(name.clone(), value.clone());
+    }
+    Some(both)
+}
