@@ -49,7 +49,11 @@ impl Bound {
     pub fn refusal(&self, root: usize) -> Option<&GraphqlError> {
         match &self.plans.get(root)?.answer {
             RootAnswer::Refused(error) => Some(error),
-            RootAnswer::Const(_) | RootAnswer::Read(_) | RootAnswer::Given(_) | RootAnswer::Batch(_) => None,
+            RootAnswer::Const(_)
+            | RootAnswer::Read(_)
+            | RootAnswer::Given(_)
+            | RootAnswer::Batch(_)
+            | RootAnswer::Json(_) => None,
         }
     }
 

@@ -87,7 +87,9 @@ impl<'b> Execution<'b> {
                     stream: Stream::of(tree),
                     ..RootState::default()
                 },
-                RootAnswer::Const(_) | RootAnswer::Refused(_) | RootAnswer::Batch(_) => RootState::default(),
+                RootAnswer::Const(_) | RootAnswer::Refused(_) | RootAnswer::Batch(_) | RootAnswer::Json(_) => {
+                    RootState::default()
+                }
             })
             .collect();
         Self {
@@ -283,6 +285,20 @@ fn write_root(
                 Err(Null)
             }
             _ => Err(Null),
+        },
+        RootAnswer::Json(projection) => match state.supplied.take() {
+            Some(Supplied::Raw(bytes)) => match serde_json::from_slice(&bytes) {
+                Ok(json) => {
+                    projection.write(&json, out);
+                    Ok(())
+                }
+                Err(_) => Err(Null),
+            },
+            Some(Supplied::Error(error)) => {
+                writer.push(error.at(path.segments()));
+                Err(Null)
+            }
+            Some(Supplied::Record(_) | Supplied::Null | Supplied::Conflict(..)) | None => Err(Null),
         },
         RootAnswer::Given(tree) => write_given(writer, out, plan, tree, state, path),
         RootAnswer::Read(tree) => {

@@ -3,6 +3,7 @@
 
 use apollo_compiler::parser::SourceSpan;
 
+use super::conflicts::Projection;
 use super::filter::Filter;
 use super::leaf::ValueType;
 use crate::id::{FieldId, ModelId};
@@ -30,6 +31,8 @@ pub(super) enum RootAnswer {
     Given(Tree),
     /// A change batch handed over as JSON; its keys in the order asked for, `None` when all of it as it stands.
     Batch(Option<Vec<BatchSlot>>),
+    /// A value handed over as JSON, of which this is selected.
+    Json(Projection),
 }
 
 /// One member of a change batch's selection.

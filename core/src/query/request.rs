@@ -3,11 +3,12 @@
 use serde_json::Value as Json;
 
 use super::filter::Filter;
-use crate::id::{FieldId, ModelId, Version};
+use crate::id::{FieldId, ModelId, ReplicaId, Version};
 use crate::merge::Operation;
 use crate::record::Key;
 use crate::schema::{Model, MutationKind};
 use crate::value::Value;
+use crate::wire::envelope::OutcomeKind;
 
 /// Where an operation is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +53,23 @@ pub enum RootField {
     /// The change feed: one scope and a limit for a query, several scopes for a subscription. Each batch is handed over
     /// as [`super::Supplied::Raw`].
     Changes(Vec<ScopeInput>, Option<usize>),
+    /// What was merged and rejected; a page is handed over as [`super::Supplied::Raw`].
+    Conflicts(ConflictsInput),
+}
+
+/// Which traces are asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConflictsInput {
+    /// Only this model's.
+    pub model: Option<String>,
+    /// Only this replica's.
+    pub replica: Option<ReplicaId>,
+    /// Only those that ended thus.
+    pub outcome: Option<OutcomeKind>,
+    /// Most of them in a page.
+    pub limit: Option<usize>,
+    /// Only those before this one, from the page before.
+    pub before: Option<i64>,
 }
 
 /// A mutation, checked: fields known, values of their types, writing granted.

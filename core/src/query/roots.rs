@@ -5,6 +5,7 @@ use apollo_compiler::executable::{Field, OperationType, SelectionSet};
 use serde_json::Value as Json;
 
 use super::coerce;
+use super::conflicts::{self, Projection};
 use super::document::over;
 use super::filter::Filter;
 use super::filter_parse::{bad, not_authorized};
@@ -197,6 +198,14 @@ impl<'a> Planner<'a> {
                     ),
                 };
                 return self.changes(std::slice::from_ref(scope), limit, parent, name, sets);
+            }
+            Some(QueryRoot::Conflicts) => {
+                if self.side == Side::Replica {
+                    return Err(self.unsupported(parent, name));
+                }
+                let input = conflicts::read(arguments).map_err(Stop::Root)?;
+                let projection = Projection::plan(self, sets).map_err(Stop::Whole)?;
+                return Ok((RootField::Conflicts(input), RootAnswer::Json(projection)));
             }
             Some(QueryRoot::Custom) | None => return Err(self.unsupported(parent, name)),
         };

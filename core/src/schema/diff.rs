@@ -280,7 +280,7 @@ fn roots(out: &mut Out, old: &Schema, new: &Schema) {
         let told = match root {
             QueryRoot::Get(id) | QueryRoot::List(id) | QueryRoot::Sync(id) => !stays(id),
             QueryRoot::Index(..) => true,
-            QueryRoot::Changes | QueryRoot::Custom => false,
+            QueryRoot::Changes | QueryRoot::Conflicts | QueryRoot::Custom => false,
         };
         if !told && !new.roots.query.contains_key(name) {
             out.breaking(format!("Query.{name}: removed"));

@@ -441,6 +441,8 @@ pub enum QueryRoot {
     Sync(ModelId),
     /// `tomboloChanges`: one page of the change feed.
     Changes,
+    /// `tomboloConflicts`: what was merged and rejected.
+    Conflicts,
     /// Declared in the schema file, without a generated meaning.
     Custom,
 }

@@ -75,7 +75,7 @@ pub struct FieldTrace {
     /// The rule that decided, as in the schema: `AUTOMERGE_SCALAR`, `COUNTER`, `CUSTOM`…
     pub rule: String,
     /// What the sender saw, if it said so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub base: Option<Json>,
     /// The server's value at that moment.
     #[serde(default)]
@@ -110,4 +110,9 @@ pub struct Payload {
     /// For a request that could not be read: the document and its variables, as `{"query": …, "variables": …}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<Json>,
+}
+
+/// A member that is there, `null` too.
+fn present<'de, D: serde::Deserializer<'de>>(json: D) -> Result<Option<Json>, D::Error> {
+    Json::deserialize(json).map(Some)
 }

@@ -28,7 +28,11 @@ pub(crate) fn prepare(schema: &Schema, bound: Bound, author: Option<&str>) -> Re
         .enumerate()
         .filter_map(|(place, root)| match &root.field {
             RootField::Mutation(input) => Some((place, input)),
-            RootField::Read | RootField::Fixed | RootField::Subscription(_) | RootField::Changes(..) => None,
+            RootField::Read
+            | RootField::Fixed
+            | RootField::Subscription(_)
+            | RootField::Changes(..)
+            | RootField::Conflicts(_) => None,
         })
         .map(|(place, input)| {
             let fresh_id = || uuid::Uuid::new_v4().to_string();

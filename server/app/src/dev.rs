@@ -188,7 +188,12 @@ fn list_query(schema: &Schema, example: bool) -> String {
     }
     let lists = schema.roots.query.iter().filter_map(|(name, root)| match root {
         QueryRoot::List(model) => Some((*model, name)),
-        QueryRoot::Get(_) | QueryRoot::Index(..) | QueryRoot::Sync(_) | QueryRoot::Changes | QueryRoot::Custom => None,
+        QueryRoot::Get(_)
+        | QueryRoot::Index(..)
+        | QueryRoot::Sync(_)
+        | QueryRoot::Changes
+        | QueryRoot::Conflicts
+        | QueryRoot::Custom => None,
     });
     let Some((model, name)) = lists.min_by_key(|(model, _)| *model) else {
         return "{ __typename }".to_owned();

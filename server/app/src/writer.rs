@@ -161,7 +161,9 @@ mod tests {
     use tombolo_core::id::{Epoch, ModelId, Position};
     use tombolo_core::query::{Answer as QueryAnswer, Bound, FilterColumn, Supplied};
     use tombolo_core::schema::Schema;
-    use tombolo_engine::{ChangePage, Head, PageRequest, Pruned, ReplicaNote, Retention, Settings};
+    use tombolo_engine::{
+        ChangePage, Head, PageRequest, Pruned, ReplicaNote, Retention, Settings, TracePage, TraceRequest,
+    };
 
     use super::*;
 
@@ -192,6 +194,10 @@ mod tests {
         }
 
         async fn changes(&self, _: PageRequest) -> Result<ChangePage, StoreError> {
+            Err(StoreError::Closed)
+        }
+
+        async fn traces(&self, _: TraceRequest) -> Result<TracePage, StoreError> {
             Err(StoreError::Closed)
         }
 

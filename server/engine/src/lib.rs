@@ -10,6 +10,7 @@
 //! - [`Retention`] says how long what only absent replicas need is kept, and `retention` why dropping it is safe;
 //! - [`Hub`] holds the newest changes in a bounded ring and wakes those who are interested.
 
+mod conflicts;
 pub mod decide;
 mod feed;
 mod hub;
@@ -26,5 +27,8 @@ pub use hub::{Hub, Interest, SubscriberId, Waker};
 pub use prepare::{Prepared, Refusal};
 pub use retention::{Pruned, ReplicaNote, Retention};
 pub use service::{Engine, EngineError, Settings};
-pub use store::{ChangePage, Head, MutationResult, PageRequest, Store, StoreError, Submission, Undecided, Verdict};
+pub use store::{
+    ChangePage, Head, KeptTrace, MutationResult, PageRequest, Readable, Store, StoreError, Submission, TracePage,
+    TraceRequest, Undecided, Verdict,
+};
 pub use subscribe::Subscriber;

@@ -77,3 +77,13 @@ pub const NOTES_MAX: usize = 100_000;
 
 /// Most replicas written down by one transaction: some milliseconds.
 pub const NOTES_PER_COMMIT_MAX: usize = 1_000;
+
+/// Most traces that a store keeps, however young: at some 600 B each 60 MB, and more than anybody reads. Refused payloads
+/// beyond it go, the oldest first.
+pub const TRACES_MAX: usize = 100_000;
+
+/// Traces in a page when the caller gives no `limit`: two screens.
+pub const TRACES_LIMIT_DEFAULT: usize = 50;
+
+/// Most traces in one page: each may hold a payload of up to `tombolo_core::limits::RECORD_BYTES_MAX`.
+pub const TRACES_LIMIT_MAX: usize = 500;

@@ -222,6 +222,9 @@ impl<S: Store> Engine<S> {
                 };
                 supplied.push((place, with));
             }
+            if let RootField::Conflicts(input) = &root.field {
+                supplied.push((place, Supplied::Raw(self.conflicts(prepared, input).await?)));
+            }
         }
         Ok(self.store.answer(Arc::clone(bound), supplied).await?)
     }
@@ -435,7 +438,11 @@ impl<S> std::fmt::Debug for Engine<S> {
 fn mutations(bound: &Bound) -> impl Iterator<Item = &tombolo_core::query::MutationInput> {
     bound.roots().iter().filter_map(|root| match &root.field {
         RootField::Mutation(input) => Some(input),
-        RootField::Read | RootField::Fixed | RootField::Subscription(_) | RootField::Changes(..) => None,
+        RootField::Read
+        | RootField::Fixed
+        | RootField::Subscription(_)
+        | RootField::Changes(..)
+        | RootField::Conflicts(_) => None,
     })
 }
 
@@ -503,7 +510,7 @@ mod tests {
     use tombolo_core::query::FilterColumn;
 
     use super::*;
-    use crate::store::{ChangePage, Head, PageRequest};
+    use crate::store::{ChangePage, Head, PageRequest, TracePage, TraceRequest};
 
     /// Fails each transaction that holds a submission with the fresh id `poison`; notes the sizes of the others.
     #[derive(Default)]
@@ -526,6 +533,10 @@ mod tests {
         }
 
         async fn changes(&self, _: PageRequest) -> Result<ChangePage, StoreError> {
+            Err(StoreError::Closed)
+        }
+
+        async fn traces(&self, _: TraceRequest) -> Result<TracePage, StoreError> {
             Err(StoreError::Closed)
         }
 

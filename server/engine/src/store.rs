@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 
-use tombolo_core::id::{Epoch, FieldId, ModelId, MutationNumber, Position};
+use tombolo_core::id::{Epoch, FieldId, ModelId, MutationNumber, Position, ReplicaId};
 use tombolo_core::query::{Answer, Bound, Filter, FilterColumn, MutationInput, Supplied};
 use tombolo_core::record::{Change, Record};
 use tombolo_core::wire::envelope::{MutationEnvelope, OutcomeKind, RejectReason};
@@ -38,6 +38,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Reads one page of a scope's changes on one snapshot.
     fn changes(&self, page: PageRequest) -> impl Future<Output = Result<ChangePage, StoreError>> + Send;
+
+    /// Reads one page of the traces, the newest first.
+    fn traces(&self, request: TraceRequest) -> impl Future<Output = Result<TracePage, StoreError>> + Send;
 
     /// The history's identity and its newest position.
     fn head(&self) -> impl Future<Output = Result<Head, StoreError>> + Send;
@@ -254,4 +257,48 @@ pub struct ChangePage {
     pub left: Vec<u8>,
     /// How many left.
     pub left_count: usize,
+}
+
+/// Which traces to read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TraceRequest {
+    /// Only these; `None`: all.
+    pub readable: Option<Readable>,
+    /// Only this model's.
+    pub model: Option<String>,
+    /// Only this replica's.
+    pub replica: Option<ReplicaId>,
+    /// Only those that ended thus.
+    pub outcome: Option<OutcomeKind>,
+    /// Only those before this id; `None` from the newest on.
+    pub before: Option<i64>,
+    /// Most traces.
+    pub limit: usize,
+}
+
+/// Whose traces somebody may see.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Readable {
+    /// Those of these models.
+    pub models: BTreeSet<String>,
+    /// And those that this author's work left.
+    pub author: Option<String>,
+}
+
+/// A trace in the store.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeptTrace {
+    /// Its place: later ones have greater ids.
+    pub id: i64,
+    /// It.
+    pub trace: Trace,
+}
+
+/// A page of traces, the newest first.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TracePage {
+    /// They.
+    pub traces: Vec<KeptTrace>,
+    /// For [`TraceRequest::before`] of the next page; `None` when there is none.
+    pub next: Option<i64>,
 }

@@ -85,7 +85,7 @@ impl<S: Store> Engine<S> {
             .enumerate()
             .find_map(|(place, root)| match &root.field {
                 RootField::Subscription(_) | RootField::Changes(..) => Some((place, &root.field)),
-                RootField::Read | RootField::Fixed | RootField::Mutation(_) => None,
+                RootField::Read | RootField::Fixed | RootField::Mutation(_) | RootField::Conflicts(_) => None,
             });
         let (root, state, interests) = match asked {
             Some((root, RootField::Subscription(input))) => {

@@ -53,7 +53,7 @@ const STEPS: &[&str] = &["
     -- What tells a mutation from another one under the same number; 64 bits each, absent in outcomes of older releases.
     ALTER TABLE _outcomes ADD COLUMN digest INTEGER;
     ALTER TABLE _outcomes ADD COLUMN digest_under INTEGER;
-"];
+", crate::traces::STEP];
 
 /// The version that this program writes.
 pub(crate) const VERSION: i64 = STEPS.len() as i64;

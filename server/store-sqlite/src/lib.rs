@@ -13,6 +13,7 @@
 //! - `tables`: the statements of each model, and rows from and to them;
 //! - `write`, `read`: the transactions of [`tombolo_engine::Store`];
 //! - `prune`: what is no longer kept, and what replicas hold;
+//! - `traces`: what was merged and rejected, for people;
 //! - `lanes`: the threads.
 
 mod error;
@@ -25,6 +26,7 @@ mod open;
 mod prune;
 mod read;
 mod tables;
+pub mod traces;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,7 +37,8 @@ use tombolo_core::id::{Epoch, ModelId, Position};
 use tombolo_core::query::{Answer, Bound, FilterColumn, Supplied};
 use tombolo_core::schema::Schema;
 use tombolo_engine::{
-    ChangePage, Head, PageRequest, Pruned, ReplicaNote, Retention, Store, StoreError, Submission, Verdict,
+    ChangePage, Head, PageRequest, Pruned, ReplicaNote, Retention, Store, StoreError, Submission, TracePage,
+    TraceRequest, Verdict,
 };
 
 pub use error::{Misfit, OpenError};
@@ -96,6 +99,10 @@ impl Store for SqliteStore {
 
     fn changes(&self, page: PageRequest) -> impl Future<Output = Result<ChangePage, StoreError>> + Send {
         self.lanes.read(move |db| read::changes(db, &page))
+    }
+
+    fn traces(&self, request: TraceRequest) -> impl Future<Output = Result<TracePage, StoreError>> + Send {
+        self.lanes.read(move |db| traces::page(db, &request))
     }
 
     fn head(&self) -> impl Future<Output = Result<Head, StoreError>> + Send {

@@ -1,7 +1,7 @@
 //! The one write transaction: load the facts, let the engine decide, write what was decided.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior};
 use serde_json::Value as Json;
@@ -19,6 +19,7 @@ use crate::error::store_error;
 use crate::open::{DELETED, Db};
 use crate::prune;
 use crate::tables::{self, Tables};
+use crate::traces;
 
 /// Decides and writes `batch`.
 pub(crate) fn write(
@@ -70,6 +71,15 @@ fn load(
             .optional()?;
         if let Some(found) = found {
             facts.outcomes.insert(id, found);
+        }
+    }
+    for id in Needs::own(batch) {
+        let left_one = facts
+            .outcomes
+            .get(&id)
+            .is_some_and(|outcome| outcome.kind != OutcomeKind::Applied);
+        if left_one && let Some(trace) = traces::of(conn, &id)? {
+            facts.traces.insert(id, Arc::new(trace));
         }
     }
     let mut query = conn.prepare_cached(
@@ -171,6 +181,7 @@ fn store(
             put.execute((departure.position.0, &model.name, departure.key.to_text(), image, at_ms))?;
         }
     }
+    traces::store(conn, &writes.traces)?;
     for settled in &writes.settled {
         settle(conn, &settled.replica, settled.through, settled.forget_through)?;
     }

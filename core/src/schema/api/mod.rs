@@ -137,6 +137,14 @@ impl Writer<'_> {
         }
         query.push("tomboloChanges(scope: TomboloScopeInput!, limit: Int): TomboloChangeBatch!".to_owned());
         self.roots.query.insert("tomboloChanges".to_owned(), QueryRoot::Changes);
+        query.push(
+            "tomboloConflicts(model: String, replica: ID, outcome: String, limit: Int, nextToken: String): \
+             TomboloConflictConnection!"
+                .to_owned(),
+        );
+        self.roots
+            .query
+            .insert("tomboloConflicts".to_owned(), QueryRoot::Conflicts);
         subscription.push("tomboloChanges(scopes: [TomboloScopeInput!]!): TomboloChangeBatch!".to_owned());
         self.roots
             .subscription

@@ -17,7 +17,7 @@ use tombolo_core::wire::trace::Trace;
 
 use super::ask::Question;
 use super::row::{Decision, RowFacts, decide_row, key_of};
-use super::{Departure, Digest, Facts, RowKey, RowWrite, Settled, StoredOutcome, Writes, mutation_id, trace};
+use super::{Departure, Digest, Facts, RowKey, RowWrite, Settled, StoredOutcome, Writes, mutation_id, resolve, trace};
 use crate::limits;
 use crate::store::{MutationResult, Submission, Undecided, Verdict};
 
@@ -315,31 +315,43 @@ impl<'a> Batcher<'a> {
             position: Position(self.head.0.saturating_add(1)),
             now_ms: self.now_ms,
         };
-        let (outcome, next) = match decide_row(&facts, mutation) {
-            Decision::Write { outcome, next, .. } => (outcome, next),
-            refused @ (Decision::Ask { .. } | Decision::Reject { .. }) => {
-                let reason = match refused {
-                    Decision::Reject { reason, .. } => reason,
-                    Decision::Ask { .. } | Decision::Write { .. } => RejectReason {
-                        code: ErrorType::ConflictUnhandled,
-                        message:
-                            "Conflict resolver rejects mutation: the schema asks for a resolver, and none is configured"
-                                .to_owned(),
-                    },
+        let (schema, now_ms, context) = (self.schema, self.now_ms, &submission.context);
+        let trace = |found, outcome| {
+            let of = trace::of(schema, now_ms, (submission, place), &key, found, outcome);
+            Some(Arc::new(of))
+        };
+        let decided = match (decide_row(&facts, mutation), facts.stored) {
+            (Decision::Ask { values, found }, Some(stored)) => {
+                match context.resolution(place, stored.record.meta.version) {
+                    Some(action) => resolve::apply(&facts, stored, mutation, values, found, action),
+                    None => {
+                        let question = resolve::question(&facts, stored, mutation, &found, (context, place));
+                        return Err(Box::new(question));
+                    }
+                }
+            }
+            (decided, _) => decided,
+        };
+        let (outcome, next, trace) = match decided {
+            Decision::Write { outcome, next, found } => {
+                let trace = match outcome {
+                    OutcomeKind::Applied => None,
+                    OutcomeKind::Merged | OutcomeKind::Rejected => trace(found, outcome),
                 };
-                let record = row.stored.as_ref().map(|stored| Arc::new(stored.record.clone()));
-                let trace = trace::refused(
-                    self.schema,
-                    self.now_ms,
-                    (submission, place),
-                    &reason,
-                    record.as_deref(),
-                );
+                (outcome, next, trace)
+            }
+            Decision::Reject { reason, found } => {
                 return Ok(MutationResult {
-                    record,
-                    trace: Some(Arc::new(trace)),
+                    record: row.stored.as_ref().map(|stored| Arc::new(stored.record.clone())),
+                    trace: trace(found, OutcomeKind::Rejected),
                     ..rejected(None, reason)
                 });
+            }
+            // Only a record that is there can be in conflict.
+            Decision::Ask { .. } => {
+                let message = "the record is not there".to_owned();
+                let code = ErrorType::ConflictUnhandled;
+                return Ok(rejected(None, RejectReason { code, message }));
             }
         };
         let position = next.position;
@@ -378,8 +390,7 @@ impl<'a> Batcher<'a> {
             record: Some(after),
             position: Some(position),
             change: Some(Arc::new(change)),
-            trace: (outcome == OutcomeKind::Merged)
-                .then(|| Arc::new(trace::merged(self.schema, self.now_ms, (submission, place)))),
+            trace,
         })
     }
 

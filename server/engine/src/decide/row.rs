@@ -287,6 +287,19 @@ fn update(facts: &RowFacts<'_>, stored: &StoredRecord, mutation: &MutationInput)
         }
         Merge::Invalid(error) => return reject(ErrorType::BadRequest, error.to_string()),
     };
+    put(facts, stored, mutation, values, outcome, Found { rule: None, fields })
+}
+
+/// Writes `values` over `stored`.
+pub(super) fn put(
+    facts: &RowFacts<'_>,
+    stored: &StoredRecord,
+    mutation: &MutationInput,
+    values: Vec<(FieldId, Value)>,
+    outcome: OutcomeKind,
+    found: Found,
+) -> Decision {
+    let model = facts.model;
     // Only what is written now: a field that became required after the record was made does not lock the record.
     if let Some(refused) = required_null(model, values.iter().map(|(field, value)| (*field, value))) {
         return refused;
@@ -304,11 +317,7 @@ fn update(facts: &RowFacts<'_>, stored: &StoredRecord, mutation: &MutationInput)
     {
         next.record.values[field.0] = Value::date_time(facts.now_ms);
     }
-    Decision::Write {
-        outcome,
-        next,
-        found: Found { rule: None, fields },
-    }
+    Decision::Write { outcome, next, found }
 }
 
 fn delete(facts: &RowFacts<'_>, stored: &StoredRecord, mutation: &MutationInput) -> Decision {
@@ -334,7 +343,7 @@ fn delete(facts: &RowFacts<'_>, stored: &StoredRecord, mutation: &MutationInput)
 }
 
 /// The stored record one version on, its fields untouched (and as many as the model has).
-fn following(facts: &RowFacts<'_>, stored: &StoredRecord) -> StoredRecord {
+pub(super) fn following(facts: &RowFacts<'_>, stored: &StoredRecord) -> StoredRecord {
     let mut next = stored.clone();
     next.record.values.resize(facts.model.fields.len(), Value::Null);
     next.record.meta.version.0 += 1;

@@ -3,19 +3,26 @@
 use serde_json::{Map, Value as Json};
 use tombolo_core::access::{Access, Identity};
 use tombolo_core::id::{FieldId, ModelId};
-use tombolo_core::record::{Key, Record};
+use tombolo_core::merge::{FieldConflict, Operation, RuleName};
+use tombolo_core::record::Key;
 use tombolo_core::schema::{AuthOperation, ConflictStrategy, Model, Schema};
 use tombolo_core::value::Value;
-use tombolo_core::wire::envelope::{OutcomeKind, RejectReason};
-use tombolo_core::wire::graphql::ErrorType;
+use tombolo_core::wire::envelope::OutcomeKind;
 use tombolo_core::wire::trace::{FieldTrace, Payload, Trace};
 
+use super::row::Found;
 use crate::store::Submission;
 
 /// Values by the names of their fields.
 pub(super) fn named(model: &Model, values: &[(FieldId, Value)]) -> Map<String, Json> {
     let pair = |(field, value): &(FieldId, Value)| (model.field_at(*field).name.clone(), value.to_json());
     values.iter().map(pair).collect()
+}
+
+/// Operations by the names of their fields.
+pub(super) fn operations(model: &Model, operations: &[(FieldId, Operation)]) -> Map<String, Json> {
+    let pair = |(field, operation): &(FieldId, Operation)| (model.field_at(*field).name.clone(), operation.to_json());
+    operations.iter().map(pair).collect()
 }
 
 /// A key as an array.
@@ -69,7 +76,9 @@ pub(super) fn sent(schema: &Schema, now_ms: i64, submission: &Submission, place:
             values: mutation
                 .zip(model)
                 .map_or_else(Map::new, |(m, model)| named(model, &m.values)),
-            operations: Map::new(),
+            operations: mutation
+                .zip(model)
+                .map_or_else(Map::new, |(m, model)| operations(model, &m.operations)),
             base_version: mutation.and_then(|mutation| mutation.base_version),
             condition: mutation.and_then(|mutation| mutation.condition_json.clone()),
             request: context.request.as_deref().filter(|_| place == 0).cloned(),
@@ -78,40 +87,45 @@ pub(super) fn sent(schema: &Schema, now_ms: i64, submission: &Submission, place:
     }
 }
 
-/// A merge's.
-pub(super) fn merged(schema: &Schema, now_ms: i64, (submission, place): (&Submission, usize)) -> Trace {
-    let mut trace = sent(schema, now_ms, submission, place);
-    trace.strategy = model(schema, submission, place).map(|model| strategy(model.conflict).to_owned());
-    trace
-}
-
-/// A rejection's; `stored` is the record as it stands. Beside a conflict the fields that differ.
-pub(super) fn refused(
+/// The trace of a mutation that was decided on: what was in conflict and which rule decided.
+pub(super) fn of(
     schema: &Schema,
     now_ms: i64,
     (submission, place): (&Submission, usize),
-    reason: &RejectReason,
-    stored: Option<&Record>,
+    key: &Key,
+    found: Found,
+    outcome: OutcomeKind,
 ) -> Trace {
     let mut trace = sent(schema, now_ms, submission, place);
-    let conflict = reason.code == ErrorType::ConflictUnhandled;
-    if let (true, Some(model), Some(stored)) = (conflict, model(schema, submission, place), stored) {
-        let rule = strategy(model.conflict);
-        trace.strategy = Some(rule.to_owned());
-        let base = submission.context.base(place);
-        let values = submission.mutations.get(place).map_or(&[][..], |m| m.values.as_slice());
-        let differs = |(field, value): &&(FieldId, Value)| !model.key.contains(field) && stored.value(*field) != value;
-        trace.fields = values
-            .iter()
-            .filter(differs)
-            .map(|(id, incoming)| field(model, rule, *id, base, (stored.value(*id), incoming, stored.value(*id))))
-            .collect();
-    }
+    // A creation may have got its key here.
+    trace.key = Some(key_json(key));
+    let Some(model) = submission.mutations.get(place).map(|mutation| &schema[mutation.model]) else {
+        return trace;
+    };
+    let in_conflict = outcome == OutcomeKind::Merged || !found.fields.is_empty();
+    let rule = found.rule.map(RuleName::as_str);
+    trace.strategy = rule
+        .or(in_conflict.then(|| strategy(model.conflict)))
+        .map(str::to_owned);
+    let base = submission.context.base(place);
+    trace.fields = found
+        .fields
+        .iter()
+        .map(|conflict| field(model, base, conflict))
+        .collect();
     trace
 }
 
-fn model<'a>(schema: &'a Schema, submission: &Submission, place: usize) -> Option<&'a Model> {
-    submission.mutations.get(place).map(|mutation| &schema[mutation.model])
+fn field(model: &Model, base: Option<&Map<String, Json>>, conflict: &FieldConflict) -> FieldTrace {
+    let name = model.field_at(conflict.field).name.clone();
+    FieldTrace {
+        base: base.and_then(|base| base.get(&name)).cloned(),
+        field: name,
+        rule: conflict.rule.as_str().to_owned(),
+        server: conflict.server.to_json(),
+        incoming: conflict.incoming.to_json(),
+        result: conflict.result.to_json(),
+    }
 }
 
 /// The part of `trace` that `identity` may see: its own, and those of models whose changes it may read, without the
@@ -148,24 +162,5 @@ fn withhold(trace: &mut Trace, model: &Model, id: ModelId, access: &Access, own:
     }
     if !model.key.iter().all(|field| access.can_read(id, *field)) {
         trace.key = None;
-    }
-}
-
-/// One field in conflict that a resolver or a strategy decided.
-pub(super) fn field(
-    model: &Model,
-    rule: &str,
-    field: FieldId,
-    base: Option<&Map<String, Json>>,
-    (server, incoming, result): (&Value, &Value, &Value),
-) -> FieldTrace {
-    let name = model.field_at(field).name.clone();
-    FieldTrace {
-        base: base.and_then(|base| base.get(&name)).cloned(),
-        field: name,
-        rule: rule.to_owned(),
-        server: server.to_json(),
-        incoming: incoming.to_json(),
-        result: result.to_json(),
     }
 }

@@ -11,6 +11,7 @@ pub mod mutations;
 pub mod once;
 pub mod retention;
 pub mod sessions;
+pub mod traces;
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -51,6 +52,19 @@ type Line @model @auth(rules: [{ allow: public }]) {
 type Strict @model(conflict: OPTIMISTIC_CONCURRENCY) @auth(rules: [{ allow: public }]) {
   id: ID!
   text: String
+}
+type Asked @model(conflict: CUSTOM) @auth(rules: [{ allow: public }]) {
+  id: ID!
+  text: String
+  note: String
+}
+type Guarded @model @auth(rules: [{ allow: public }]) {
+  id: ID!
+  text: String
+  secret: String @auth(rules: [{ allow: owner }])
+}
+type Closed @model @auth(rules: [{ allow: owner }]) {
+  id: ID!
 }
 "#;
 
@@ -424,6 +438,22 @@ macro_rules! store_suite {
             one_page_by_query,
             scopes_take_turns,
             a_page_of_other_changes_hides_none_of_its_own,
+        );
+        $crate::store_suite!(@cases $place, traces:
+            a_merge_leaves_a_trace_of_what_was_dropped,
+            a_rejection_keeps_what_was_sent,
+            what_was_simply_applied_leaves_no_trace,
+            a_resend_is_told_the_same_trace,
+            a_request_that_cannot_be_read_is_kept,
+            a_transaction_that_fails_leaves_what_was_sent,
+            traces_are_read_in_pages,
+            a_question_writes_nothing,
+            an_answer_is_written,
+            an_answer_for_an_older_version_asks_again,
+            a_resolver_may_reject_and_remove,
+            a_deletion_is_asked_about,
+            a_transaction_waits_for_its_answers,
+            a_trace_shows_only_what_may_be_read,
         );
     };
     (@cases $place:expr, $module:ident: $($case:ident),* $(,)?) => {
