@@ -6,6 +6,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)] // A command line: its output is what it is for.
 
 mod data;
+mod fuzz;
 mod house;
 mod steps;
 mod tidy;
@@ -54,6 +55,20 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Kill server and phones again and again, then check the books; everything after `torture` goes to it
+    #[command(
+        disable_help_flag = true,
+        after_help = "Examples:\n  cargo xtask torture --rounds 300\n  cargo xtask torture --release --rounds 300 --seed 7"
+    )]
+    Torture {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Build the fuzz targets with coverage and run them
+    #[command(
+        after_help = "Examples:\n  cargo xtask fuzz\n  cargo xtask fuzz --target sdl --seconds 600\n  cargo xtask fuzz --seconds 60 --merge"
+    )]
+    Fuzz(fuzz::Options),
     /// Run the workloads; everything after `bench` goes to them
     #[command(disable_help_flag = true)]
     Bench {
@@ -83,11 +98,36 @@ fn run(command: Command) -> Result<(), Failed> {
             .cargo(&["run", "--package", "tombolo-sim", "--"])
             .args(arguments)
             .run(),
+        Command::Torture { arguments } => torture(&house, arguments),
+        Command::Fuzz(options) => fuzz::run(&house, &options),
         Command::Bench { arguments } => house
             .cargo(&["run", "--release", "--package", "tombolo-bench", "--"])
             .args(arguments)
             .run(),
     }
+}
+
+/// Builds the server and the torture, in the daily profile or, with `--release` among the arguments, as it is shipped.
+fn torture(house: &House, mut arguments: Vec<String>) -> Result<(), Failed> {
+    let count = arguments.len();
+    arguments.retain(|argument| argument != "--release");
+    let release = arguments.len() < count;
+    let mut build = house.cargo(&[
+        "build",
+        "--package",
+        "tombolo-server",
+        "--package",
+        "tombolo-torture",
+        "--bins",
+    ]);
+    if release {
+        build = build.args(["--release"]);
+    }
+    build.run()?;
+    let profile = if release { "release" } else { "debug" };
+    let name = format!("tombolo-torture{}", std::env::consts::EXE_SUFFIX);
+    let binary = steps::target_folder(house)?.join(profile).join(name);
+    house.task(binary).args(arguments).run()
 }
 
 #[cfg(test)]

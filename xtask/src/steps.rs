@@ -1,13 +1,13 @@
 //! Every check and every test, in one order, each timed, all of them tried even when an early one fails.
 //!
-//! Cheap steps come first, so that a slip of the pen is told within seconds. The client tests come last because they
-//! need the built server.
+//! Cheap steps come first, so that a slip of the pen is told within seconds. The client tests come late because they
+//! need the built server; fuzzing comes last because it builds everything once more, with coverage.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::house::{Failed, House, Task};
-use crate::{tidy, tools};
+use crate::{fuzz, tidy, tools};
 
 /// How the same steps are run.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -58,6 +58,7 @@ const STEPS: &[Step] = &[
         )
     }),
     ("clients", clients_step),
+    ("fuzz", |house, _| fuzz::step(house).map(|()| Outcome::Passed)),
 ];
 
 /// Runs the steps (all of them if `only` names none) and prints a summary.
@@ -154,13 +155,17 @@ fn tools_step(house: &House, _: Mode) -> Result<Outcome, Failed> {
 }
 
 fn fmt_step(house: &House, mode: Mode) -> Result<Outcome, Failed> {
-    let task = house.cargo(&["fmt", "--all", "--check"]);
-    // It would colour a log file too.
-    passes(if mode == Mode::Ci {
-        task.args(["--", "--color=never"])
-    } else {
-        task
-    })
+    for workspace in [&["--all"][..], &["--manifest-path", fuzz::MANIFEST]] {
+        let task = house.cargo(&["fmt", "--check"]).args(workspace);
+        // It would colour a log file too.
+        let task = if mode == Mode::Ci {
+            task.args(["--", "--color=never"])
+        } else {
+            task
+        };
+        task.run()?;
+    }
+    Ok(Outcome::Passed)
 }
 
 /// Licences, sources and bans. Optional: the tool takes minutes to build, and what it guards changes only when a
@@ -203,7 +208,7 @@ fn client_tests(house: &House) -> Option<PathBuf> {
     folder.join("package.json").is_file().then_some(folder)
 }
 
-fn target_folder(house: &House) -> Result<PathBuf, Failed> {
+pub(crate) fn target_folder(house: &House) -> Result<PathBuf, Failed> {
     let metadata = tidy::metadata(house)?;
     match metadata["target_directory"].as_str() {
         Some(folder) => Ok(PathBuf::from(folder)),

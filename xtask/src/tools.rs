@@ -16,6 +16,11 @@ pub(crate) const CC: Tool = Tool {
     packages: &["build-essential"],
     needed_for: "building the bundled SQLite",
 };
+pub(crate) const CXX: Tool = Tool {
+    program: "c++",
+    packages: &["build-essential"],
+    needed_for: "building libFuzzer",
+};
 pub(crate) const GIT: Tool = Tool {
     program: "git",
     packages: &["git"],

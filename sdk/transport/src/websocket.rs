@@ -57,6 +57,19 @@ impl Default for Timing {
     }
 }
 
+/// Reads one text message of a server as a link does; `None` for what a link keeps to itself. For tests that have bytes
+/// and no socket.
+///
+/// # Errors
+/// A message that closes the link.
+#[doc(hidden)]
+pub fn read_message(text: &str) -> Result<Option<Incoming>, CloseReason> {
+    match frame::read(text)? {
+        frame::Frame::Message(message) => Ok(Some(message)),
+        frame::Frame::Ack | frame::Frame::Ping | frame::Frame::Pong => Ok(None),
+    }
+}
+
 /// What a link runs over.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}

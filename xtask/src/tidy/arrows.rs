@@ -65,6 +65,8 @@ const TABLE: &[(&str, May)] = &[
         ]),
     ),
     ("tombolo-e2e", May::Import(&["tombolo", "tombolo-server"])),
+    // Its phones are replicas through the public SDK; the server is the built binary, which the end-to-end tests find.
+    ("tombolo-torture", May::Import(&["tombolo", "tombolo-e2e"])),
     ("tombolo-bench", May::ImportAnything),
     ("xtask", May::Import(&[])),
 ];

@@ -127,7 +127,7 @@ fn check(house: &House) -> Result<Vec<Finding>, Failed> {
     }
     let read = |path: &str| fs::read_to_string(house.path(path)).unwrap_or_default();
     findings.extend(pages::check_dependencies(
-        &read("Cargo.toml"),
+        &[&read("Cargo.toml"), &read("tests/fuzz/Cargo.toml")],
         &read(pages::DEPENDENCIES),
     ));
     findings.sort_by(|a, b| (&a.path, a.line).cmp(&(&b.path, b.line)));

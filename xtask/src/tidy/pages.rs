@@ -83,18 +83,22 @@ fn file_of(page: &str, target: &str) -> Option<String> {
     })
 }
 
-/// Each of others' packages in `[workspace.dependencies]` has a line that begins with its name as code, and no line
-/// is about a package that is gone.
-pub(super) fn check_dependencies(manifest: &str, page: &str) -> Vec<Finding> {
-    const RULE: &str = "dependencies";
-    let used: Vec<&str> = manifest
+/// Others' packages in `[workspace.dependencies]`.
+fn dependencies(manifest: &str) -> impl Iterator<Item = &str> {
+    manifest
         .lines()
         .skip_while(|line| line.trim() != "[workspace.dependencies]")
         .skip(1)
         .take_while(|line| !line.starts_with('['))
         .filter(|line| !line.trim_start().starts_with('#') && !line.contains("path ="))
         .filter_map(|line| line.split_once('=').map(|(name, _)| name.trim()))
-        .collect();
+}
+
+/// Each of others' packages in `[workspace.dependencies]` has a line that begins with its name as code, and no line
+/// is about a package that is gone.
+pub(super) fn check_dependencies(manifests: &[&str], page: &str) -> Vec<Finding> {
+    const RULE: &str = "dependencies";
+    let used: Vec<&str> = manifests.iter().flat_map(|manifest| dependencies(manifest)).collect();
     let explained: Vec<(usize, &str)> = page
         .lines()
         .enumerate()
@@ -163,15 +167,15 @@ mod tests {
 
     #[test]
     fn every_dependency_of_others_needs_its_line() {
-        assert!(check_dependencies(MANIFEST, "- `serde`: why\n- `insta`: why\n").is_empty());
-        let found = check_dependencies(MANIFEST, "- `serde`: why, rather than `insta`\n");
+        assert!(check_dependencies(&[MANIFEST], "- `serde`: why\n- `insta`: why\n").is_empty());
+        let found = check_dependencies(&[MANIFEST], "- `serde`: why, rather than `insta`\n");
         assert_eq!(found.len(), 1);
         assert!(found[0].message.starts_with("`insta` has no line"), "{}", found[0]);
     }
 
     #[test]
     fn a_line_about_a_package_that_is_gone_is_found() {
-        let found = check_dependencies(MANIFEST, "- `serde`: why\n- `insta`: why\n- `rocket`: why\n");
+        let found = check_dependencies(&[MANIFEST], "- `serde`: why\n- `insta`: why\n- `rocket`: why\n");
         assert_eq!((found.len(), found[0].line), (1, 3));
     }
 }
