@@ -6,7 +6,7 @@
 //! The stages, one file each: `read` (text → definitions, extensions merged), `types` (what can be stored), `draft`
 //! (models: fields, with `keys`, `operations` and `auth`), `relations` (join models, foreign keys, both ends matched),
 //! `api` (AppSync's API as SDL). Beside them: `scalar` checks values of fields, `storage` says how they are kept, `diff`
-//! compares two schemas.
+//! compares two schemas, `lens` carries over what was made under an earlier one.
 
 mod api;
 mod auth;
@@ -15,6 +15,7 @@ mod directives;
 mod draft;
 mod hash;
 mod keys;
+mod lens;
 mod lookup;
 mod merging;
 mod model;
@@ -31,6 +32,7 @@ mod types;
 pub(crate) use merging::OPERATIONS;
 
 pub use diff::{Difference, diff};
+pub use lens::{Carried, Lens, RemovedField, SchemaChange};
 pub use model::*;
 pub use scalar::ValueError;
 pub use storage::Storage;
@@ -83,7 +85,7 @@ impl Schema {
             return Err(report.into_errors());
         };
         let models: Vec<Model> = drafts.into_iter().map(|draft| draft.model).collect();
-        let hash = hash::hash(models.iter());
+        let hash = hash::hash(&models, &enums, &embedded, &api.roots);
         Ok(Self {
             models,
             enums,
@@ -92,6 +94,7 @@ impl Schema {
             api_sdl: api.sdl,
             roots: api.roots,
             hash,
+            source: sdl.to_owned(),
             warnings: report.into_warnings(),
         })
     }

@@ -21,8 +21,11 @@ pub struct Schema {
     pub api_sdl: String,
     /// What each generated root field means, by operation kind and name.
     pub roots: Roots,
-    /// SHA-256 (hex) of the stored shape: models, fields, types, keys. Two schemas with equal hashes store alike.
+    /// SHA-256 (hex) of the stored shape and of what a mutation's text depends on: models, fields, types, keys, enums, names
+    /// of mutations. Between two schemas with equal hashes everything can be sent and stored as it stands.
     pub hash: String,
+    /// The SDL that it was read from.
+    pub source: String,
     /// What was noticed but not refused (unknown directives and the like), by place.
     pub warnings: Vec<SchemaMessage>,
 }

@@ -5,6 +5,7 @@
 mod differences;
 mod errors;
 mod golden;
+mod lens;
 mod random;
 mod relations;
 mod scalars;

@@ -24,6 +24,8 @@ use crate::store::{ChangePage, Head, PageRequest, Store};
 #[derive(Debug)]
 pub(crate) struct FeedScope {
     model: ModelId,
+    /// What the replica calls it.
+    name: String,
     filter: Option<Filter>,
     fields: Vec<FieldId>,
     /// `fields` by name, then the meta columns.
@@ -67,8 +69,15 @@ impl FeedScope {
             .map(FieldId)
             .filter(|field| access.can_read(input.model, *field))
             .collect();
-        let names = fields.iter().map(|field| model.field_at(*field).name.clone());
+        let lens = prepared.formerly.as_ref().map(|formerly| &formerly.former.lens);
+        let names = fields.iter().map(|field| match lens {
+            Some(lens) => lens.field_name(input.model, *field).to_owned(),
+            None => model.field_at(*field).name.clone(),
+        });
         Ok(Self {
+            name: lens
+                .map_or(model.name.as_str(), |lens| lens.model_name(input.model))
+                .to_owned(),
             names: names.chain(META_FIELDS.map(str::to_owned)).collect(),
             model: input.model,
             filter: input.filter.clone(),
@@ -212,9 +221,8 @@ impl<S: Store> Engine<S> {
             since: scope.since,
         }
         .to_string();
-        let model = &self.schema[scope.model];
         let head = BatchHead {
-            model: &model.name,
+            model: &scope.name,
             cursor: &cursor,
             up_to_date,
             reset,
@@ -318,7 +326,7 @@ impl<S: Store> Engine<S> {
         }
         .to_string();
         let head = BatchHead {
-            model: &model.name,
+            model: &scope.name,
             cursor: &cursor,
             up_to_date: !more,
             reset: false,

@@ -13,6 +13,7 @@
 mod conflicts;
 pub mod decide;
 mod feed;
+mod former;
 mod hub;
 pub mod limits;
 mod prepare;
@@ -23,6 +24,7 @@ mod subscribe;
 #[cfg(feature = "suite")]
 pub mod suite;
 
+pub use former::ServedSchema;
 pub use hub::{Hub, Interest, SubscriberId, Waker};
 pub use prepare::{Prepared, Refusal};
 pub use retention::{Pruned, ReplicaNote, Retention};

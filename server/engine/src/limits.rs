@@ -87,3 +87,7 @@ pub const TRACES_LIMIT_DEFAULT: usize = 50;
 
 /// Most traces in one page: each may hold a payload of up to `tombolo_core::limits::RECORD_BYTES_MAX`.
 pub const TRACES_LIMIT_MAX: usize = 500;
+
+/// Schemas that a database remembers having served, the newest first to stay: an app that was not updated for longer than
+/// 64 releases of the schema is read under the present one. Some kB each.
+pub const SCHEMAS_KEPT: usize = 64;

@@ -9,6 +9,7 @@ use tombolo_core::query::{Bound, OperationKind, RootField};
 use tombolo_core::wire::envelope::{MutationEnvelope, RejectReason};
 use tombolo_core::wire::graphql::{ErrorType, GraphqlError, Request};
 
+use crate::former::Formerly;
 use crate::limits;
 
 /// A request ready to be carried out. Cheap to clone.
@@ -21,6 +22,8 @@ pub struct Prepared {
     pub(crate) identity: Identity,
     /// A replica's mutation that is refused, as it came: kept with its rejection.
     pub(crate) request: Option<Arc<Json>>,
+    /// What the operation is under the present schema, if it was made under an earlier one.
+    pub(crate) formerly: Option<Arc<Formerly>>,
 }
 
 #[derive(Clone, Debug)]
@@ -93,7 +96,14 @@ impl Prepared {
             true => base.get(key).and_then(Json::as_object).cloned(),
             false => Some(base.clone()),
         };
-        mutations.map(|root| of(&root.response_key)).collect()
+        mutations
+            .map(|root| match (&self.formerly, &root.field) {
+                (Some(formerly), RootField::Mutation(input)) => {
+                    of(&root.response_key).map(|base| formerly.former.lens.names(input.model, base))
+                }
+                _ => of(&root.response_key),
+            })
+            .collect()
     }
 
     /// How many ids a [`crate::Submission`] of this may need: one for each creation.
@@ -114,6 +124,8 @@ impl Prepared {
 pub(crate) struct Extensions {
     pub(crate) envelope: Option<MutationEnvelope>,
     pub(crate) replica: Option<ReplicaId>,
+    /// Hash of the schema that the request was made under; empty if it does not say.
+    pub(crate) schema: String,
 }
 
 impl Extensions {
@@ -128,12 +140,14 @@ impl Extensions {
             check(&envelope)?;
             return Ok(Self {
                 replica: Some(envelope.replica.clone()),
+                schema: envelope.schema.clone(),
                 envelope: Some(envelope),
             });
         }
         Ok(Self {
             envelope: None,
             replica: replica(object)?,
+            schema: schema(object)?,
         })
     }
 }
@@ -160,6 +174,16 @@ fn replica(object: &Map<String, Json>) -> Result<Option<ReplicaId>, Unreadable> 
         Some(Json::String(id)) => check_replica(id).map(|()| Some(ReplicaId(id.clone()))),
         Some(Json::Bool(_) | Json::Number(_) | Json::Array(_) | Json::Object(_)) => {
             Err(bad("`replica` must be a string"))
+        }
+    }
+}
+
+fn schema(object: &Map<String, Json>) -> Result<String, Unreadable> {
+    match object.get("schema") {
+        None | Some(Json::Null) => Ok(String::new()),
+        Some(Json::String(hash)) => Ok(hash.clone()),
+        Some(Json::Bool(_) | Json::Number(_) | Json::Array(_) | Json::Object(_)) => {
+            Err(bad("`schema` must be a string"))
         }
     }
 }
@@ -203,30 +227,45 @@ pub(crate) fn refusal(errors: Vec<GraphqlError>, envelope: &MutationEnvelope, te
     }
 }
 
+/// The refusal of a replica's mutation that was made under a schema which this server does not know, and that its own
+/// does not take: the app is newer than the server. Nothing is decided by it.
+pub(crate) fn unknown_schema(errors: Vec<GraphqlError>, envelope: &MutationEnvelope, text: &str) -> Refusal {
+    let mut refusal = refusal(errors, envelope, text);
+    let problem = &refusal.reason.message;
+    let message = format!(
+        "made under a schema that this server has not served, and not fit for the one that it serves: it waits until the \
+         server is upgraded ({problem})"
+    );
+    let mut error = GraphqlError::new(ErrorType::UnknownSchema, message.clone());
+    error.error_info = Some(serde_json::json!({ "retry": true }));
+    refusal.errors = vec![error];
+    refusal.reason = RejectReason {
+        code: ErrorType::UnknownSchema,
+        message,
+    };
+    refusal
+}
+
+/// Whether `errors` may be those of a request that fits another schema.
+pub(crate) fn is_misfit(errors: &[GraphqlError]) -> bool {
+    errors
+        .iter()
+        .any(|error| error.error_type == Some(ErrorType::BadRequest))
+}
+
 /// The reason that is stored: the first error's code, all messages.
 pub(crate) fn reason(errors: &[GraphqlError]) -> RejectReason {
     let code = match errors.first().and_then(|error| error.error_type.clone()) {
         Some(ErrorType::Unauthorized | ErrorType::UnauthorizedException) => ErrorType::Unauthorized,
         Some(ErrorType::LimitExceeded) => ErrorType::LimitExceeded,
         Some(ErrorType::UnsupportedOperation) => ErrorType::UnsupportedOperation,
+        Some(ErrorType::SchemaChanged) => ErrorType::SchemaChanged,
         _ => ErrorType::BadRequest,
     };
     let messages: Vec<&str> = errors.iter().take(5).map(|error| error.message.as_str()).collect();
     RejectReason {
         code,
         message: messages.join("; "),
-    }
-}
-
-/// A client newer than this server makes mutations that it cannot read: they wait for its upgrade.
-pub(crate) fn unknown_schema(why: &RejectReason) -> RejectReason {
-    RejectReason {
-        code: ErrorType::UnknownSchema,
-        message: format!(
-            "the mutation was made under a schema that this server does not know, and it cannot be read under the server's own \
-             ({}); it waits until the server is upgraded",
-            why.message
-        ),
     }
 }
 

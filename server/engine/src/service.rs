@@ -4,6 +4,7 @@
 //! with what is waiting → [`Engine::respond`]. A query's: [`Engine::prepare`] → [`Engine::query`]. A subscription's:
 //! [`Engine::prepare`] → [`Engine::subscribe`] → [`Engine::next`] until it gives `None`, then again when woken.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -19,9 +20,10 @@ use tombolo_core::wire::trace::Trace;
 
 use crate::decide::ask::Context;
 use crate::decide::trace;
+use crate::former::{Formers, Read};
 use crate::hub::Hub;
 use crate::limits;
-use crate::prepare::{Body, Extensions, Prepared, reason, refusal, unknown_schema};
+use crate::prepare::{Body, Extensions, Prepared, is_misfit, reason, refusal, unknown_schema};
 use crate::retention::Notes;
 use crate::store::{MutationResult, Store, StoreError, Submission, Undecided, Verdict};
 
@@ -96,6 +98,7 @@ pub struct Engine<S> {
     pub(crate) notes: Notes,
     /// A replica's cursor has made the history renew its identity.
     pub(crate) renewed: AtomicBool,
+    formers: Formers,
 }
 
 impl<S: Store> Engine<S> {
@@ -110,6 +113,7 @@ impl<S: Store> Engine<S> {
             epoch: RwLock::default(),
             notes: Notes::default(),
             renewed: AtomicBool::new(false),
+            formers: Formers::new(store.served()),
             schema,
             store,
             settings,
@@ -151,7 +155,6 @@ impl<S: Store> Engine<S> {
             Identity::ApiKey { .. } => &self.api_key,
             Identity::Local => &self.local,
         };
-        let bound = self.bind(access, request).map(Arc::new);
         let prepared = |body, envelope: Option<MutationEnvelope>, refused: bool| Prepared {
             body,
             request: (refused && envelope.is_some()).then(|| kept(request)),
@@ -159,31 +162,54 @@ impl<S: Store> Engine<S> {
             identity: identity.clone(),
             replica: extensions.replica.clone(),
             access: Arc::clone(access),
+            formerly: None,
         };
-        match (bound, extensions.envelope) {
-            (Ok(bound), envelope) => {
-                let envelope = envelope.filter(|_| bound.kind() == OperationKind::Mutation);
-                let refused = envelope
-                    .as_ref()
-                    .is_some_and(|envelope| refused(&bound, envelope).is_some());
-                Ok(prepared(Body::Bound(bound), envelope, refused))
-            }
-            (Err(errors), None) => Err(errors),
-            (Err(errors), Some(envelope)) => {
-                let mut refusal = refusal(errors, &envelope, &request.query);
-                if refusal.reason.code == ErrorType::BadRequest && !self.knows_schema(&envelope.schema) {
-                    refusal.reason = unknown_schema(&refusal.reason);
+        let refused = |errors, envelope: MutationEnvelope| {
+            let refusal = refusal(errors, &envelope, &request.query);
+            prepared(Body::Refused(Arc::new(refusal)), Some(envelope), true)
+        };
+        let bound = |bound: Arc<Bound>, envelope: Option<MutationEnvelope>| {
+            let envelope = envelope.filter(|_| bound.kind() == OperationKind::Mutation);
+            let refused = envelope
+                .as_ref()
+                .is_some_and(|envelope| refused_whole(&bound, envelope).is_some());
+            prepared(Body::Bound(bound), envelope, refused)
+        };
+        let former = self.formers.find(&extensions.schema, &self.schema);
+        if let Some(former) = &former {
+            let read = former.request(request, &self.settings.query, access, extensions.envelope.is_some());
+            match (read, extensions.envelope.clone()) {
+                (Read::Carried(operation, formerly), envelope) => {
+                    return Ok(Prepared {
+                        formerly: Some(Arc::new(formerly)),
+                        ..bound(operation, envelope)
+                    });
                 }
-                let refusal = Arc::new(refusal);
-                Ok(prepared(Body::Refused(refusal), Some(envelope), true))
+                (Read::Refused(errors), Some(envelope)) => return Ok(refused(errors, envelope)),
+                (Read::Refused(errors), None) => return Err(errors),
+                (Read::Present, _) => {}
             }
         }
-    }
-
-    /// Whether what is wrong with a request that was rendered under this schema is the request's own fault. Without a hash
-    /// nobody says otherwise.
-    fn knows_schema(&self, hash: &str) -> bool {
-        hash.is_empty() || hash == self.schema.hash
+        let is_unknown = former.is_none() && !extensions.schema.is_empty() && extensions.schema != self.schema.hash;
+        let waits = |errors: &[GraphqlError]| is_unknown && is_misfit(errors);
+        let unknown = |errors, envelope: MutationEnvelope| {
+            let refusal = unknown_schema(errors, &envelope, &request.query);
+            prepared(Body::Refused(Arc::new(refusal)), Some(envelope), false)
+        };
+        match (self.bind(access, request).map(Arc::new), extensions.envelope) {
+            (Ok(operation), None) => Ok(bound(operation, None)),
+            (Ok(operation), Some(envelope)) => {
+                let roots = 0..operation.roots().len();
+                let refusals: Vec<_> = roots.filter_map(|root| operation.refusal(root).cloned()).collect();
+                if waits(&refusals) {
+                    return Ok(unknown(refusals, envelope));
+                }
+                Ok(bound(operation, Some(envelope)))
+            }
+            (Err(errors), None) => Err(errors),
+            (Err(errors), Some(envelope)) if waits(&errors) => Ok(unknown(errors, envelope)),
+            (Err(errors), Some(envelope)) => Ok(refused(errors, envelope)),
+        }
     }
 
     fn bind(&self, access: &Access, request: &Request) -> Result<Bound, Vec<GraphqlError>> {
@@ -212,6 +238,7 @@ impl<S: Store> Engine<S> {
         let mut supplied = Vec::new();
         for (place, root) in bound.roots().iter().enumerate() {
             if let RootField::Changes(scopes, limit) = &root.field {
+                let scopes = prepared.formerly.as_ref().map_or(scopes, |formerly| &formerly.scopes);
                 let with = match self.page(prepared, scopes, *limit).await {
                     Ok(bytes) => Supplied::Raw(bytes),
                     Err(EngineError::Request(errors)) => match errors.into_iter().next() {
@@ -238,8 +265,11 @@ impl<S: Store> Engine<S> {
         let (mutations, refusal) = match &prepared.body {
             Body::Refused(refusal) => (Vec::new(), Some((refusal.reason.clone(), refusal.count))),
             Body::Bound(bound) => {
-                let mutations: Vec<_> = mutations(bound).cloned().collect();
-                let refusal = envelope.as_ref().and_then(|envelope| refused(bound, envelope));
+                let mutations: Vec<_> = match &prepared.formerly {
+                    Some(formerly) => formerly.mutations.clone(),
+                    None => mutations(bound).cloned().collect(),
+                };
+                let refusal = envelope.as_ref().and_then(|envelope| refused_whole(bound, envelope));
                 (if refusal.is_some() { Vec::new() } else { mutations }, refusal)
             }
         };
@@ -248,6 +278,10 @@ impl<S: Store> Engine<S> {
             base: prepared.base(),
             request: prepared.request.clone(),
             resolutions: Vec::new(),
+            removed: prepared
+                .formerly
+                .as_ref()
+                .map_or_else(Vec::new, |formerly| formerly.removed.clone()),
         };
         Submission {
             envelope,
@@ -350,10 +384,15 @@ impl<S: Store> Engine<S> {
             Body::Bound(bound) => {
                 let roots = bound.roots().iter().enumerate();
                 let places = roots.filter(|(_, root)| matches!(root.field, RootField::Mutation(_)));
-                let supplied = places
+                let supplied: Vec<_> = places
                     .zip(&verdict.results)
-                    .map(|((place, _), result)| (place, supply(result)));
-                self.finish(bound, supplied.collect()).await?
+                    .map(|((place, root), result)| (place, supply(&formerly(prepared, &root.field, result))))
+                    .collect();
+                if prepared.formerly.is_some() {
+                    finish_without_the_store(bound, supplied)
+                } else {
+                    self.finish(bound, supplied).await?
+                }
             }
         };
         let extensions = match &prepared.envelope {
@@ -447,7 +486,10 @@ fn mutations(bound: &Bound) -> impl Iterator<Item = &tombolo_core::query::Mutati
 }
 
 /// Why a replica's mutation is refused as a whole, and how many mutation numbers it takes.
-fn refused(bound: &Bound, envelope: &MutationEnvelope) -> Option<(tombolo_core::wire::envelope::RejectReason, usize)> {
+fn refused_whole(
+    bound: &Bound,
+    envelope: &MutationEnvelope,
+) -> Option<(tombolo_core::wire::envelope::RejectReason, usize)> {
     let refusals: Vec<GraphqlError> = (0..bound.roots().len())
         .filter_map(|place| bound.refusal(place).cloned())
         .collect();
@@ -483,6 +525,34 @@ fn replicas(batch: &[Submission]) -> Vec<Option<ReplicaId>> {
         .iter()
         .map(|submission| submission.envelope.as_ref().map(|envelope| envelope.replica.clone()))
         .collect()
+}
+
+/// `result` with its record as the request's own schema has it.
+fn formerly<'r>(prepared: &Prepared, root: &RootField, result: &'r MutationResult) -> Cow<'r, MutationResult> {
+    match (&prepared.formerly, root, &result.record) {
+        (Some(formerly), RootField::Mutation(input), Some(record)) => {
+            let record = formerly.former.record(input.model, record, &prepared.access);
+            Cow::Owned(MutationResult {
+                record: Some(Arc::new(record)),
+                ..result.clone()
+            })
+        }
+        _ => Cow::Borrowed(result),
+    }
+}
+
+/// The answer to a request of an earlier schema, whose statements the present tables would not take.
+fn finish_without_the_store(bound: &Bound, supplied: Vec<(usize, Supplied)>) -> Answer {
+    let mut execution = bound.execute();
+    for (root, with) in supplied {
+        execution.supply(root, with);
+    }
+    if execution.next_statement().is_none() {
+        return execution.finish();
+    }
+    let problem = "the outcome stands, but under an earlier schema a mutation's answer has no relations: ask for them in a \
+                   query of their own";
+    Answer::refused(vec![GraphqlError::new(ErrorType::UnsupportedOperation, problem)])
 }
 
 /// A mutation's result as its root field is answered.

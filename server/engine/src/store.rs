@@ -13,6 +13,7 @@ use tombolo_core::wire::trace::Trace;
 
 use crate::decide::ask::{Context, Question};
 
+use crate::former::ServedSchema;
 use crate::retention::{Pruned, ReplicaNote, Retention};
 
 /// A server's database.
@@ -67,6 +68,10 @@ pub trait Store: Send + Sync + 'static {
     /// Gives the history a new identity that no history ever had, and forgets what replicas hold of the old one. With
     /// `was`, only if the identity is still that one. Gives the head as it is then.
     fn renew_epoch(&self, was: Option<Epoch>) -> impl Future<Output = Result<Head, StoreError>> + Send;
+    /// The schemas that the database was opened with before, the newest [`crate::limits::SCHEMAS_KEPT`] of them.
+    fn served(&self) -> Vec<ServedSchema> {
+        Vec::new()
+    }
 }
 
 /// Why a store could not do it. Nothing was written.

@@ -100,6 +100,7 @@ impl<S: Store> Engine<S> {
                 )
             }
             Some((root, RootField::Changes(scopes, _))) => {
+                let scopes = prepared.formerly.as_ref().map_or(scopes, |formerly| &formerly.scopes);
                 if scopes.is_empty() || scopes.len() > limits::FEED_SCOPES_MAX {
                     let message = format!("`scopes` takes 1 to {} scopes", limits::FEED_SCOPES_MAX);
                     return Err(EngineError::request(ErrorType::BadRequest, message));

@@ -67,11 +67,17 @@ pub struct Misfit {
     pub problem: String,
     /// What to do about it.
     pub mend: String,
+    /// The name by which [`crate::Options::allow_breaking`] allows it all the same.
+    pub allow: String,
 }
 
 impl std::fmt::Display for Misfit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {} ({})", self.place, self.problem, self.mend)
+        write!(
+            f,
+            "{}: {} ({}; to lose it knowingly: --allow-breaking {})",
+            self.place, self.problem, self.mend, self.allow
+        )
     }
 }
 

@@ -6,7 +6,8 @@ use rusqlite::Connection;
 pub(crate) const APPLICATION_ID: i64 = 0x544D_4253;
 
 /// One step for each version, from the one before.
-const STEPS: &[&str] = &["
+const STEPS: &[&str] = &[
+    "
     -- Facts about the whole: epoch, position, last_changed_at, low_watermark.
     CREATE TABLE _meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
     -- What became of each mutation of a replica. kind: 0 applied, 1 merged, 2 rejected.
@@ -53,7 +54,15 @@ const STEPS: &[&str] = &["
     -- What tells a mutation from another one under the same number; 64 bits each, absent in outcomes of older releases.
     ALTER TABLE _outcomes ADD COLUMN digest INTEGER;
     ALTER TABLE _outcomes ADD COLUMN digest_under INTEGER;
-", crate::traces::STEP];
+",
+    crate::traces::STEP,
+    "
+    -- Whether the field may miss values; what there is may miss them without being asked about it.
+    ALTER TABLE _fields ADD COLUMN required INTEGER NOT NULL DEFAULT 1;
+    -- Every schema that the database was opened with; `schema` in _meta is the hash of the last.
+    CREATE TABLE _schemas (hash TEXT PRIMARY KEY, sdl TEXT NOT NULL, first_seen_ms INTEGER NOT NULL);
+",
+];
 
 /// The version that this program writes.
 pub(crate) const VERSION: i64 = STEPS.len() as i64;

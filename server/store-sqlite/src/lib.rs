@@ -37,8 +37,8 @@ use tombolo_core::id::{Epoch, ModelId, Position};
 use tombolo_core::query::{Answer, Bound, FilterColumn, Supplied};
 use tombolo_core::schema::Schema;
 use tombolo_engine::{
-    ChangePage, Head, PageRequest, Pruned, ReplicaNote, Retention, Store, StoreError, Submission, TracePage,
-    TraceRequest, Verdict,
+    ChangePage, Head, PageRequest, Pruned, ReplicaNote, Retention, ServedSchema, Store, StoreError, Submission,
+    TracePage, TraceRequest, Verdict,
 };
 
 pub use error::{Misfit, OpenError};
@@ -53,6 +53,8 @@ pub(crate) type Watched = BTreeMap<ModelId, BTreeMap<FilterColumn, Position>>;
 pub struct SqliteStore {
     lanes: Lanes,
     watched: Arc<RwLock<Watched>>,
+    /// What the database was opened with before, and this schema.
+    served: Vec<ServedSchema>,
     schema: Arc<Schema>,
     /// [`Options::epoch`].
     options_epoch: Option<String>,
@@ -80,6 +82,10 @@ impl SqliteStore {
 }
 
 impl Store for SqliteStore {
+    fn served(&self) -> Vec<ServedSchema> {
+        self.served.clone()
+    }
+
     fn answer(
         &self,
         bound: Arc<Bound>,

@@ -1,5 +1,6 @@
 //! Opening: options, the lock against a second server, pragmas, versions.
 
+use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
@@ -9,7 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 use tombolo_core::id::Position;
 use tombolo_core::query::FilterColumn;
 use tombolo_core::schema::Schema;
-use tombolo_engine::StoreError;
+use tombolo_engine::{ServedSchema, StoreError};
 
 use crate::error::{OpenError, store_error};
 use crate::lanes::{Lane, Lanes};
@@ -39,6 +40,9 @@ pub struct Options {
     /// The identity of a database that is made now. Default: a random UUID. With one given, later identities
     /// ([`tombolo_engine::Store::renew_epoch`]) follow from it too; only for tests, which want every run alike.
     pub epoch: Option<String>,
+    /// Names of breaking changes of the schema that may be made although they lose data: what [`crate::Misfit::allow`] gave.
+    /// Default: none.
+    pub allow_breaking: BTreeSet<String>,
 }
 
 impl Default for Options {
@@ -49,6 +53,7 @@ impl Default for Options {
             readers: cores.clamp(2, 16),
             busy_timeout: Duration::from_secs(5),
             epoch: None,
+            allow_breaking: BTreeSet::new(),
         }
     }
 }
@@ -75,7 +80,7 @@ impl SqliteStore {
             path: path.to_owned(),
             source,
         };
-        let (writer, watched) = open_writer(Some(path), &schema, options)?;
+        let (writer, watched, served) = open_writer(Some(path), &schema, options)?;
         let readers = (0..options.readers.max(1))
             .map(|_| connect(Some(path), &schema, &writer.tables, options))
             .collect::<Result<Vec<_>, _>>()
@@ -86,6 +91,7 @@ impl SqliteStore {
         Ok(Self::new(
             Lanes::Threads { writer, readers },
             watched,
+            served,
             schema,
             options,
             Some(lock),
@@ -97,7 +103,7 @@ impl SqliteStore {
     /// # Errors
     /// Only if SQLite itself cannot.
     pub fn open_in_memory(schema: Arc<Schema>, options: &Options) -> Result<Self, OpenError> {
-        let (writer, watched) = open_writer(None, &schema, options)?;
+        let (writer, watched, served) = open_writer(None, &schema, options)?;
         let writer = Lane::start("store", vec![writer]).map_err(|error| OpenError::Store {
             path: memory(),
             source: StoreError::Backend(error.to_string()),
@@ -105,6 +111,7 @@ impl SqliteStore {
         Ok(Self::new(
             Lanes::Threads { writer, readers: None },
             watched,
+            served,
             schema,
             options,
             None,
@@ -118,14 +125,22 @@ impl SqliteStore {
     /// As [`SqliteStore::open`].
     pub fn open_inline(path: Option<&Path>, schema: Arc<Schema>, options: &Options) -> Result<Self, OpenError> {
         let lock = path.map(lock).transpose()?;
-        let (db, watched) = open_writer(path, &schema, options)?;
-        Ok(Self::new(Lanes::inline(db), watched, schema, options, lock))
+        let (db, watched, served) = open_writer(path, &schema, options)?;
+        Ok(Self::new(Lanes::inline(db), watched, served, schema, options, lock))
     }
 
-    fn new(lanes: Lanes, watched: Watched, schema: Arc<Schema>, options: &Options, lock: Option<File>) -> Self {
+    fn new(
+        lanes: Lanes,
+        watched: Watched,
+        served: Vec<ServedSchema>,
+        schema: Arc<Schema>,
+        options: &Options,
+        lock: Option<File>,
+    ) -> Self {
         Self {
             lanes,
             watched: Arc::new(RwLock::new(watched)),
+            served,
             schema,
             options_epoch: options.epoch.clone(),
             _lock: lock,
@@ -200,7 +215,11 @@ fn open_connection(path: Option<&Path>, options: &Options) -> rusqlite::Result<C
     Ok(conn)
 }
 
-fn open_writer(path: Option<&Path>, schema: &Arc<Schema>, options: &Options) -> Result<(Db, Watched), OpenError> {
+fn open_writer(
+    path: Option<&Path>,
+    schema: &Arc<Schema>,
+    options: &Options,
+) -> Result<(Db, Watched, Vec<ServedSchema>), OpenError> {
     let shown = path.map_or_else(memory, Path::to_owned);
     let fail = |error: rusqlite::Error| OpenError::Store {
         path: shown.clone(),
@@ -248,9 +267,10 @@ fn open_writer(path: Option<&Path>, schema: &Arc<Schema>, options: &Options) -> 
         .clone()
         .unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
     internal::upgrade(&tx, version, &epoch).map_err(fail)?;
-    migrate::fit(&tx, schema, &shown)?;
+    migrate::fit(&tx, schema, &shown, &options.allow_breaking)?;
     tx.commit().map_err(fail)?;
     let watched = watched(&conn, schema).map_err(fail)?;
+    let served = migrate::served(&conn).map_err(fail)?;
     let tables = Arc::new(Tables::new(schema));
     Ok((
         Db {
@@ -259,6 +279,7 @@ fn open_writer(path: Option<&Path>, schema: &Arc<Schema>, options: &Options) -> 
             tables,
         },
         watched,
+        served,
     ))
 }
 

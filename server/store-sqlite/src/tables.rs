@@ -24,7 +24,7 @@ pub(crate) fn quoted(name: &str) -> String {
     format!("\"{name}\"")
 }
 
-const META: [&str; 5] = ["_version", "_deleted", "_lastChangedAt", "_position", "_fieldVersions"];
+pub(crate) const META: [&str; 5] = ["_version", "_deleted", "_lastChangedAt", "_position", "_fieldVersions"];
 
 impl Tables {
     pub(crate) fn new(schema: &Schema) -> Self {

@@ -10,7 +10,7 @@ use serde_json::{Map, Value as Json, json};
 use tombolo_core::access::Identity;
 use tombolo_core::id::{FieldId, ModelId, Version};
 use tombolo_core::record::{Key, Record};
-use tombolo_core::schema::{Model, MutationKind, Schema};
+use tombolo_core::schema::{Model, MutationKind, RemovedField, Schema};
 use tombolo_core::value::Value;
 use tombolo_core::wire::envelope::RejectReason;
 use tombolo_core::wire::graphql::ErrorType;
@@ -28,6 +28,8 @@ pub struct Context {
     pub request: Option<Arc<Json>>,
     /// What a resolver has answered so far.
     pub resolutions: Vec<Resolution>,
+    /// For each mutation of an earlier schema what it gave for fields that are gone: told in its trace.
+    pub removed: Vec<Vec<RemovedField>>,
 }
 
 impl Context {

@@ -396,14 +396,20 @@ impl<'a> Batcher<'a> {
 
     /// Keeps the trace of what was merged or rejected, the submission's mutation at the place.
     fn keep(&mut self, result: &mut MutationResult, (submission, place): (&Submission, usize)) {
-        if result.outcome == OutcomeKind::Applied {
+        let removed = submission.context.removed.get(place).map_or(&[][..], Vec::as_slice);
+        if result.outcome == OutcomeKind::Applied && removed.is_empty() {
             return;
         }
         let mut trace = match result.trace.take() {
             Some(trace) => Arc::unwrap_or_clone(trace),
             None => trace::sent(self.schema, self.now_ms, submission, place),
         };
-        trace.outcome = result.outcome;
+        // What is left of a mutation whose fields are gone is told as a merge with the change of the schema.
+        trace.outcome = match result.outcome {
+            OutcomeKind::Applied | OutcomeKind::Merged => OutcomeKind::Merged,
+            OutcomeKind::Rejected => OutcomeKind::Rejected,
+        };
+        trace.fields.extend(removed.iter().map(trace::removed));
         trace.number = result.number;
         trace.position = result.position;
         if let Some(reason) = &result.reason {

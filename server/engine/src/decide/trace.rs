@@ -5,7 +5,7 @@ use tombolo_core::access::{Access, Identity};
 use tombolo_core::id::{FieldId, ModelId};
 use tombolo_core::merge::{FieldConflict, Operation, RuleName};
 use tombolo_core::record::Key;
-use tombolo_core::schema::{AuthOperation, ConflictStrategy, Model, Schema};
+use tombolo_core::schema::{AuthOperation, ConflictStrategy, Model, RemovedField, Schema};
 use tombolo_core::value::Value;
 use tombolo_core::wire::envelope::OutcomeKind;
 use tombolo_core::wire::trace::{FieldTrace, Payload, Trace};
@@ -128,6 +128,21 @@ fn field(model: &Model, base: Option<&Map<String, Json>>, conflict: &FieldConfli
     }
 }
 
+/// Something given for a field that the schema no longer has.
+pub(super) fn removed(field: &RemovedField) -> FieldTrace {
+    FieldTrace {
+        field: field.field.clone(),
+        rule: FIELD_REMOVED.to_owned(),
+        base: None,
+        server: Json::Null,
+        incoming: field.given.clone(),
+        result: Json::Null,
+    }
+}
+
+/// The rule that decides on a field which the schema no longer has: what was given for it is dropped.
+pub const FIELD_REMOVED: &str = "FIELD_REMOVED";
+
 /// The part of `trace` that `identity` may see: its own, and those of models whose changes it may read, without the
 /// fields that its rules refuse. `None`: nothing of it.
 #[must_use]
@@ -150,7 +165,8 @@ pub fn visible(trace: &Trace, schema: &Schema, identity: &Identity, access: &Acc
 fn withhold(trace: &mut Trace, model: &Model, id: ModelId, access: &Access, own: bool) {
     // A field that the schema no longer has, or has under another name, has no rules that could grant it.
     let may_read = |name: &str| model.field(name).is_some_and(|field| access.can_read(id, field));
-    trace.fields.retain(|field| may_read(&field.field));
+    let removed = |field: &FieldTrace| own && field.rule == FIELD_REMOVED && model.field(&field.field).is_none();
+    trace.fields.retain(|field| may_read(&field.field) || removed(field));
     trace.payload.values.retain(|name, _| may_read(name));
     trace.payload.operations.retain(|name, _| may_read(name));
     let whole = (0..model.fields.len()).all(|field| access.can_read(id, FieldId(field)));

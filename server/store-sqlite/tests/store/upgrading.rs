@@ -1,0 +1,226 @@
+//! A database under another schema: what is carried over by itself, what asks to be allowed by name, what is remembered.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use rusqlite::Connection;
+use rusqlite::types::Value;
+use tombolo_core::schema::Schema;
+use tombolo_engine::Store;
+use tombolo_store_sqlite::{OpenError, Options, SqliteStore};
+
+const FIRST: &str = "
+    enum Mood { GOOD BAD SO_SO }
+    type Note @model {
+      id: ID!  body: String  n: Int  mood: Mood  moods: [Mood]  day: AWSDate  tag: String
+    }
+    type Old @model { id: ID! }";
+
+/// A database of the first schema: two notes, the second of them nearly empty, and one record of `Old`.
+fn first() -> (tempfile::TempDir, std::path::PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("db.sqlite");
+    drop(open(&path, FIRST, &[]).unwrap());
+    let conn = Connection::open(&path).unwrap();
+    conn.execute_batch(
+        r#"INSERT INTO Note (id, body, n, mood, moods, day, tag, _version, _deleted, _lastChangedAt, _position, _fieldVersions)
+           VALUES ('a', 'text', 7, 'BAD', '["BAD","GOOD"]', '2024-01-01', 't', 3, 0, 9, 2, '{"body":3,"n":2}'),
+                  ('b', NULL, NULL, NULL, NULL, NULL, NULL, 1, 0, 9, 3, NULL);
+           INSERT INTO Old (id, _version, _deleted, _lastChangedAt, _position) VALUES ('o', 1, 0, 9, 4);
+           INSERT INTO _departures (position, model, key, before) VALUES (2, 'Note', '["a"]', '{"id":"a","body":"1","n":6}');
+           INSERT INTO _scope_fields (model, field, since) VALUES ('Note', 'body', 0);
+           INSERT INTO _outcomes (replica, number, kind, model, key, position, version) VALUES ('r', 1, 0, 'Note', '["a"]', 2, 3);
+           UPDATE _meta SET value = 4 WHERE key = 'position'"#,
+    )
+    .unwrap();
+    (folder, path)
+}
+
+fn open(path: &Path, sdl: &str, allow: &[&str]) -> Result<SqliteStore, OpenError> {
+    let options = Options {
+        allow_breaking: allow.iter().map(ToString::to_string).collect::<BTreeSet<_>>(),
+        ..super::options()
+    };
+    let schema = Schema::parse(sdl, "schema.graphql").unwrap();
+    SqliteStore::open(path, Arc::new(schema), &options)
+}
+
+/// The rows that a statement gives, as text.
+fn rows(path: &Path, sql: &str) -> Vec<String> {
+    let conn = Connection::open(path).unwrap();
+    let mut statement = conn.prepare(sql).unwrap();
+    let columns = statement.column_count();
+    let row = |row: &rusqlite::Row<'_>| {
+        let value = |i| match row.get::<_, Value>(i).unwrap() {
+            Value::Null => "-".to_owned(),
+            Value::Integer(int) => int.to_string(),
+            Value::Real(real) => format!("{real:?}"),
+            Value::Text(text) => text,
+            Value::Blob(_) => "blob".to_owned(),
+        };
+        Ok((0..columns).map(value).collect::<Vec<_>>().join(" "))
+    };
+    statement.query_map((), row).unwrap().map(Result::unwrap).collect()
+}
+
+/// Opens with what is allowed one by one, and gives the names that are still asked for.
+fn asked(path: &Path, sdl: &str, allow: &[&str]) -> Vec<String> {
+    match open(path, sdl, allow) {
+        Ok(_) => Vec::new(),
+        Err(OpenError::Schema { misfits }) => misfits.into_iter().map(|misfit| misfit.allow).collect(),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+#[test]
+fn what_was_renamed_keeps_its_records_and_what_is_known_of_them() {
+    let (_folder, path) = first();
+    let second = FIRST
+        .replace("type Note @model {", "type Memo @model @renamed(from: [\"Note\"]) {")
+        .replace("body: String", "text: String @renamed(from: [\"body\"])");
+    drop(open(&path, &second, &[]).unwrap());
+    assert_eq!(
+        rows(&path, "SELECT id, text, _version, _position, _fieldVersions FROM Memo"),
+        [r#"a text 3 2 {"n":2,"text":3}"#, "b - 1 3 -"]
+    );
+    assert_eq!(
+        rows(&path, "SELECT model, before FROM _departures"),
+        [r#"Memo {"id":"a","n":6,"text":"1"}"#]
+    );
+    assert_eq!(rows(&path, "SELECT model, field FROM _scope_fields"), ["Memo text"]);
+    assert_eq!(rows(&path, "SELECT model FROM _outcomes"), ["Memo"]);
+    assert_eq!(
+        rows(&path, "SELECT count(*) FROM sqlite_schema WHERE tbl_name = 'Note'"),
+        ["0"]
+    );
+    // Letters' case alone is a new name too.
+    let third = second.replace(
+        "text: String @renamed(from: [\"body\"])",
+        "Text: String @renamed(from: [\"body\", \"text\"])",
+    );
+    drop(open(&path, &third, &[]).unwrap());
+    assert_eq!(rows(&path, "SELECT Text FROM Memo WHERE id = 'a'"), ["text"]);
+}
+
+#[test]
+fn what_became_wider_takes_the_old_values_and_a_default_fills_what_became_required() {
+    let (_folder, path) = first();
+    let second = FIRST
+        .replace("n: Int", "n: Float")
+        .replace("day: AWSDate", "day: String")
+        .replace("mood: Mood ", "mood: String ")
+        .replace(
+            "tag: String",
+            "tag: String! @default(value: \"none\") more: Int! @default(value: \"5\")",
+        );
+    drop(open(&path, &second, &[]).unwrap());
+    assert_eq!(
+        rows(&path, "SELECT n, day, mood, tag, more, _version, _position FROM Note"),
+        ["7.0 2024-01-01 BAD t 5 3 2", "- - - none 5 1 3"],
+        "neither is a change: each replica does the same"
+    );
+}
+
+#[test]
+fn what_loses_data_is_refused_by_name_and_allowed_by_name() {
+    let cases: [(&str, &str, &str, &str, &str); 7] = [
+        (
+            "body: String",
+            "",
+            "Note.body",
+            "SELECT count(*) FROM pragma_table_info('Note') WHERE name = 'body'",
+            "0",
+        ),
+        (
+            "type Old @model { id: ID! }",
+            "",
+            "Old",
+            "SELECT count(*) FROM sqlite_schema WHERE name = 'Old'",
+            "0",
+        ),
+        (
+            "n: Int",
+            "n: Boolean",
+            "Note.n",
+            "SELECT n, _version, _position FROM Note WHERE id = 'a'",
+            "- 4 5",
+        ),
+        (
+            "tag: String",
+            "tag: String!",
+            "Note.tag",
+            "SELECT count(*) FROM Note WHERE tag IS NULL",
+            "1",
+        ),
+        (
+            "tag: String",
+            "tag: String more: Int!",
+            "Note.more",
+            "SELECT count(*) FROM Note WHERE more IS NULL",
+            "2",
+        ),
+        (
+            "BAD ",
+            "",
+            "Mood.BAD",
+            "SELECT mood, moods, _version, _position, _fieldVersions FROM Note WHERE id = 'a'",
+            r#"- ["GOOD"] 5 6 {"body":3,"n":2,"mood":4,"moods":5}"#,
+        ),
+        (
+            "id: ID!  body: String",
+            "id: ID!  body: ID @primaryKey",
+            "Note:key",
+            "SELECT body, id FROM Note",
+            "text a",
+        ),
+    ];
+    for (was, is, name, sql, want) in cases {
+        let (_folder, path) = first();
+        let is = if name == "Note:key" {
+            "id: ID!  body: ID! @primaryKey"
+        } else {
+            is
+        };
+        let second = FIRST.replacen(was, is, 1);
+        let mut names = vec![name];
+        if name == "Note:key" {
+            // The field has become required, and one record lacks it.
+            names.push("Note.body");
+        }
+        if name == "Mood.BAD" {
+            names = vec!["Mood.BAD", "Mood.BAD"];
+        }
+        let before = rows(&path, "SELECT * FROM Note");
+        assert_eq!(asked(&path, &second, &[]), names, "{name}");
+        assert_eq!(
+            asked(&path, &second, &["Note", "Note.other", "Mood.GOOD"]),
+            names,
+            "{name}: others allow nothing"
+        );
+        assert_eq!(rows(&path, "SELECT * FROM Note"), before, "{name}: nothing was changed");
+        assert_eq!(asked(&path, &second, &names), [""; 0], "{name}");
+        assert_eq!(rows(&path, sql), [want], "{name}");
+        assert_eq!(
+            asked(&path, &second, &[]),
+            [""; 0],
+            "{name}: once allowed it is not asked for again"
+        );
+    }
+}
+
+#[test]
+fn every_schema_that_was_served_is_remembered_up_to_a_bound() {
+    let (_folder, path) = first();
+    let served = |store: &SqliteStore| store.served().len();
+    assert_eq!(served(&open(&path, FIRST, &[]).unwrap()), 1);
+    for n in 0..tombolo_engine::limits::SCHEMAS_KEPT {
+        drop(open(&path, &format!("{FIRST} type M{n} @model {{ id: ID! }}"), &[]).unwrap());
+    }
+    let last = open(&path, FIRST, &[]).unwrap();
+    assert_eq!(served(&last), tombolo_engine::limits::SCHEMAS_KEPT);
+    assert!(
+        last.served().iter().any(|schema| schema.sdl == FIRST),
+        "the present one is never forgotten"
+    );
+}
