@@ -11,13 +11,14 @@ use tombolo_core::id::ReplicaId;
 use tombolo_core::query::{Cache, Filter, QueryLimits};
 use tombolo_core::schema::Schema;
 use tombolo_machine::{Input, Machine, Now, Scope, ScopeRow, Settings, StoreTx};
-use tombolo_store::{Durability, Options, Reader, Store};
+use tombolo_store::{Durability, OpenError, Options, Reader, Store};
 use tombolo_transport::{Credential, Endpoint, Network, Transport};
 
 use crate::client::{Client, Inner};
 use crate::driver::{Driver, SharedCredential};
 use crate::hub::Hub;
-use crate::writer::{Clock, Command, Writer};
+use crate::readers::Questions;
+use crate::writer::{Clock, Ends, Place, Writer};
 use crate::{Error, limits, readers};
 
 /// Where the store keeps which models this file has known: a scope row under a name that no model can have, so that it
@@ -36,6 +37,8 @@ pub struct Builder {
     scopes: Option<Vec<Scope>>,
     online: bool,
     author: Option<String>,
+    account: Option<String>,
+    make_folder: bool,
     seed: Option<u64>,
     clock: Option<Clock>,
 }
@@ -58,6 +61,8 @@ impl Builder {
             scopes: None,
             online: true,
             author: None,
+            account: None,
+            make_folder: false,
             seed: None,
             clock: None,
         }
@@ -84,8 +89,11 @@ impl Builder {
         self
     }
 
-    /// The database file, made if it is not there; required. One for each signed-in account. A file `PATH.lock` stands
-    /// beside it.
+    /// The database file, made if it is not there; required. One for each signed-in account, see [`Builder::account`] and
+    /// [`crate::Accounts`]. Two small files, `PATH.lock` and `PATH.open`, stand beside it.
+    ///
+    /// Several processes may open one file (an app and its extension): all of them read and write, one has the link and
+    /// sends what every one of them queued. See [`LinkStatus::Elsewhere`](crate::LinkStatus).
     pub fn path(mut self, path: impl Into<PathBuf>) -> Self {
         self.path = Some(path.into());
         self
@@ -133,7 +141,22 @@ impl Builder {
         self
     }
 
-    /// A name kept with each queued mutation, for the app's own account of who made it.
+    /// Whose file this is. A file that has no account yet becomes this one's; one of another account is refused
+    /// ([`OpenError::WrongAccount`](crate::OpenError)), also when no account is named. [`crate::Accounts`] gives each account
+    /// a file of its own.
+    pub fn account(mut self, account: impl Into<String>) -> Self {
+        self.account = Some(account.into());
+        self
+    }
+
+    /// The folder of the file is made if it is not there.
+    pub(crate) fn make_folder(mut self) -> Self {
+        self.make_folder = true;
+        self
+    }
+
+    /// Who makes the mutations of this client: kept with each of them. A mutation of one author is never sent by a client of
+    /// another one; it waits for its own. Default: the account, if one is named.
     pub fn author(mut self, author: impl Into<String>) -> Self {
         self.author = Some(author.into());
         self
@@ -159,7 +182,7 @@ impl Builder {
     ///
     /// # Errors
     /// [`Error::Incomplete`], [`Error::Schema`] and [`Error::Endpoint`] are mistakes in the call; [`Error::Open`] says
-    /// why the file cannot be used (in use, of another program, of a newer release).
+    /// why the file cannot be used (of another account, of another program, of a newer release, open with another schema).
     pub async fn open(self) -> Result<Client, Error> {
         let schema = match self.schema {
             Some(SchemaSource::Text { sdl, file }) => Arc::new(Schema::parse(&sdl, &file)?),
@@ -188,6 +211,16 @@ impl Builder {
         };
         let runtime = tokio::runtime::Handle::try_current()
             .map_err(|_| Error::Incomplete("a client needs a tokio runtime: call `open` within one"))?;
+        if self
+            .account
+            .as_ref()
+            .is_some_and(|name| name.is_empty() || name.len() > limits::ACCOUNT_BYTES_MAX)
+        {
+            return Err(Error::Incomplete(
+                "the name of an account has 1 to 512 bytes (ACCOUNT_BYTES_MAX): call `account` with one",
+            ));
+        }
+        let author = self.author.or_else(|| self.account.clone());
         let clock = self.clock.unwrap_or_else(system_clock);
         let seed = self.seed.unwrap_or_else(|| uuid::Uuid::new_v4().as_u64_pair().0);
 
@@ -195,22 +228,35 @@ impl Builder {
         let (calls, calls_end) = mpsc::channel(limits::WAITING_CALLS_MAX);
         let (inputs, inputs_end) = mpsc::channel(limits::WAITING_INPUTS_MAX);
         let (orders, orders_end) = mpsc::unbounded_channel();
-        let (questions, questions_end) = mpsc::channel(limits::WAITING_QUERIES_MAX);
+        let questions = Questions::default();
         let (opened, opening) = oneshot::channel();
 
         // The writer's thread opens the file too: neither that nor a migration holds up the caller's runtime.
         let start = Start {
-            path,
+            place: Place {
+                path,
+                options: Options {
+                    durability: self.durability,
+                    account: self.account.clone(),
+                    ..Options::new(ReplicaId(uuid::Uuid::new_v4().to_string()))
+                },
+            },
+            make_folder: self.make_folder,
             schema: Arc::clone(&schema),
-            durability: self.durability,
             scopes: self.scopes,
             seed,
+            author: author.clone(),
             online: self.online && transport.is_some(),
         };
-        let writer_parts = (Arc::clone(&clock), Arc::clone(&hub), orders);
+        let ends = Ends {
+            clock: Arc::clone(&clock),
+            hub: Arc::clone(&hub),
+            orders,
+            questions: Arc::clone(&questions),
+        };
         std::thread::Builder::new()
             .name("tombolo-writer".to_owned())
-            .spawn(move || match start.open(writer_parts) {
+            .spawn(move || match start.open(ends) {
                 Ok((writer, readers)) => {
                     if opened.send(Ok(readers)).is_ok() {
                         writer.run(calls_end, inputs_end);
@@ -221,7 +267,7 @@ impl Builder {
             })
             .map_err(Error::Thread)?;
         let readers = opening.await.map_err(|_| Error::Closed)??;
-        readers::start(readers, questions_end).map_err(Error::Thread)?;
+        readers::start(readers, &questions).map_err(Error::Thread)?;
 
         let credential: SharedCredential = Arc::new(Mutex::new(self.credential));
         let can_link = transport.is_some();
@@ -240,7 +286,9 @@ impl Builder {
             credential,
             online: AtomicBool::new(self.online && can_link),
             can_link,
-            author: self.author,
+            author,
+            account: self.account,
+            turns: tokio::sync::Mutex::default(),
         }))
     }
 }
@@ -266,39 +314,37 @@ fn system_clock() -> Clock {
 
 /// What the writer's thread needs to begin.
 struct Start {
-    path: PathBuf,
+    place: Place,
+    make_folder: bool,
     schema: Arc<Schema>,
-    durability: Durability,
     scopes: Option<Vec<Scope>>,
     seed: u64,
+    author: Option<String>,
     online: bool,
 }
 
 impl Start {
-    fn open(
-        self,
-        (clock, hub, orders): (Clock, Arc<Hub>, mpsc::UnboundedSender<crate::writer::Order>),
-    ) -> Result<(Writer, Vec<Reader>), Error> {
-        let options = Options {
-            durability: self.durability,
-            ..Options::new(ReplicaId(uuid::Uuid::new_v4().to_string()))
-        };
-        let mut store = Store::open(&self.path, Arc::clone(&self.schema), options)?;
-        let mut readers = Vec::with_capacity(limits::READERS);
-        for _ in 0..limits::READERS {
-            readers.extend(store.reader()?);
+    fn open(self, ends: Ends) -> Result<(Writer, Vec<Reader>), Error> {
+        if let Some(folder) = self.place.path.parent().filter(|_| self.make_folder) {
+            std::fs::create_dir_all(folder).map_err(|source| OpenError::File {
+                path: folder.to_owned(),
+                source,
+            })?;
         }
+        let mut store = Store::open(&self.place.path, Arc::clone(&self.schema), self.place.options.clone())?;
+        let readers = readers::connect(&store)?;
         self.first_scopes(&mut store)?;
         let settings = Settings {
             seed: self.seed,
             durable_enqueue: store.durable_enqueue(),
             base_sync_by_pages: true,
+            author: self.author,
         };
         let machine = Machine::new(Arc::clone(&self.schema), settings);
-        let mut writer = Writer::new(Arc::clone(&self.schema), store, machine, clock, hub, orders);
+        let mut writer = Writer::new(self.schema, self.place, store, machine, ends);
         writer.step(Input::Start)?;
         if self.online {
-            writer.step(Input::SetOnline(true))?;
+            writer.set_online(true)?;
         }
         Ok((writer, readers))
     }
@@ -366,14 +412,4 @@ pub(crate) fn check_scope(schema: &Schema, scope: &Scope) -> Result<(), Error> {
         Filter::parse(schema, model, filter, &access).map_err(|e| Error::Request(vec![e]))?;
     }
     Ok(())
-}
-
-/// A call to the writer, whose answer comes through the channel that `make` puts into it.
-pub(crate) async fn call<T>(
-    calls: &mpsc::Sender<Command>,
-    make: impl FnOnce(oneshot::Sender<Result<T, Error>>) -> Command,
-) -> Result<T, Error> {
-    let (reply, answer) = oneshot::channel();
-    calls.send(make(reply)).await.map_err(|_| Error::Closed)?;
-    answer.await.map_err(|_| Error::Closed)?
 }

@@ -14,11 +14,11 @@ use tombolo_core::schema::Schema;
 use tombolo_machine::{Input, Scope, ScopeStatus, Status};
 use tombolo_transport::Credential;
 
-use crate::builder::{Builder, call, check_scope};
+use crate::builder::{Builder, check_scope};
 use crate::driver::SharedCredential;
-use crate::hub::Hub;
+use crate::hub::{Hub, Standing};
 use crate::mutation::{self, Prepared};
-use crate::readers::Question;
+use crate::readers::{Question, Questions};
 use crate::writer::{Command, Queued};
 use crate::{Error, Event, Mutated, OutboxItem, Response, SyncReport, Transacted, Transaction, Watch, sync};
 
@@ -30,7 +30,7 @@ use crate::{Error, Event, Mutated, OutboxItem, Response, SyncReport, Transacted,
 /// Reads and writes are local and never wait for the network.
 #[derive(Clone)]
 pub struct Client {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 pub(crate) struct Inner {
@@ -39,13 +39,16 @@ pub(crate) struct Inner {
     pub query_limits: QueryLimits,
     pub documents: Cache,
     pub calls: mpsc::Sender<Command>,
-    pub questions: mpsc::Sender<Question>,
+    pub questions: Questions,
     pub hub: Arc<Hub>,
     pub credential: SharedCredential,
     /// What the app last said.
     pub online: AtomicBool,
     pub can_link: bool,
     pub author: Option<String>,
+    pub account: Option<String>,
+    /// Suspending, resuming and signing out, one at a time.
+    pub turns: tokio::sync::Mutex<()>,
 }
 
 impl Client {
@@ -341,7 +344,7 @@ impl Client {
     pub async fn set_online(&self, online: bool) -> Result<(), Error> {
         self.inner.needs_link()?;
         self.inner.online.store(online, Ordering::SeqCst);
-        self.inner.step(Input::SetOnline(online)).await
+        self.inner.set_online(online).await
     }
 
     /// Pushes and pulls until nothing is left to do or the budget is spent. For background jobs: it may be killed at any
@@ -368,15 +371,8 @@ impl Client {
     }
 
     /// Carries out what was called before, ends the link and releases the file. Other handles then give
-    /// [`Error::Closed`]; live queries end.
+    /// [`Error::Closed`]; live queries end. A suspended client is closed too.
     pub async fn close(self) {
-        // The readers first: the connection that closes last tidies the file.
-        for _ in 0..crate::limits::READERS {
-            let (reply, done) = oneshot::channel();
-            if self.inner.questions.send(Question::End(reply)).await.is_ok() {
-                drop(done.await);
-            }
-        }
         let (reply, done) = oneshot::channel();
         if self.inner.calls.send(Command::Close(reply)).await.is_ok() {
             // An error means that another handle closed it first.
@@ -431,7 +427,7 @@ impl Inner {
             .iter()
             .flat_map(|d| d.mutations.iter().map(|(_, m)| m.clone()))
             .collect();
-        let Queued { numbers, records } = call(&self.calls, |reply| Command::Mutate(mutations, reply)).await?;
+        let Queued { numbers, records } = self.call(|reply| Command::Mutate(mutations, reply)).await?;
         let mut records = records.into_iter();
         let mut responses = Vec::with_capacity(documents.len());
         for document in documents {
@@ -455,13 +451,49 @@ impl Inner {
     }
 
     async fn ask<T>(&self, make: impl FnOnce(oneshot::Sender<Result<T, Error>>) -> Question) -> Result<T, Error> {
+        if self.hub.standing() != Standing::Open {
+            return Err(self.gone());
+        }
         let (reply, answer) = oneshot::channel();
-        self.questions.send(make(reply)).await.map_err(|_| Error::Closed)?;
-        answer.await.map_err(|_| Error::Closed)?
+        let questions = self.questions.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let questions = questions.ok_or_else(|| self.gone())?;
+        questions.send(make(reply)).await.map_err(|_| self.gone())?;
+        drop(questions);
+        answer.await.map_err(|_| self.gone())?
+    }
+
+    /// A call to the writer, whose answer comes through the channel that `make` puts into it.
+    pub(crate) async fn call<T>(
+        &self,
+        make: impl FnOnce(oneshot::Sender<Result<T, Error>>) -> Command,
+    ) -> Result<T, Error> {
+        if self.hub.standing() != Standing::Open {
+            return Err(self.gone());
+        }
+        self.call_anyway(make).await
+    }
+
+    /// The same, for calls that concern a suspended client too.
+    pub(crate) async fn call_anyway<T>(
+        &self,
+        make: impl FnOnce(oneshot::Sender<Result<T, Error>>) -> Command,
+    ) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.calls.send(make(reply)).await.map_err(|_| self.gone())?;
+        answer.await.map_err(|_| self.gone())?
+    }
+
+    /// Why nobody answers.
+    pub(crate) fn gone(&self) -> Error {
+        self.hub.standing().refusal()
+    }
+
+    pub(crate) async fn set_online(&self, online: bool) -> Result<(), Error> {
+        self.call(|reply| Command::SetOnline(online, reply)).await
     }
 
     pub(crate) async fn step(&self, input: Input) -> Result<(), Error> {
-        call(&self.calls, |reply| Command::Step(input, reply)).await
+        self.call(|reply| Command::Step(input, reply)).await
     }
 
     pub(crate) fn needs_link(&self) -> Result<(), Error> {
@@ -511,20 +543,12 @@ mod tests {
             .unwrap()
     }
 
-    /// The first half of [`Client::close`]: what another handle may have done between a commit and its answer.
-    async fn end_readers(client: &Client) {
-        for _ in 0..crate::limits::READERS {
-            let (reply, done) = oneshot::channel();
-            client.inner.questions.send(Question::End(reply)).await.unwrap();
-            done.await.unwrap();
-        }
-    }
-
     #[tokio::test]
     async fn a_mutation_that_is_queued_is_no_error_even_if_its_answer_cannot_be_read() {
         let folder = tempfile::tempdir().unwrap();
         let client = open(&folder).await;
-        end_readers(&client).await;
+        // What another handle may have done between a commit and its answer.
+        crate::readers::end(&client.inner.questions).await;
         let one = client.mutate(CREATE, json!({ "id": "a" })).await.unwrap();
         let many = client
             .transaction(|t| {

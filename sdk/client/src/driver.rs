@@ -178,6 +178,15 @@ impl Driver {
             }
             Order::Close => self.disconnect().await,
             Order::WakeAt(moment) => self.wake_at = Some(moment),
+            Order::Park(parked) => {
+                // Unlike at a lost link, waits until nothing of it is left.
+                self.tasks.shutdown().await;
+                self.disconnect().await;
+                self.wake_at = None;
+                self.line.transport.rest();
+                // The caller may have given up waiting.
+                let _ = parked.send(());
+            }
             Order::Send(message) => self.send(message),
         }
         Ok(())

@@ -71,16 +71,22 @@ pub enum Error {
     Shape(String),
     /// The database file.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(StoreError),
     /// The database file cannot be opened.
     #[error(transparent)]
-    Open(#[from] OpenError),
+    Open(OpenError),
     /// The system gave no thread.
     #[error("no thread could be started: {0}")]
     Thread(std::io::Error),
     /// The server refused the credential; give another with [`crate::Client::set_api_key`].
     #[error("{0}; give another with set_api_key")]
     Unauthorized(String),
+    /// The client is suspended: it holds no file and no connection. [`crate::Client::resume`] wakes it.
+    #[error("the client is suspended; call resume first")]
+    Suspended,
+    /// The account has signed out of this file, here or in another process; open it again with its account.
+    #[error("the account has signed out; open the client again with its account")]
+    SignedOut,
     /// The client has been closed.
     #[error("the client has been closed")]
     Closed,
@@ -111,11 +117,14 @@ impl Error {
             Self::Store(StoreError::Busy(_)) => "busy",
             Self::Store(_) => "store",
             Self::Open(OpenError::InUse(_)) => "in_use",
+            Self::Open(OpenError::WrongAccount(_)) => "wrong_account",
             Self::Open(OpenError::Newer { .. }) => "newer_file",
             Self::Open(OpenError::Foreign(_)) => "foreign_file",
             Self::Open(_) => "open",
             Self::Thread(_) => "thread",
             Self::Unauthorized(_) => "unauthorized",
+            Self::Suspended => "suspended",
+            Self::SignedOut => "signed_out",
             Self::Closed => "closed",
         }
     }
@@ -180,10 +189,34 @@ impl std::fmt::Debug for Error {
     }
 }
 
+impl From<OpenError> for Error {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Store(StoreError::SignedOut) => Self::SignedOut,
+            error => Self::Open(error),
+        }
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::SignedOut => Self::SignedOut,
+            error @ (StoreError::Full
+            | StoreError::ReadOnly
+            | StoreError::Corrupt(_)
+            | StoreError::Busy(_)
+            | StoreError::BadBatch(_)
+            | StoreError::BadFilter(_)
+            | StoreError::Other(_)) => Self::Store(error),
+        }
+    }
+}
+
 impl From<StepError> for Error {
     fn from(error: StepError) -> Self {
         match error {
-            StepError::Store(error) => Self::Store(error),
+            StepError::Store(error) => error.into(),
             StepError::NotStarted => Self::Closed,
             StepError::UnknownModel(model) => Self::UnknownModel(model),
             StepError::Refused(reason) => Self::Refused(reason),

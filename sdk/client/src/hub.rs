@@ -1,14 +1,14 @@
 //! What the writer tells the rest of the client after each commit: status, events, live queries.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{broadcast, watch};
 use tombolo_core::id::MutationNumber;
 use tombolo_machine::{ChangeSet, FinalOutcome, Status};
 
-use crate::limits;
+use crate::{Error, limits};
 
 /// Something that an app may want to act on, told once. See [`crate::Client::events`].
 #[derive(Clone, Debug, PartialEq)]
@@ -27,8 +27,11 @@ pub enum Event {
         /// The last answer's words.
         reason: String,
     },
-    /// The server refused the credential: give another with [`crate::Client::set_api_key`].
-    NeedsSignIn,
+    /// The server refused the credential, and the link rests until [`crate::Client::set_api_key`] gives another. Told once
+    /// for each credential that is refused; everything local goes on.
+    NeedToken,
+    /// Another process has signed the account out of this file; this client has ended.
+    SignedOut,
     /// The link was open and owed something, and nothing came for 30 s; it is being opened anew.
     Stalled,
 }
@@ -47,7 +50,28 @@ pub(crate) struct Hub {
     pushed: AtomicU64,
     rejected: AtomicU64,
     pulled: AtomicU64,
+    standing: AtomicU8,
     watches: Mutex<Watches>,
+}
+
+/// Whether calls are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Open = 0,
+    Suspended = 1,
+    SignedOut = 2,
+    Closed = 3,
+}
+
+impl Standing {
+    /// What a call is told that is not taken.
+    pub(crate) fn refusal(self) -> Error {
+        match self {
+            Self::Suspended => Error::Suspended,
+            Self::SignedOut => Error::SignedOut,
+            Self::Open | Self::Closed => Error::Closed,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -65,8 +89,22 @@ impl Hub {
             pushed: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
             pulled: AtomicU64::new(0),
+            standing: AtomicU8::new(Standing::Open as u8),
             watches: Mutex::default(),
         }
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        match self.standing.load(Ordering::SeqCst) {
+            0 => Standing::Open,
+            1 => Standing::Suspended,
+            2 => Standing::SignedOut,
+            _ => Standing::Closed,
+        }
+    }
+
+    pub(crate) fn set_standing(&self, standing: Standing) {
+        self.standing.store(standing as u8, Ordering::SeqCst);
     }
 
     fn watches(&self) -> MutexGuard<'_, Watches> {
@@ -96,6 +134,13 @@ impl Hub {
             if changes.models.keys().any(|model| reads.contains(model)) {
                 sender.send_modify(|count| *count += 1);
             }
+        }
+    }
+
+    /// Every live query looks again.
+    pub(crate) fn all_changed(&self) {
+        for (_, sender) in self.watches().entries.values() {
+            sender.send_modify(|count| *count += 1);
         }
     }
 

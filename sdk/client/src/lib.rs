@@ -30,6 +30,7 @@
 //! One thread writes, two read; a task on the caller's tokio runtime talks to the network. No callback is called: status,
 //! events and live queries are awaited where the app likes.
 
+mod account;
 mod builder;
 mod client;
 mod close_reason;
@@ -41,11 +42,13 @@ mod mutation;
 mod outbox;
 mod readers;
 mod response;
+mod suspend;
 mod sync;
 mod transaction;
 mod watch;
 mod writer;
 
+pub use account::{AccountFile, Accounts, SignOut, SignedOut};
 pub use builder::Builder;
 pub use client::Client;
 pub use error::Error;
@@ -72,3 +75,9 @@ pub use watch::Watch;
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// Those of the pages on accounts and background.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/accounts.md")]
+#[doc = include_str!("../../../docs/background.md")]
+struct Pages;

@@ -30,3 +30,15 @@ pub const HTTP_POLL_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How long a link by HTTP alone is kept before a socket is tried again.
 pub const HTTP_LINK_MAX: Duration = Duration::from_secs(300);
+
+/// Between two looks at whether another process has written to the file, or has given the link up. A live query shows
+/// another process's commit within it, and what that one queued goes out within it. A look costs about a microsecond and
+/// no disk access; a shorter time would wake the processor more often for what no eye notices.
+pub const OTHERS_POLL: Duration = Duration::from_millis(250);
+
+/// How long [`crate::Client::sign_out`] waits for other processes to let go of a file that is to be removed: many times
+/// [`OTHERS_POLL`]. After it the file stays, marked, and goes when it is next opened.
+pub const SIGN_OUT_WAIT: Duration = Duration::from_secs(3);
+
+/// Bytes of an account's name. Those of the known identity providers have 36 to 255.
+pub const ACCOUNT_BYTES_MAX: usize = 512;

@@ -32,6 +32,9 @@ pub struct OutboxItem {
     /// The stable code of a refusal, AppSync's where it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason_code: Option<String>,
+    /// Who made it: it is sent in nobody else's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub author: Option<String>,
     /// Mutations that have to succeed first.
     pub depends_on: Vec<MutationNumber>,
     /// When it was made, in milliseconds since 1970.
@@ -75,6 +78,7 @@ impl From<OutboxEntry> for OutboxItem {
             state,
             reason,
             reason_code,
+            author: entry.author,
             depends_on: entry.depends_on,
             created_at_ms: entry.created_at_ms,
             tries: entry.tries,

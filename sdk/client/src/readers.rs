@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, oneshot};
 use tombolo_core::query::{Answer, Bound, Supplied};
 use tombolo_machine::OutboxEntry;
-use tombolo_store::Reader;
+use tombolo_store::{Reader, Store};
 
-use crate::Error;
+use crate::{Error, limits};
 
 /// Entries of the outbox read at once.
 const OUTBOX_PAGE: usize = 1_000;
@@ -27,8 +27,35 @@ pub(crate) enum Question {
     End(oneshot::Sender<()>),
 }
 
+/// Where questions go; nothing while nobody reads (the client is suspended or closed).
+pub(crate) type Questions = Arc<Mutex<Option<mpsc::Sender<Question>>>>;
+
+/// Further connections for reading, on a store that is open.
+pub(crate) fn connect(store: &Store) -> Result<Vec<Reader>, Error> {
+    let mut readers = Vec::with_capacity(limits::READERS);
+    for _ in 0..limits::READERS {
+        readers.extend(store.reader()?);
+    }
+    Ok(readers)
+}
+
+/// Takes no more questions and waits until every reader has answered those it has and closed its connection.
+pub(crate) async fn end(questions: &Questions) {
+    let Some(sender) = questions.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+        return;
+    };
+    for _ in 0..limits::READERS {
+        let (reply, done) = oneshot::channel();
+        if sender.send(Question::End(reply)).await.is_ok() {
+            // An error means that it has ended without a word, which is as good.
+            drop(done.await);
+        }
+    }
+}
+
 /// Starts a thread for each reader. They end when every sender of questions is dropped.
-pub(crate) fn start(readers: Vec<Reader>, questions: mpsc::Receiver<Question>) -> std::io::Result<()> {
+pub(crate) fn start(readers: Vec<Reader>, slot: &Questions) -> std::io::Result<()> {
+    let (sender, questions) = mpsc::channel(limits::WAITING_QUERIES_MAX);
     let questions = Arc::new(Mutex::new(questions));
     for (place, mut reader) in readers.into_iter().enumerate() {
         let questions = Arc::clone(&questions);
@@ -51,6 +78,7 @@ pub(crate) fn start(readers: Vec<Reader>, questions: mpsc::Receiver<Question>) -
                 }
             })?;
     }
+    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
     Ok(())
 }
 

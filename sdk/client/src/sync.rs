@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::oneshot;
-use tombolo_machine::{Input, LastError, LinkStatus, Status};
+use tombolo_machine::{LastError, LinkStatus, Status};
 
 use crate::Error;
 use crate::client::Inner;
@@ -43,6 +43,11 @@ fn is_complete(status: &Status) -> bool {
     status.up_to_date && status.pending == 0
 }
 
+/// Another process on the file has the link: once that one has sent everything there is nothing left to do here.
+fn is_done_elsewhere(status: &Status) -> bool {
+    status.link == LinkStatus::Elsewhere && status.pending == 0
+}
+
 pub(crate) async fn once(inner: &Inner, budget: Duration) -> Result<SyncReport, Error> {
     inner.needs_link()?;
     let before = inner.hub.totals();
@@ -52,12 +57,12 @@ pub(crate) async fn once(inner: &Inner, budget: Duration) -> Result<SyncReport, 
         given_back: false,
     });
     // Opens a link where none is wanted, and cuts the back-off short where one is awaited.
-    inner.step(Input::SetOnline(true)).await?;
+    inner.set_online(true).await?;
     let end = async {
         let settled = status
-            .wait_for(|status| is_complete(status) || status.link == LinkStatus::Paused)
+            .wait_for(|status| is_complete(status) || status.link == LinkStatus::Paused || is_done_elsewhere(status))
             .await;
-        settled.map(|status| status.clone()).map_err(|_| Error::Closed)
+        settled.map(|status| status.clone()).map_err(|_| inner.gone())
     };
     let status = match tokio::time::timeout(budget, end).await {
         Ok(status) => status?,
@@ -86,7 +91,7 @@ impl BorrowedLink<'_> {
     async fn give_back(mut self) -> Result<(), Error> {
         // The app may have gone online meanwhile.
         if !self.inner.online.load(Ordering::SeqCst) {
-            self.inner.step(Input::SetOnline(false)).await?;
+            self.inner.set_online(false).await?;
         }
         self.given_back = true;
         Ok(())
@@ -98,7 +103,7 @@ impl Drop for BorrowedLink<'_> {
         if !self.given_back && !self.inner.online.load(Ordering::SeqCst) {
             let (reply, _) = oneshot::channel();
             // Full or closed: then the link stays until the app next says what it wants.
-            drop(self.inner.calls.try_send(Command::Step(Input::SetOnline(false), reply)));
+            drop(self.inner.calls.try_send(Command::SetOnline(false, reply)));
         }
     }
 }

@@ -1,7 +1,9 @@
 //! The one thread that writes: it owns the database file and the sync machine. For each input it lets the machine decide
-//! within a transaction, commits, installs the decision, and only then lets its effects go out.
+//! within a transaction, commits, installs the decision, and only then lets its effects go out. What concerns other processes
+//! on the file, and letting go of it, is in `suspend`.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,11 +11,15 @@ use tokio::sync::{mpsc, oneshot};
 use tombolo_core::id::MutationNumber;
 use tombolo_core::record::{Key, Record};
 use tombolo_core::schema::{MutationKind, Schema};
-use tombolo_machine::{Effect, Input, Machine, NewMutation, Now, Outgoing, StepError, StoreTx};
-use tombolo_store::{Store, Tx};
+use tombolo_machine::{
+    Effect, Input, Machine, NewMutation, Now, OutboxCounts, Outgoing, StepError, StoreError, StoreTx,
+};
+use tombolo_store::{Options, Reader, Store, Tx};
 
-use crate::Error;
-use crate::hub::{Event, Hub};
+use crate::hub::{Event, Hub, Standing};
+use crate::readers::{self, Questions};
+use crate::suspend::{self, Sealed, Sealing};
+use crate::{Error, limits};
 
 /// The clock that the machine is told.
 pub(crate) type Clock = Arc<dyn Fn() -> Now + Send + Sync>;
@@ -24,6 +30,14 @@ pub(crate) enum Command {
     Mutate(Vec<NewMutation>, oneshot::Sender<Result<Queued, Error>>),
     /// Give the machine an input.
     Step(Input, oneshot::Sender<Result<(), Error>>),
+    /// The app wants a link, or none.
+    SetOnline(bool, oneshot::Sender<Result<(), Error>>),
+    /// Let go of the file and the link; answered when both are gone.
+    Suspend(oneshot::Sender<()>),
+    /// Take them up again; gives new readers.
+    Resume(oneshot::Sender<Result<Vec<Reader>, Error>>),
+    /// Seal the file, and end.
+    SignOut(Sealing, oneshot::Sender<Result<OutboxCounts, Error>>),
     /// Finish what came before, and end.
     Close(oneshot::Sender<()>),
 }
@@ -42,51 +56,79 @@ pub(crate) enum Order {
     Close,
     Send(Outgoing),
     WakeAt(Duration),
+    /// Keep no connection; then say so.
+    Park(oneshot::Sender<()>),
+}
+
+/// Where the file is and how it is opened.
+pub(crate) struct Place {
+    pub path: PathBuf,
+    pub options: Options,
+}
+
+/// What the writer shares with the rest of the client.
+pub(crate) struct Ends {
+    pub clock: Clock,
+    pub hub: Arc<Hub>,
+    /// Not bounded by itself: the machine's window bounds the mutations, and each page is asked for after the last.
+    pub orders: mpsc::UnboundedSender<Order>,
+    pub questions: Questions,
 }
 
 pub(crate) struct Writer {
-    schema: Arc<Schema>,
-    file: Store,
-    machine: Machine,
-    clock: Clock,
-    hub: Arc<Hub>,
-    /// Not bounded by itself: the machine's window bounds the mutations, and each page is asked for after the last.
-    orders: mpsc::UnboundedSender<Order>,
+    pub(crate) schema: Arc<Schema>,
+    pub(crate) place: Place,
+    /// `None` while suspended.
+    pub(crate) file: Option<Store>,
+    pub(crate) machine: Machine,
+    pub(crate) ends: Ends,
+    /// The app wants a link, whether or not this process may have it.
+    pub(crate) wants_link: bool,
+    /// Another process has signed out of the file.
+    pub(crate) signed_out: bool,
+}
+
+/// Who waits for the writer's end.
+enum Ending {
+    Nobody,
+    Close(oneshot::Sender<()>),
+    SignOut(Sealed, oneshot::Sender<Result<OutboxCounts, Error>>),
 }
 
 impl Writer {
-    pub(crate) fn new(
-        schema: Arc<Schema>,
-        file: Store,
-        machine: Machine,
-        clock: Clock,
-        hub: Arc<Hub>,
-        orders: mpsc::UnboundedSender<Order>,
-    ) -> Self {
+    pub(crate) fn new(schema: Arc<Schema>, place: Place, file: Store, machine: Machine, ends: Ends) -> Self {
         Self {
             schema,
-            file,
+            place,
+            file: Some(file),
             machine,
-            clock,
-            hub,
-            orders,
+            ends,
+            wants_link: false,
+            signed_out: false,
         }
     }
 
     /// Serves calls and link messages until the app closes or drops the client. Calls go first: nothing local waits for
     /// the network.
     pub(crate) fn run(mut self, mut calls: mpsc::Receiver<Command>, mut inputs: mpsc::Receiver<Input>) {
-        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().build() else {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else {
             tracing::error!("the writer thread cannot start");
             return;
         };
-        let closing = runtime.block_on(async {
+        let ending = runtime.block_on(async {
+            let mut look = tokio::time::interval(limits::OTHERS_POLL);
+            look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             loop {
                 tokio::select! {
                     biased;
+                    _ = look.tick(), if self.file.is_some() => self.look_at_others(),
                     call = calls.recv() => match call {
-                        None => break None,
-                        Some(Command::Close(done)) => break Some(done),
+                        None => break Ending::Nobody,
+                        Some(Command::Close(done)) => break Ending::Close(done),
+                        Some(Command::SignOut(sealing, reply)) => match self.seal(sealing) {
+                            Ok(sealed) => break Ending::SignOut(sealed, reply),
+                            Err(error) => drop(reply.send(Err(error))),
+                        },
                         Some(call) => self.call(call),
                     },
                     Some(input) = inputs.recv() => {
@@ -97,22 +139,62 @@ impl Writer {
                         }
                     }
                 }
+                if self.signed_out {
+                    break Ending::Nobody;
+                }
             }
         });
-        self.hub.close();
+        let by_us = matches!(ending, Ending::SignOut(..));
+        self.ends.hub.set_standing(if self.signed_out || by_us {
+            Standing::SignedOut
+        } else {
+            Standing::Closed
+        });
+        if self.signed_out {
+            self.ends.hub.event(Event::SignedOut);
+        }
+        // A driver that waits to report something must not be waited for.
+        drop(inputs);
+        let (parked, parking) = oneshot::channel();
+        self.order(Order::Park(parked));
+        let Self { file, place, ends, .. } = self;
+        runtime.block_on(async {
+            // The readers first: the connection that closes last tidies the file.
+            readers::end(&ends.questions).await;
+            drop(file);
+            if by_us {
+                // Without a driver there is nothing to wait for.
+                drop(parking.await);
+            }
+        });
+        ends.hub.close();
         // The file is released, and calls are refused, before the caller of `close` goes on.
-        drop((self, calls));
-        if let Some(done) = closing {
-            // The caller may have given up waiting.
-            let _ = done.send(());
+        drop((ends, calls));
+        match ending {
+            Ending::Nobody => {}
+            Ending::Close(done) => drop(done.send(())),
+            Ending::SignOut(sealed, reply) => {
+                if sealed.remove {
+                    suspend::remove(&place);
+                }
+                drop(reply.send(Ok(sealed.counts)));
+            }
         }
     }
 
     fn call(&mut self, call: Command) {
         // A caller that has gone away meanwhile does not undo what it asked for.
         match call {
+            Command::Suspend(parked) => self.suspend(parked),
+            Command::Resume(reply) => drop(reply.send(self.resume())),
+            Command::Mutate(_, reply) if self.file.is_none() => drop(reply.send(Err(Error::Suspended))),
+            Command::Step(_, reply) | Command::SetOnline(_, reply) if self.file.is_none() => {
+                drop(reply.send(Err(Error::Suspended)));
+            }
             Command::Mutate(mutations, reply) => drop(reply.send(self.mutate(mutations))),
             Command::Step(input, reply) => drop(reply.send(self.step(input).map_err(Error::from))),
+            Command::SetOnline(online, reply) => drop(reply.send(self.set_online(online))),
+            Command::SignOut(_, reply) => drop(reply.send(Err(Error::Suspended))),
             Command::Close(reply) => drop(reply),
         }
     }
@@ -130,8 +212,12 @@ impl Writer {
     ) -> Result<(A, Vec<MutationNumber>), E> {
         let store = |error| E::from(StepError::Store(error));
         let durable = self.machine.durable(&input);
-        let now = (self.clock)();
-        let mut tx: Tx<'_> = self.file.begin(durable).map_err(store)?;
+        let now = (self.ends.clock)();
+        let file = self.file.as_mut().ok_or_else(|| E::from(StepError::NotStarted))?;
+        let mut tx: Tx<'_> = file.begin(durable).map_err(|error| {
+            self.signed_out |= matches!(error, StoreError::SignedOut);
+            store(error)
+        })?;
         let facts = before(&mut tx)?;
         let step = self.machine.step(&mut tx, input, now)?;
         let gained = after(&mut tx, facts)?;
@@ -141,7 +227,7 @@ impl Writer {
     }
 
     /// Lets effects go out; gives back the numbers of what was queued.
-    fn carry_out(&mut self, effects: Vec<Effect>) -> Vec<MutationNumber> {
+    pub(crate) fn carry_out(&mut self, effects: Vec<Effect>) -> Vec<MutationNumber> {
         let mut queued = Vec::new();
         for effect in effects {
             match effect {
@@ -149,31 +235,36 @@ impl Writer {
                 Effect::CloseLink => self.order(Order::Close),
                 Effect::Send(message) => self.order(Order::Send(message)),
                 Effect::WakeAt(moment) => self.order(Order::WakeAt(moment)),
-                Effect::Changed(changes) => self.hub.changed(&changes),
-                Effect::NeedToken => self.hub.event(Event::NeedsSignIn),
-                Effect::Status(status) => drop(self.hub.status.send_replace(status)),
+                Effect::Changed(changes) => self.ends.hub.changed(&changes),
+                Effect::NeedToken => self.ends.hub.event(Event::NeedToken),
+                Effect::Status(_) => self.tell_status(),
                 Effect::Enqueued(numbers) => queued.extend(numbers),
-                Effect::Decided { number, outcome } => self.hub.event(Event::Decided { number, outcome }),
-                Effect::Wedged { number, reason } => self.hub.event(Event::Wedged { number, reason }),
-                Effect::Pulled { rows, left, .. } => self.hub.pulled(rows + left),
-                Effect::Stalled => self.hub.event(Event::Stalled),
+                Effect::Decided { number, outcome } => self.ends.hub.event(Event::Decided { number, outcome }),
+                Effect::Wedged { number, reason } => self.ends.hub.event(Event::Wedged { number, reason }),
+                Effect::Pulled { rows, left, .. } => self.ends.hub.pulled(rows + left),
+                Effect::Stalled => self.ends.hub.event(Event::Stalled),
             }
         }
         queued
     }
 
-    fn order(&self, order: Order) {
-        // Without a driver (the client is being dropped) nothing is sent any more.
-        drop(self.orders.send(order));
+    /// Without a driver (there is no URL, or the client is being dropped) nothing is sent any more; who waits for an answer
+    /// hears that there is none.
+    pub(crate) fn order(&self, order: Order) {
+        drop(self.ends.orders.send(order));
     }
 
     /// A message of the link. What cannot be applied ends the link: the machine then tries again by its back-off, and no
     /// later page can pass the lost one.
     fn input(&mut self, input: Input) {
+        if self.file.is_none() {
+            // Of a link that is just being given up; what it said will be said again.
+            return;
+        }
         let Err(error) = self.step(input) else { return };
         tracing::warn!(%error, "a message of the link could not be applied");
         self.order(Order::Close);
-        let effects = self.machine.link_broken(&error.to_string(), (self.clock)());
+        let effects = self.machine.link_broken(&error.to_string(), (self.ends.clock)());
         self.carry_out(effects);
     }
 

@@ -93,6 +93,11 @@ impl Context<'_> {
         self.schema.model_named(name)
     }
 
+    /// Whether the link may send this entry: it is its author's, or has none.
+    pub(crate) fn is_ours(&self, entry: &OutboxEntry) -> bool {
+        entry.author.is_none() || entry.author == self.settings.author
+    }
+
     fn count(&mut self, state: &EntryState) -> &mut u64 {
         let OutboxCounts {
             queued,

@@ -196,6 +196,9 @@ pub enum LinkStatus {
     Live,
     /// The credential was refused; waiting for the app.
     Paused,
+    /// Wanted, but another process on the same file has it; that one sends what this one queues. Never the machine's own
+    /// word: the driver says it.
+    Elsewhere,
 }
 
 /// What went wrong most recently.

@@ -70,6 +70,9 @@ pub enum Input {
     TokenChanged,
     /// The moment of [`crate::Effect::WakeAt`] has come.
     Wake,
+    /// Others have written to the file, or may have: read anew what memory holds of it. Every other input does the same
+    /// by itself when [`crate::StoreTx::data_version`] has moved; this one does it in any case.
+    Refresh,
 }
 
 impl Input {
@@ -82,7 +85,7 @@ impl Input {
     pub fn durable(&self, enqueue: bool) -> bool {
         match self {
             Self::Enqueue(_) | Self::Retry(_) | Self::Discard(_) => enqueue,
-            Self::LinkOpened | Self::Wake => true,
+            Self::LinkOpened | Self::Wake | Self::Refresh => true,
             Self::Start
             | Self::SetOnline(_)
             | Self::LinkClosed(_)

@@ -28,6 +28,7 @@ mod machine;
 pub mod messages;
 mod operations;
 mod outbox;
+mod refresh;
 mod render;
 mod scope;
 mod state;

@@ -244,13 +244,17 @@ pub(crate) fn send(cx: &mut Context<'_>) -> Result<(), StepError> {
     for number in due {
         cx.state.due.remove(&number);
         let group = cx.tx.group(number)?;
+        // Sent before under another account's name: only that account may say it again.
+        if !group.iter().all(|entry| cx.is_ours(entry)) {
+            continue;
+        }
         if group.iter().any(|entry| entry.state == EntryState::InFlight) {
             groups.push((number, group));
         }
     }
     let room = room.saturating_sub(groups.len());
     if room > 0 && cx.state.counts.queued > 0 && cx.state.due.len() < RETRYING_MAX {
-        for number in cx.tx.sendable(room)? {
+        for number in cx.tx.sendable(cx.settings.author.as_deref(), room)? {
             let mut group = cx.tx.group(number)?;
             for entry in &mut group {
                 cx.set_state(entry, EntryState::InFlight)?;

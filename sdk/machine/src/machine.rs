@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use tombolo_core::id::MutationNumber;
 use tombolo_core::limits::REQUEST_BYTES_MAX;
-use tombolo_core::record::Key;
 use tombolo_core::schema::Schema;
 use tombolo_core::wire::envelope::RejectReason;
 
@@ -14,7 +13,7 @@ use crate::input::{Input, Now};
 use crate::limits::{ATOMIC_MUTATIONS_MAX, IN_FLIGHT_MAX, NO_PROGRESS_MAX};
 use crate::state::{Feed, Link, State};
 use crate::store::{StoreError, StoreTx};
-use crate::{feed, link, outbox};
+use crate::{feed, link, outbox, refresh};
 
 /// How a machine behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +25,8 @@ pub struct Settings {
     pub durable_enqueue: bool,
     /// A base sync goes by [`crate::Outgoing::FetchPage`] before the subscription begins.
     pub base_sync_by_pages: bool,
+    /// In whose name the link speaks. A mutation of another author is never sent; one without an author always may be.
+    pub author: Option<String>,
 }
 
 impl Default for Settings {
@@ -34,6 +35,7 @@ impl Default for Settings {
             seed: 0,
             durable_enqueue: true,
             base_sync_by_pages: false,
+            author: None,
         }
     }
 }
@@ -124,6 +126,12 @@ impl Machine {
         &self.state.status
     }
 
+    /// [`StoreTx::data_version`] as of the last installed step: when the store's has moved, [`Input::Refresh`] is due.
+    #[must_use]
+    pub fn data_version(&self) -> i64 {
+        self.state.data_version
+    }
+
     /// The link, as of the last installed step.
     #[must_use]
     pub fn link(&self) -> Link {
@@ -156,6 +164,9 @@ impl Machine {
             progress: false,
             wake_now: false,
         };
+        if self.state.started && cx.tx.data_version()? != self.state.data_version {
+            refresh::refresh(&mut cx)?;
+        }
         match input {
             Input::Start => start(&mut cx)?,
             Input::SetOnline(online) => link::set_online(&mut cx, online),
@@ -187,6 +198,10 @@ impl Machine {
                 cx.state.wake_at = None;
                 cx.state.send_since = None;
                 link::wake(&mut cx)?;
+            }
+            Input::Refresh => {
+                refresh::refresh(&mut cx)?;
+                link::send(&mut cx)?;
             }
         }
         Ok(finish(cx))
@@ -236,16 +251,8 @@ fn start(cx: &mut Context<'_>) -> Result<(), StepError> {
             cx.state.scopes.insert(scope.model.clone(), scope);
         }
     }
-    for name in cx.tx.take_dropped()? {
-        let Some(model) = cx.model_id(&name) else { continue };
-        for text in cx.tx.unsettled_keys(&name)? {
-            if let Some(key) = Key::from_text(&cx.schema[model], &text) {
-                cx.tx.put_base(model, &key, None, None)?;
-                cx.rebase(model, &key)?;
-            }
-        }
-    }
-    Ok(())
+    cx.state.data_version = cx.tx.data_version()?;
+    refresh::lay_on_dropped(cx)
 }
 
 fn send_or_wake(cx: &mut Context<'_>) -> Result<(), StepError> {

@@ -68,6 +68,8 @@ pub(crate) struct State {
     /// How often the server was too busy for a mutation: only its back-off grows by it.
     pub busy: BTreeMap<MutationNumber, u32>,
     pub counts: OutboxCounts,
+    /// [`crate::StoreTx::data_version`] as of which `counts`, `scopes`, `in_flight`, `due` and `busy` agree with the store.
+    pub data_version: i64,
     /// Since when the open link owes us something without having given anything.
     pub owed_since: Option<Duration>,
     /// Since when there has been something to send in a step of its own.
@@ -96,6 +98,7 @@ impl State {
             due: BTreeMap::new(),
             busy: BTreeMap::new(),
             counts: OutboxCounts::default(),
+            data_version: 0,
             owed_since: None,
             send_since: None,
             wake_at: None,

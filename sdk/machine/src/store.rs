@@ -31,6 +31,9 @@ pub enum StoreError {
     /// A scope's filter that the schema refuses.
     #[error("the scope's filter cannot be used: {0}")]
     BadFilter(String),
+    /// The account has signed out of this file.
+    #[error("the account has signed out of this file; open it again with its account")]
+    SignedOut,
     /// Anything else.
     #[error("the store failed: {0}")]
     Other(String),
@@ -76,6 +79,13 @@ pub struct OutboxCounts {
 pub trait StoreTx {
     /// This replica's identity.
     fn replica(&self) -> ReplicaId;
+
+    /// A number that differs from what it was before if anyone but this store has committed since. What the machine
+    /// remembers of the store is then read anew before it decides anything.
+    ///
+    /// # Errors
+    /// The store's.
+    fn data_version(&mut self) -> Result<i64, StoreError>;
 
     /// Takes the next `count` mutation numbers; the first is returned. A number is never given twice.
     ///
@@ -125,11 +135,12 @@ pub trait StoreTx {
     /// The store's.
     fn entries_of(&mut self, model: &str, key: &str) -> Result<Vec<OutboxEntry>, StoreError>;
 
-    /// First numbers of entries or groups that were never sent and whose dependencies are all decided, by number.
+    /// First numbers of entries or groups that were never sent, whose dependencies are all decided, and that have this
+    /// author or none, by number.
     ///
     /// # Errors
     /// The store's.
-    fn sendable(&mut self, limit: usize) -> Result<Vec<MutationNumber>, StoreError>;
+    fn sendable(&mut self, author: Option<&str>, limit: usize) -> Result<Vec<MutationNumber>, StoreError>;
 
     /// First numbers of entries or groups that are in flight, by number.
     ///

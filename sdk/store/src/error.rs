@@ -8,8 +8,11 @@ use tombolo_machine::StoreError;
 /// Why a file could not be opened. Nothing in it was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Another process, or another client in this one, has it open.
-    #[error("{0} is in use by another process; close that one first")]
+    /// Another process, or another client in this one, has it open, and it cannot be shared: that one was made with another
+    /// schema or release, or is opening, removing or mending the file just now.
+    #[error(
+        "{0} is in use by another process with another schema, or is just being opened; close that one first, or try again"
+    )]
     InUse(PathBuf),
     /// It was written by a newer release.
     #[error("the database file has format {found} and this release knows {known} at most; update the app")]
@@ -22,6 +25,9 @@ pub enum OpenError {
     /// It is an SQLite database, but not one of ours.
     #[error("{0} is a database of another program; choose another file")]
     Foreign(PathBuf),
+    /// It belongs to another account than the one it was opened for.
+    #[error("{0} belongs to another account; open each account's own file, for its account")]
+    WrongAccount(PathBuf),
     /// The lock file or its folder cannot be made.
     #[error("{path} cannot be opened: {source}")]
     File {

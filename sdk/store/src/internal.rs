@@ -72,6 +72,12 @@ pub(crate) fn migrate(conn: &mut Connection) -> Result<(), OpenError> {
     Ok(())
 }
 
+/// Whether the store's own tables are those of this release.
+pub(crate) fn is_current(conn: &Connection) -> rusqlite::Result<bool> {
+    let found: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    Ok(found == MIGRATIONS.len() as i64)
+}
+
 /// Refuses a file that is not ours, or of a newer release. Only reads: to be asked before anything is set in it.
 pub(crate) fn check(conn: &Connection, path: &std::path::Path) -> Result<(), OpenError> {
     let known = MIGRATIONS.len() as i64;

@@ -1,13 +1,15 @@
 //! The replica's SQLite file: view rows that queries read, base rows beneath unsettled mutations, the outbox, the cursors.
 //!
-//! One process has a file open for writing ([`Store::open`] takes an advisory lock). The store has one writing connection
-//! and as many reading ones as are asked for ([`Store::reader`]); threads are the caller's affair. It carries out what
+//! Several processes may have a file open ([`Store::open`]); one of them has the link ([`Store::try_drain`]). A store has one
+//! writing connection and as many reading ones as are asked for ([`Store::reader`]); threads are the caller's affair. It carries out what
 //! `tombolo-machine` decides, through [`tombolo_machine::StoreTx`], and answers local queries.
 
 mod bulk;
 mod error;
 mod evolve;
 mod internal;
+mod locks;
+mod meta;
 mod open;
 mod outbox;
 mod reader;
@@ -15,6 +17,7 @@ mod sql;
 mod tx;
 
 pub use error::OpenError;
-pub use open::{Durability, Options, Store};
+pub use meta::{Peek, Seal, discard, peek};
+pub use open::{BUSY_TIMEOUT, Durability, Options, Store};
 pub use reader::Reader;
 pub use tx::Tx;

@@ -1,22 +1,31 @@
-//! Opening the file: the lock, the pragmas, the migrations.
+//! Opening the file: who else has it, whose it is, the pragmas, the migrations.
+//!
+//! Several processes may have one file open (see [`crate::locks`]). Whoever finds nobody else there brings it in line with
+//! its schema; whoever comes second takes it as it is, or is refused if it was made by another schema.
 
-use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 use tombolo_core::id::ReplicaId;
 use tombolo_core::schema::Schema;
-use tombolo_machine::StoreError;
+use tombolo_machine::{OutboxCounts, StoreError};
 
 use crate::error::{OpenError, failure};
+use crate::locks::{DRAIN_FILE, FileIdentity, Hold, Lock, OPEN_FILE, beside};
+use crate::meta::{self, Seal};
 use crate::reader::Reader;
 use crate::sql::ModelSql;
 use crate::tx::Tx;
-use crate::{evolve, internal};
+use crate::{evolve, internal, outbox};
 
-/// How long a connection waits for another one's lock, in milliseconds. Only a checkpoint or a foreign process can hold it.
-const BUSY_TIMEOUT_MS: u64 = 5_000;
+/// How long a connection waits for another one's write lock, and an opening for another one's opening. A process holds
+/// the lock for one transaction: a page of the feed takes it some 50 ms, so that five seconds mean that something is stuck.
+pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Between two looks at whether those that have the file open are gone.
+const OPEN_POLL: Duration = Duration::from_millis(10);
 
 /// Page cache of each connection, in KiB: a phone's memory is its apps' first limit.
 const CACHE_KIB: i64 = 2_000;
@@ -46,6 +55,13 @@ pub struct Options {
     pub durability: Durability,
     /// Largest size of the file in pages of 4 KiB; reaching it is like a full disk. `None`: what the disk holds.
     pub pages_max: Option<u32>,
+    /// Whose file it is. A file that has no account yet gets this one; a file of another one is refused.
+    pub account: Option<String>,
+    /// This process had it open before and goes on with it: a file that is gone, or that its account has signed out of
+    /// meanwhile, gives [`StoreError::SignedOut`] instead of being made anew.
+    pub again: bool,
+    /// How long to wait for another process that is writing or opening; default [`BUSY_TIMEOUT`].
+    pub busy_timeout: Duration,
 }
 
 impl Options {
@@ -56,6 +72,9 @@ impl Options {
             fresh_replica,
             durability: Durability::default(),
             pages_max: None,
+            account: None,
+            again: false,
+            busy_timeout: BUSY_TIMEOUT,
         }
     }
 }
@@ -70,21 +89,73 @@ pub struct Store {
     sql: Vec<ModelSql>,
     replica: ReplicaId,
     durability: Durability,
+    busy_timeout: Duration,
     /// What `PRAGMA synchronous` stands at: 2 = FULL.
     synchronous_full: bool,
-    /// Held until the store is dropped.
-    _lock: Option<File>,
+    /// `PRAGMA data_version` as of which `replica` was read.
+    data_version: i64,
+    /// The right to the link, as long as it is held.
+    drain: Option<Lock>,
+    /// Held until the store is dropped, after the connection.
+    _open: Option<Lock>,
+}
+
+/// One attempt to open.
+enum Attempt {
+    Opened(Box<Store>),
+    /// Somebody has the file open and it cannot be shared as it is.
+    Occupied,
 }
 
 impl Store {
-    /// Opens or makes the file at `path` and brings it in line with `schema`.
+    /// Opens or makes the file at `path`. If nobody else has it open, it is brought in line with `schema`; otherwise it
+    /// must be so already.
     ///
     /// # Errors
     /// See [`OpenError`]; the file is then as it was.
     pub fn open(path: &Path, schema: Arc<Schema>, options: Options) -> Result<Self, OpenError> {
-        let lock = lock(path)?;
-        let conn = Connection::open(path)?;
-        Self::with(conn, Some(path.to_owned()), Some(lock), schema, options)
+        let begun = Instant::now();
+        loop {
+            match Self::attempt(path, &schema, &options)? {
+                Attempt::Opened(store) => return Ok(*store),
+                Attempt::Occupied if begun.elapsed() >= options.busy_timeout => {
+                    return Err(OpenError::InUse(path.to_owned()));
+                }
+                Attempt::Occupied => std::thread::sleep(OPEN_POLL),
+            }
+        }
+    }
+
+    fn attempt(path: &Path, schema: &Arc<Schema>, options: &Options) -> Result<Attempt, OpenError> {
+        let lock_path = beside(path, OPEN_FILE);
+        let Some(alone) = Lock::try_take(&lock_path, Hold::Alone)? else {
+            let Some(common) = Lock::try_take(&lock_path, Hold::Common)? else {
+                return Ok(Attempt::Occupied);
+            };
+            let conn = connect(path, options)?;
+            if !is_ready(&conn, schema)? {
+                return Ok(Attempt::Occupied);
+            }
+            return Self::with(conn, Some((path, common)), schema, options).map(|s| Attempt::Opened(Box::new(s)));
+        };
+        let mut conn = connect(path, options)?;
+        if meta::seal(&conn)? == Some(Seal::Discarded) {
+            // Given up while others still had it open; they are gone now.
+            drop(conn);
+            meta::remove_files(path)?;
+            conn = connect(path, options)?;
+        }
+        make_ready(&mut conn, schema, options)?;
+        let identity = FileIdentity::of(path);
+        drop(alone);
+        let Some(common) = Lock::take(&lock_path, Hold::Common, options.busy_timeout)? else {
+            return Ok(Attempt::Occupied);
+        };
+        // Between the two locks another one may have been here alone.
+        if FileIdentity::of(path) != identity || !is_ready(&conn, schema)? {
+            return Ok(Attempt::Occupied);
+        }
+        Self::with(conn, Some((path, common)), schema, options).map(|s| Attempt::Opened(Box::new(s)))
     }
 
     /// A store in memory, gone when it is dropped. It has no readers: queries run on its one connection
@@ -93,20 +164,19 @@ impl Store {
     /// # Errors
     /// See [`OpenError`].
     pub fn open_in_memory(schema: Arc<Schema>, options: Options) -> Result<Self, OpenError> {
-        Self::with(Connection::open_in_memory()?, None, None, schema, options)
+        let mut conn = Connection::open_in_memory()?;
+        make_ready(&mut conn, &schema, &options)?;
+        Self::with(conn, None, &schema, &options)
     }
 
+    /// The store on a file that is as the schema wants it.
     fn with(
-        mut conn: Connection,
-        path: Option<PathBuf>,
-        lock: Option<File>,
-        schema: Arc<Schema>,
-        options: Options,
+        conn: Connection,
+        place: Option<(&Path, Lock)>,
+        schema: &Arc<Schema>,
+        options: &Options,
     ) -> Result<Self, OpenError> {
-        internal::check(&conn, path.as_deref().unwrap_or_else(|| Path::new(":memory:")))?;
-        conn.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
-        conn.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
-        pragmas(&conn)?;
+        pragmas(&conn, options.busy_timeout)?;
         // The writer's few statements: a plan that may depend on a bound value is made again at each use of the statement
         // once its bindings are cleared, which the statement cache does: 30 to 80 µs a time. With this no plan depends on
         // bound values. Not for readers: there the better plan is worth more (a list query took twice as long with it).
@@ -115,32 +185,71 @@ impl Store {
         if let Some(pages) = options.pages_max {
             conn.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
         }
-        internal::migrate(&mut conn)?;
-        evolve::evolve(&mut conn, &schema)?;
-        let replica: Option<String> = conn
-            .query_row("SELECT value FROM _meta WHERE name = 'replica'", [], |row| row.get(0))
-            .optional()?;
-        let replica = match replica {
-            Some(replica) => ReplicaId(replica),
-            None => {
-                conn.execute(
-                    "INSERT INTO _meta (name, value) VALUES ('replica', ?1)",
-                    [&options.fresh_replica.0],
-                )?;
-                options.fresh_replica
-            }
-        };
-        let sql = schema.models.iter().map(ModelSql::new).collect();
+        if let Some(account) = &options.account {
+            meta::sign_in(&conn, account)?;
+        }
+        let data_version = meta::data_version(&conn)?;
+        let replica = meta::replica(&conn, &options.fresh_replica)?;
+        let (path, open) = place.map(|(path, lock)| (path.to_owned(), lock)).unzip();
         Ok(Self {
             conn,
             path,
-            schema,
-            sql,
+            schema: Arc::clone(schema),
+            sql: schema.models.iter().map(ModelSql::new).collect(),
             replica,
             durability: options.durability,
+            busy_timeout: options.busy_timeout,
             synchronous_full: true,
-            _lock: lock,
+            data_version,
+            drain: None,
+            _open: open,
         })
+    }
+
+    /// Asks for the right to the link, which one store on a file has at a time; true if it is had. It is kept until
+    /// [`Store::stop_draining`], or until the store is dropped or its process ends.
+    ///
+    /// # Errors
+    /// The lock file cannot be opened.
+    pub fn try_drain(&mut self) -> Result<bool, OpenError> {
+        let Some(path) = &self.path else { return Ok(true) };
+        if self.drain.is_none() {
+            self.drain = Lock::try_take(&beside(path, DRAIN_FILE), Hold::Alone)?;
+        }
+        Ok(self.drain.is_some())
+    }
+
+    /// Whether this store has the right to the link.
+    #[must_use]
+    pub fn drains(&self) -> bool {
+        self.drain.is_some() || self.path.is_none()
+    }
+
+    /// Gives the right to the link back.
+    pub fn stop_draining(&mut self) {
+        self.drain = None;
+    }
+
+    /// A number that moves when another connection has committed, as [`tombolo_machine::StoreTx::data_version`] says it:
+    /// cheap enough to ask several times a second.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn data_version(&self) -> Result<i64, StoreError> {
+        meta::data_version(&self.conn)
+    }
+
+    /// Ends this account's use of the file, for every process: the next transaction of each gives
+    /// [`StoreError::SignedOut`]. What is in the outbox at that moment is counted.
+    ///
+    /// # Errors
+    /// The store's; nothing has changed then.
+    pub fn seal(&mut self, seal: Seal) -> Result<OutboxCounts, StoreError> {
+        let tx = self.begin(true)?;
+        let counts = outbox::counts(tx.conn)?;
+        meta::set_seal(tx.conn, seal)?;
+        tx.commit()?;
+        Ok(counts)
     }
 
     /// This replica's identity.
@@ -165,14 +274,32 @@ impl Store {
     /// committed before. Dropping the transaction rolls it back.
     ///
     /// # Errors
-    /// The store's.
+    /// The store's; [`StoreError::SignedOut`] if another process has signed out of the file, [`StoreError::Busy`] if one
+    /// writes for longer than the bound.
     pub fn begin(&mut self, durable: bool) -> Result<Tx<'_>, StoreError> {
         if durable != self.synchronous_full {
             let level = if durable { "FULL" } else { "NORMAL" };
             self.conn.pragma_update(None, "synchronous", level).map_err(failure)?;
             self.synchronous_full = durable;
         }
-        Tx::begin(&self.conn, &self.schema, &self.sql, &self.replica)
+        self.conn.execute_batch("BEGIN IMMEDIATE").map_err(failure)?;
+        let looked = self.look_at_others();
+        let tx = Tx::begun(&self.conn, &self.schema, &self.sql, &self.replica, self.data_version);
+        // Dropping it rolls back.
+        looked.map(|()| tx)
+    }
+
+    /// Reads anew what another process may have written over.
+    fn look_at_others(&mut self) -> Result<(), StoreError> {
+        let now = meta::data_version(&self.conn)?;
+        if now != self.data_version {
+            if meta::seal(&self.conn)?.is_some() {
+                return Err(StoreError::SignedOut);
+            }
+            self.replica = meta::replica(&self.conn, &self.replica)?;
+            self.data_version = now;
+        }
+        Ok(())
     }
 
     /// A further connection that only reads; `None` for a store in memory. Each call opens a new one.
@@ -182,7 +309,7 @@ impl Store {
     pub fn reader(&self) -> Result<Option<Reader>, StoreError> {
         let Some(path) = &self.path else { return Ok(None) };
         let conn = Connection::open(path).map_err(failure)?;
-        pragmas(&conn).map_err(failure)?;
+        pragmas(&conn, self.busy_timeout).map_err(failure)?;
         conn.pragma_update(None, "query_only", true).map_err(failure)?;
         Ok(Some(Reader::new(conn)))
     }
@@ -199,36 +326,48 @@ impl Store {
     }
 }
 
-fn pragmas(conn: &Connection) -> rusqlite::Result<()> {
-    conn.busy_timeout(std::time::Duration::from_millis(BUSY_TIMEOUT_MS))?;
+/// A connection on a file that is ours, or new, and this account's. Only reads.
+fn connect(path: &Path, options: &Options) -> Result<Connection, OpenError> {
+    if options.again && !path.exists() {
+        return Err(StoreError::SignedOut.into());
+    }
+    let conn = Connection::open(path)?;
+    conn.busy_timeout(options.busy_timeout)?;
+    internal::check(&conn, path)?;
+    meta::check_account(&conn, path, options.account.as_deref())?;
+    if options.again && meta::seal(&conn)?.is_some() {
+        return Err(StoreError::SignedOut.into());
+    }
+    Ok(conn)
+}
+
+/// Brings a file that nobody else has open in line with this release and the schema.
+fn make_ready(conn: &mut Connection, schema: &Schema, options: &Options) -> Result<(), OpenError> {
+    conn.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    conn.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    pragmas(conn, options.busy_timeout)?;
+    conn.pragma_update(None, "synchronous", "FULL")?;
+    if let Some(pages) = options.pages_max {
+        conn.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
+    }
+    internal::migrate(conn)?;
+    evolve::evolve(conn, schema)?;
+    meta::note_schema(conn, &schema.hash)?;
+    Ok(())
+}
+
+/// Whether a file that others may have open is as this release and the schema want it.
+fn is_ready(conn: &Connection, schema: &Schema) -> Result<bool, OpenError> {
+    Ok(internal::is_current(conn)?
+        && meta::schema(conn)?.as_ref() == Some(&schema.hash)
+        && meta::seal(conn)? != Some(Seal::Discarded))
+}
+
+fn pragmas(conn: &Connection, busy_timeout: Duration) -> rusqlite::Result<()> {
+    conn.busy_timeout(busy_timeout)?;
     conn.pragma_update(None, "temp_store", "MEMORY")?;
     conn.pragma_update(None, "cache_size", -CACHE_KIB)?;
     conn.pragma_update_and_check(None, "journal_size_limit", JOURNAL_SIZE_LIMIT, |_| Ok(()))?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
     Ok(())
-}
-
-/// Only one process, and one store in it, writes a file: `FILE.lock` is locked as long as it does. The lock goes with
-/// the process, however that ends.
-fn lock(path: &Path) -> Result<File, OpenError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    let lock_path = PathBuf::from(name);
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&lock_path)
-        .map_err(|source| OpenError::File {
-            path: lock_path.clone(),
-            source,
-        })?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
-        Err(TryLockError::Error(source)) => Err(OpenError::File {
-            path: lock_path,
-            source,
-        }),
-    }
 }

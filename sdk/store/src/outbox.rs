@@ -222,13 +222,13 @@ pub(crate) fn of_record(conn: &Connection, model: &str, key: &str) -> Result<Vec
     select(conn, "WHERE model = ?1 AND key = ?2 ORDER BY number", &[&model, &key])
 }
 
-pub(crate) fn sendable(conn: &Connection, limit: usize) -> Result<Vec<MutationNumber>> {
+pub(crate) fn sendable(conn: &Connection, author: Option<&str>, limit: usize) -> Result<Vec<MutationNumber>> {
     numbers(
         conn,
-        "SELECT number FROM _outbox AS o WHERE state = 0 AND number = first AND (depends_on IS NULL OR NOT EXISTS ( \
+        "SELECT number FROM _outbox AS o WHERE state = 0 AND number = first AND (author IS NULL OR author = ?2) AND (depends_on IS NULL OR NOT EXISTS ( \
            SELECT 1 FROM json_each(o.depends_on) AS d JOIN _outbox AS p ON p.number = d.value WHERE p.state IN (0, 1, 4))) \
          ORDER BY number LIMIT ?1",
-        &[&i64::try_from(limit).unwrap_or(i64::MAX)],
+        &[&i64::try_from(limit).unwrap_or(i64::MAX), &author],
     )
 }
 

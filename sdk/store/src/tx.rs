@@ -27,24 +27,27 @@ pub struct Tx<'a> {
     schema: &'a Schema,
     sql: &'a [ModelSql],
     replica: &'a ReplicaId,
+    data_version: i64,
     open: bool,
 }
 
 impl<'a> Tx<'a> {
-    pub(crate) fn begin(
+    /// A transaction that has been begun on `conn`.
+    pub(crate) fn begun(
         conn: &'a Connection,
         schema: &'a Schema,
         sql: &'a [ModelSql],
         replica: &'a ReplicaId,
-    ) -> Result<Self> {
-        conn.execute_batch("BEGIN IMMEDIATE").map_err(failure)?;
-        Ok(Self {
+        data_version: i64,
+    ) -> Self {
+        Self {
             conn,
             schema,
             sql,
             replica,
+            data_version,
             open: true,
-        })
+        }
     }
 
     /// Makes everything stand.
@@ -107,6 +110,10 @@ impl StoreTx for Tx<'_> {
         self.replica.clone()
     }
 
+    fn data_version(&mut self) -> Result<i64> {
+        Ok(self.data_version)
+    }
+
     fn take_numbers(&mut self, count: u64) -> Result<MutationNumber> {
         let last = self.last_number()?;
         outbox::set_meta_number(self.conn, "last_number", last.saturating_add(count))?;
@@ -141,8 +148,8 @@ impl StoreTx for Tx<'_> {
         outbox::of_record(self.conn, model, key)
     }
 
-    fn sendable(&mut self, limit: usize) -> Result<Vec<MutationNumber>> {
-        outbox::sendable(self.conn, limit)
+    fn sendable(&mut self, author: Option<&str>, limit: usize) -> Result<Vec<MutationNumber>> {
+        outbox::sendable(self.conn, author, limit)
     }
 
     fn in_flight(&mut self) -> Result<Vec<MutationNumber>> {

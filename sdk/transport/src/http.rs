@@ -1,6 +1,6 @@
 //! One request, one answer, over HTTP: `POST` of the GraphQL request as JSON, gzip on the way back.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use tombolo_core::wire::graphql::Request;
@@ -13,7 +13,8 @@ use crate::{BoxFuture, CloseReason, Credential, Endpoint, Link, Transport, limit
 pub struct Http {
     endpoint: Endpoint,
     tls: Option<Arc<rustls::ClientConfig>>,
-    client: OnceLock<reqwest::Client>,
+    /// With the connections that it keeps.
+    client: Mutex<Option<reqwest::Client>>,
 }
 
 impl Http {
@@ -23,7 +24,7 @@ impl Http {
         Self {
             endpoint,
             tls: None,
-            client: OnceLock::new(),
+            client: Mutex::default(),
         }
     }
 
@@ -35,7 +36,8 @@ impl Http {
     }
 
     fn client(&self) -> Result<reqwest::Client, CloseReason> {
-        if let Some(client) = self.client.get() {
+        let mut kept = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = &*kept {
             return Ok(client.clone());
         }
         let config = match &self.tls {
@@ -51,7 +53,7 @@ impl Http {
             .user_agent(concat!("tombolo/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|e| CloseReason::unreachable(words(&e)))?;
-        Ok(self.client.get_or_init(|| client).clone())
+        Ok(kept.insert(client).clone())
     }
 
     async fn post(&self, credential: &Credential, request: Request) -> Result<Vec<u8>, CloseReason> {
@@ -109,6 +111,10 @@ impl Transport for Http {
         request: Request,
     ) -> BoxFuture<'a, Result<Vec<u8>, CloseReason>> {
         Box::pin(self.post(credential, request))
+    }
+
+    fn rest(&self) {
+        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 

@@ -27,7 +27,7 @@ pub use close::{CloseReason, SendError};
 pub use credential::Credential;
 pub use endpoint::{BadEndpoint, Endpoint};
 pub use network::Network;
-use tombolo_core::wire::graphql::{GraphqlError, Request};
+pub use tombolo_core::wire::graphql::{ErrorType, GraphqlError, Request};
 
 /// A boxed future that may move between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -49,6 +49,9 @@ pub trait Transport: Send + Sync + 'static {
         credential: &'a Credential,
         request: Request,
     ) -> BoxFuture<'a, Result<Vec<u8>, CloseReason>>;
+
+    /// Lets go of connections that are kept for later requests: the app is being suspended. Those in use are not touched.
+    fn rest(&self) {}
 }
 
 /// An open link: operations out, their results in. Dropping it closes the connection at once.

@@ -45,4 +45,8 @@ impl Transport for Network {
     ) -> BoxFuture<'a, Result<Vec<u8>, CloseReason>> {
         self.http.request(credential, request)
     }
+
+    fn rest(&self) {
+        self.http.rest();
+    }
 }

@@ -165,29 +165,33 @@ async fn a_folder_that_is_not_there_is_named() {
 // --- two processes on one database ---
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replicas_file_belongs_to_one_process_at_a_time() {
+async fn a_replicas_file_that_is_open_is_not_given_another_schema() {
     let site = Site::new().await;
     let phone = site.offline_phone("p").await;
     phone.write("createNote", json!({ "id": "n", "text": "first" })).await;
-    // A second client in this process, and a second process.
-    let error = site.builder("p").open().await.unwrap_err();
+    // A second client in this process, and a second process, both of another release of the app.
+    let other = SCHEMA.replace("severity: String", "urgency: String");
+    let error = site.builder("p").schema(other.clone()).open().await.unwrap_err();
     assert!(matches!(&error, tombolo::Error::Open(OpenError::InUse(_))), "{error:?}");
     assert!(error.code() == "in_use" && error.can_retry(), "{error}");
-    let replica = Replica {
+    let file = site.folder().join("other.graphql");
+    std::fs::write(&file, other).unwrap();
+    let mut replica = Replica {
         database: site.replica("p"),
-        schema: schema_file(site.folder()),
+        schema: file,
         url: Some(site.url()),
     };
     let create = "mutation { createNote(input: { id: \"m\", text: \"second\" }) { id } }";
     let said = replica.run(&["exec", create]);
     assert_eq!((said.code(), said.lines.len()), (Some(4), 0), "{said:?}");
     assert!(said.words.contains("in use"), "{said:?}");
-    // The first goes on, and after it the second.
+    // The first goes on; another process of the same release shares its file.
     phone
         .write("updateNote", json!({ "id": "n", "text": "still first" }))
         .await;
-    phone.close().await;
+    replica.schema = schema_file(site.folder());
     assert_eq!(replica.line(&["exec", create])["data"]["createNote"]["id"], "m");
+    phone.close().await;
     assert_eq!(replica.line(&["sync"])["pushed"], 2);
     assert_eq!(site.records("Note", "text").await["n"]["text"], "still first");
 }

@@ -117,7 +117,7 @@ async fn a_wrong_key_pauses_the_link_and_a_new_one_goes_on() {
     assert!(error.needs_sign_in() && error.code() == "unauthorized", "{error}");
     assert_eq!(phone.outbox().await.len(), 1);
     assert_eq!(site.records("Note", "").await.len(), 0);
-    let told = tombolo_e2e::patiently(async { while events.recv().await.unwrap() != tombolo::Event::NeedsSignIn {} });
+    let told = tombolo_e2e::patiently(async { while events.recv().await.unwrap() != tombolo::Event::NeedToken {} });
     told.await;
 
     phone.client.set_api_key(KEY).await.unwrap();

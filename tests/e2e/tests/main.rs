@@ -5,6 +5,7 @@
 //! | `offline` `scopes` `live` `transactions` `lifecycle` `first_sync` `subscriptions` | server and replicas in this process |
 //! | `command_line` | the README's story by the built binary |
 //! | `cut_links` `kill_client` `kill_server` | the network goes, or SIGKILL, and then the books are checked |
+//! | `two_processes` | an app and its extension on one file: one has the link; killed, suspended, signed out |
 //! | `bad_documents` `bad_frames` `bad_cursors` `bad_files` `bad_disks` | "bad input gets a clear error and loses nothing", a test a line |
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -25,3 +26,4 @@ mod offline;
 mod scopes;
 mod subscriptions;
 mod transactions;
+mod two_processes;

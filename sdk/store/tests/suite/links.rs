@@ -42,6 +42,7 @@ enum Event {
     Token,
     WakeEarly,
     WakeLate,
+    Refresh,
 }
 
 const STATES: [At; 6] = [
@@ -52,7 +53,7 @@ const STATES: [At; 6] = [
     At::Live,
     At::Paused,
 ];
-const EVENTS: [Event; 19] = [
+const EVENTS: [Event; 20] = [
     Event::Start,
     Event::Online,
     Event::Offline,
@@ -72,6 +73,7 @@ const EVENTS: [Event; 19] = [
     Event::Token,
     Event::WakeEarly,
     Event::WakeLate,
+    Event::Refresh,
 ];
 
 /// What must happen: the state after it, and the effects (without wake-ups, changes and status).
@@ -118,6 +120,8 @@ fn expected(at: At, event: Event) -> (At, &'static str) {
         (Event::WakeLate, Waiting) => (Opening, "OpenLink"),
         (Event::WakeLate, Opening | CatchingUp) => (Waiting, "Stalled CloseLink"),
         (Event::WakeLate, at @ (Offline | Live | Paused)) => (at, "none"),
+        // Nobody else has written anything.
+        (Event::Refresh, at) => (at, "none"),
     }
 }
 
@@ -163,6 +167,7 @@ fn input(world: &World, event: Event) -> Input {
         Event::RemoveScope => Input::RemoveScope("Todo".into()),
         Event::Token => Input::TokenChanged,
         Event::WakeEarly | Event::WakeLate => Input::Wake,
+        Event::Refresh => Input::Refresh,
     };
     // The compiler asks here when an input is added.
     match &made {
@@ -181,7 +186,8 @@ fn input(world: &World, event: Event) -> Input {
         | Input::SetScope(_)
         | Input::RemoveScope(_)
         | Input::TokenChanged
-        | Input::Wake => {}
+        | Input::Wake
+        | Input::Refresh => {}
     }
     made
 }

@@ -5,6 +5,7 @@ mod files;
 mod fold;
 mod links;
 mod operations;
+mod others;
 mod pages;
 mod refusals;
 mod scenarios;

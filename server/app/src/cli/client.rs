@@ -43,6 +43,9 @@ pub struct Args {
     /// The API key
     #[arg(long, value_name = "KEY", env = "TOMBOLO_API_KEY", hide_env_values = true)]
     api_key: Option<String>,
+    /// The account whose file it is, for a file that has one
+    #[arg(long, value_name = "ID")]
+    account: Option<String>,
     /// Never open a link
     #[arg(long)]
     offline: bool,
@@ -191,6 +194,9 @@ pub async fn run(args: Args) -> Outcome {
     }
     if let Some(key) = &args.api_key {
         builder = builder.api_key(key);
+    }
+    if let Some(account) = &args.account {
+        builder = builder.account(account);
     }
     // `sync` opens its own link.
     let linked = online && !matches!(args.command, Command::Sync { .. });

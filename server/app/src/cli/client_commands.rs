@@ -18,7 +18,7 @@ use super::output::{Exit, Failure, Outcome, json_line, say, stdout_bytes};
 pub(super) fn failure(error: &Error, database: &Path) -> Failure {
     match error {
         Error::Store(_) => Failure::file(database, error),
-        Error::Open(_) => Failure::new(Exit::File, error.to_string()),
+        Error::Open(_) | Error::SignedOut => Failure::new(Exit::File, error.to_string()),
         Error::Schema(_) | Error::SchemaFile { .. } => Failure::new(Exit::File, error.to_string()),
         Error::Incomplete(_) | Error::Endpoint(_) | Error::UnknownModel(_) => Failure::usage(error.to_string()),
         Error::Unauthorized(words) => Failure::network(format!(
@@ -34,6 +34,7 @@ pub(super) fn failure(error: &Error, database: &Path) -> Failure {
         | Error::Answer(_)
         | Error::Shape(_)
         | Error::Thread(_)
+        | Error::Suspended
         | Error::Closed => Failure::failed(error.to_string()),
     }
 }
@@ -286,5 +287,6 @@ fn link_name(link: LinkStatus) -> &'static str {
         LinkStatus::CatchingUp => "catchingUp",
         LinkStatus::Live => "live",
         LinkStatus::Paused => "paused",
+        LinkStatus::Elsewhere => "elsewhere",
     }
 }
