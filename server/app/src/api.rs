@@ -1,14 +1,18 @@
 //! The engine, its store and the writer's queue, as the listeners use them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tokio::time::Instant;
 use tombolo_core::access::Identity;
 use tombolo_core::query::{Answer, OperationKind};
 use tombolo_core::schema::Schema;
-use tombolo_core::wire::graphql::{GraphqlError, Request};
-use tombolo_engine::{Engine, EngineError, Prepared, StoreError, Subscriber};
+use tombolo_core::wire::graphql::{ErrorType, GraphqlError, Request};
+use tombolo_engine::decide::ask::Question;
+use tombolo_engine::{Engine, EngineError, Prepared, StoreError, Submission, Subscriber, Undecided, Verdict};
 use tombolo_store_sqlite::SqliteStore;
 
+use crate::resolver::{NoAnswer, RESOLVER_ROUNDS_MAX, RESOLVING_MAX, Resolver};
 use crate::writer::{self, Writer};
 
 /// What listeners call.
@@ -16,6 +20,7 @@ use crate::writer::{self, Writer};
 pub struct Api {
     engine: Arc<Engine<SqliteStore>>,
     writer: Writer,
+    resolver: Option<Resolver>,
 }
 
 /// A request, read and checked, by what is to be done with it.
@@ -34,6 +39,8 @@ pub enum Work {
 pub struct Pending {
     prepared: Prepared,
     answer: writer::Answer,
+    /// For a resolver's answer, if one may be asked.
+    again: Option<Submission>,
 }
 
 /// The store could not do it. A mutation may or may not have been decided: its replica sends it again.
@@ -59,7 +66,18 @@ impl Api {
     /// The API over an engine and the writer that was started for it.
     #[must_use]
     pub fn new(engine: Arc<Engine<SqliteStore>>, writer: Writer) -> Self {
-        Self { engine, writer }
+        Self {
+            engine,
+            writer,
+            resolver: None,
+        }
+    }
+
+    /// The same with somebody to ask about conflicts.
+    #[must_use]
+    pub fn with_resolver(mut self, resolver: Option<Resolver>) -> Self {
+        self.resolver = resolver;
+        self
     }
 
     /// The schema.
@@ -111,7 +129,7 @@ impl Api {
     }
 
     /// Puts a mutation into the writer's queue, waiting for room. When this returns it will be carried out, also if the
-    /// caller goes away.
+    /// caller goes away, unless a resolver is to be asked about it.
     ///
     /// # Errors
     /// The server is ending; nothing was or will be done.
@@ -119,8 +137,14 @@ impl Api {
         let fresh = (0..prepared.fresh_ids_needed())
             .map(|_| uuid::Uuid::new_v4().to_string())
             .collect();
-        let answer = self.writer.submit(self.engine.submission(&prepared, fresh)).await?;
-        Ok(Pending { prepared, answer })
+        let submission = self.engine.submission(&prepared, fresh);
+        let again = self.resolver.is_some().then(|| submission.clone());
+        let answer = self.writer.submit(submission).await?;
+        Ok(Pending {
+            prepared,
+            answer,
+            again,
+        })
     }
 
     /// Waits for a mutation's end: the whole response object.
@@ -128,8 +152,54 @@ impl Api {
     /// # Errors
     /// The store failed.
     pub async fn settle(&self, pending: Pending) -> Result<Vec<u8>, Failed> {
-        let verdict = pending.answer.await.map_err(|_| StoreError::Closed)??;
+        let mut verdict = pending.answer.await.map_err(|_| StoreError::Closed)??;
+        if let (Some(question), Some(submission)) = (verdict.ask.take(), pending.again) {
+            verdict = self.resolve(submission, question).await?;
+        }
         respond(self.engine.respond(&pending.prepared, &verdict).await)
+    }
+
+    /// Asks the resolver until the submission is decided, or as long as that makes sense.
+    async fn resolve(&self, mut submission: Submission, mut question: Box<Question>) -> Result<Verdict, StoreError> {
+        let deadline = Instant::now() + RESOLVING_MAX;
+        let mut rounds: BTreeMap<usize, u32> = BTreeMap::new();
+        loop {
+            let round = rounds.entry(question.place).or_default();
+            *round += 1;
+            let answer = if *round > RESOLVER_ROUNDS_MAX {
+                Err(NoAnswer::Restless)
+            } else {
+                self.answer(&question, deadline).await
+            };
+            let resolution = match answer {
+                Ok(bytes) => question.resolution(self.schema(), &bytes),
+                Err(NoAnswer::TooLong) => question.malformed(&NoAnswer::TooLong.to_string()),
+                Err(error) => {
+                    let model = &self.schema().model(question.model).name;
+                    tracing::warn!(%model, %error, "a conflict is not resolved; its mutation is to be sent again");
+                    return Ok(unresolved(&error));
+                }
+            };
+            submission.context.resolve(resolution);
+            let decided = self.writer.submit(submission.clone()).await?;
+            let mut verdict = decided.await.map_err(|_| StoreError::Closed)??;
+            match verdict.ask.take() {
+                Some(next) => question = next,
+                None => return Ok(verdict),
+            }
+        }
+    }
+
+    async fn answer(&self, question: &Question, deadline: Instant) -> Result<Vec<u8>, NoAnswer> {
+        let schema = self.schema();
+        let model = &schema.model(question.model).name;
+        let Some(resolver) = &self.resolver else {
+            return Err(NoAnswer::Unreachable("none is configured".to_owned()));
+        };
+        let body = question.to_json(schema);
+        tokio::time::timeout_at(deadline, resolver.ask(model, &body))
+            .await
+            .unwrap_or(Err(NoAnswer::Late))
     }
 
     /// Begins a subscription; `waker` is called when [`Api::next`] may have something new.
@@ -152,6 +222,17 @@ impl Api {
     /// The subscription is over, or the store failed.
     pub async fn next(&self, subscriber: &mut Subscriber) -> Result<Option<Vec<u8>>, EngineError> {
         self.engine.next(subscriber).await
+    }
+}
+
+fn unresolved(error: &NoAnswer) -> Verdict {
+    Verdict {
+        undecided: Some(Undecided {
+            code: ErrorType::InternalFailure,
+            message: format!("{error}; nothing was decided, send it again later"),
+            retry: true,
+        }),
+        ..Verdict::default()
     }
 }
 

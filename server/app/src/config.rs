@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::auth::{ApiKey, KEY_CHARS_MIN};
 use crate::limits::Limits;
+use crate::resolver::{ResolverConfig, Secret};
 use crate::telemetry::{self, Log, LogFormat};
 
 /// Where `serve` listens when nothing else is said: this machine only, so that nothing is exposed by accident.
@@ -36,6 +37,8 @@ pub struct Config {
     pub api_keys: Vec<ApiKey>,
     /// Limits.
     pub limits: Limits,
+    /// Who settles conflicts that the schema leaves to a resolver.
+    pub resolver: ResolverConfig,
 }
 
 impl Config {
@@ -51,6 +54,7 @@ impl Config {
             synchronous: Synchronous::default(),
             api_keys: vec![ApiKey::from_clear("test", api_key)],
             limits: Limits::default(),
+            resolver: ResolverConfig::default(),
         }
     }
 }
@@ -156,6 +160,8 @@ struct FileForm {
     #[serde(default)]
     limits: Limits,
     #[serde(default)]
+    resolver: ResolverConfig,
+    #[serde(default)]
     log: Log,
 }
 
@@ -224,6 +230,7 @@ impl Settings {
         let mut schema = form.schema.map(|s| base.join(s));
         let mut database = Database::parse(form.database.as_deref().unwrap_or(DATABASE_DEFAULT), base);
         let (mut limits, mut log, mut synchronous) = (form.limits, form.log, form.synchronous);
+        let mut resolver = form.resolver;
         let mut unknown_variables = Vec::new();
         let mut variables: Vec<_> = environment.filter(|(k, _)| k.starts_with(ENV_PREFIX)).collect();
         variables.sort();
@@ -248,6 +255,12 @@ impl Settings {
                     other => wrong(variable, format!("{other:?} is no log format; write text or json")),
                 },
                 "log_filter" => log.filter = value,
+                "resolver_url" => resolver.url = Some(value),
+                "resolver_header" => resolver.header = Some(Secret(value)),
+                "resolver_timeout_ms" => match value.parse() {
+                    Ok(ms) => resolver.timeout_ms = Some(ms),
+                    Err(_) => wrong(variable, format!("{value:?} is no number of milliseconds")),
+                },
                 other => match other.strip_prefix("limits_") {
                     Some(limit) => {
                         if let Err(message) = set_limit(&mut limits, limit, &value) {
@@ -291,6 +304,7 @@ impl Settings {
                     synchronous,
                     api_keys,
                     limits,
+                    resolver,
                 };
                 Ok(Self {
                     config,
@@ -313,6 +327,7 @@ impl Settings {
             synchronous: Synchronous,
             api_keys: Vec<PrintedKey<'a>>,
             limits: &'a Limits,
+            resolver: &'a ResolverConfig,
             log: &'a Log,
         }
         #[derive(Serialize)]
@@ -338,6 +353,7 @@ impl Settings {
                 })
                 .collect(),
             limits: &self.config.limits,
+            resolver: &self.config.resolver,
             log: &self.log,
         };
         toml::to_string(&printed).unwrap_or_else(|e| format!("# cannot be printed: {e}\n"))
@@ -446,6 +462,9 @@ mod tests {
                 ("TOMBOLO_LOG_FORMAT", "json"),
                 ("TOMBOLO_LOG_FILTER", "debug"),
                 ("TOMBOLO_LIMITS_BATCH_MAX", "7"),
+                ("TOMBOLO_RESOLVER_URL", "http://h/"),
+                ("TOMBOLO_RESOLVER_TIMEOUT_MS", "9"),
+                ("TOMBOLO_RESOLVER_HEADER", "a: b"),
                 ("TOMBOLO_SERVICE_HOST", "10.0.0.1"),
                 ("PATH", "/bin"),
             ],
@@ -456,6 +475,12 @@ mod tests {
         assert_eq!(settings.config.database, Database::Memory);
         assert_eq!(settings.config.synchronous, Synchronous::Normal);
         assert_eq!(settings.config.limits.batch_max, 7);
+        let resolver = ResolverConfig {
+            timeout_ms: Some(9),
+            header: Some(Secret("a: b".into())),
+            ..ResolverConfig::at("http://h/")
+        };
+        assert_eq!(settings.config.resolver, resolver);
         assert_eq!(settings.config.api_keys.len(), 2);
         assert_eq!(
             settings.log,
@@ -542,6 +567,16 @@ mod tests {
                 GOOD,
                 &[("TOMBOLO_LIMITS_BATCH_MAX", "-1")],
                 &["TOMBOLO_LIMITS_BATCH_MAX: \"-1\" is out of range"],
+            ),
+            (
+                &format!("{GOOD}[resolver]\nurll = \"x\"\n"),
+                &[],
+                &["t.toml:6:1: unknown field `urll`"],
+            ),
+            (
+                GOOD,
+                &[("TOMBOLO_RESOLVER_TIMEOUT_MS", "soon")],
+                &["TOMBOLO_RESOLVER_TIMEOUT_MS: \"soon\" is no number"],
             ),
             (
                 GOOD,

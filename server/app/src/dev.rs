@@ -10,6 +10,7 @@ use crate::auth::ApiKey;
 use crate::cli::output::{self, Failure, Outcome};
 use crate::config::{Config, Database, SchemaSource, Synchronous};
 use crate::limits::Limits;
+use crate::resolver::ResolverConfig;
 use crate::serve::{failure, until_signal};
 use crate::shutdown::Signals;
 use crate::telemetry::{self, Log, LogFormat};
@@ -45,6 +46,9 @@ pub struct Args {
     /// The key that clients send as x-api-key
     #[arg(long, value_name = "KEY", default_value = "dev-key")]
     api_key: String,
+    /// Who is asked about conflicts of what is CUSTOM in the schema: an http(s) URL
+    #[arg(long, value_name = "URL")]
+    resolver: Option<String>,
     /// What is logged: a level or directives
     #[arg(long, value_name = "FILTER", default_value = LOG_FILTER)]
     log: String,
@@ -72,6 +76,10 @@ pub async fn run(args: Args) -> Outcome {
         api_keys: vec![ApiKey::from_clear("dev", &args.api_key)],
         synchronous: Synchronous::default(),
         limits: Limits::default(),
+        resolver: args
+            .resolver
+            .clone()
+            .map_or_else(ResolverConfig::default, ResolverConfig::at),
     };
     let loaded = args.data.join(LOADED);
     let running = Server::start_with(config, async |api| {
@@ -90,6 +98,7 @@ pub async fn run(args: Args) -> Outcome {
         | StartError::Schema(_)
         | StartError::Listen { .. }
         | StartError::Database { .. }
+        | StartError::Resolver(_)
         | StartError::Data(_) => failure(&error),
     })?;
     let text = welcome(

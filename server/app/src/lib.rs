@@ -18,6 +18,7 @@ pub mod http;
 pub mod limits;
 pub mod listener;
 mod operations;
+pub mod resolver;
 pub mod routes;
 pub mod serve;
 mod server;

@@ -24,6 +24,9 @@ pub struct Args {
     /// The configuration, in TOML
     #[arg(long, value_name = "FILE", env = "TOMBOLO_CONFIG")]
     config: PathBuf,
+    /// Who is asked about conflicts of what is CUSTOM in the schema, instead of what the configuration says
+    #[arg(long, value_name = "URL")]
+    resolver: Option<String>,
     /// Print the configuration in force, without secrets, and end
     #[arg(long)]
     print_config: bool,
@@ -34,8 +37,11 @@ pub struct Args {
 /// # Errors
 /// The configuration, the schema, the address or the database cannot be used.
 pub async fn run(args: Args) -> Outcome {
-    let settings = Settings::load(&args.config, environment())
+    let mut settings = Settings::load(&args.config, environment())
         .map_err(|errors| Failure::new(Exit::File, format!("the configuration cannot be used\n{errors}")))?;
+    if let Some(url) = args.resolver {
+        settings.config.resolver.url = Some(url);
+    }
     if args.print_config {
         output::stdout_bytes(settings.to_toml().as_bytes())?;
         return Ok(Exit::Done);
@@ -64,7 +70,9 @@ pub(crate) fn failure(error: &StartError) -> Failure {
     match error {
         StartError::InUse(_) | StartError::Listen { .. } | StartError::Data(_) => Failure::failed(error.to_string()),
         StartError::Schema(errors) => Failure::new(Exit::File, format!("the schema cannot be used\n{errors}")),
-        StartError::SchemaFile { .. } | StartError::Database { .. } => Failure::new(Exit::File, error.to_string()),
+        StartError::SchemaFile { .. } | StartError::Database { .. } | StartError::Resolver(_) => {
+            Failure::new(Exit::File, error.to_string())
+        }
     }
 }
 

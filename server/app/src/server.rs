@@ -15,6 +15,7 @@ use crate::api::Api;
 use crate::auth::Keys;
 use crate::config::{Config, Database, SchemaSource, Synchronous};
 use crate::listener;
+use crate::resolver::{Resolver, ResolverError};
 use crate::routes::{self, App};
 use crate::writer::Writer;
 
@@ -51,6 +52,9 @@ pub enum StartError {
         /// What is wrong and what to do about it.
         reason: String,
     },
+    /// The conflict resolver.
+    #[error(transparent)]
+    Resolver(#[from] ResolverError),
     /// The example data.
     #[error("the example data cannot be loaded: {0}")]
     Data(String),
@@ -101,6 +105,7 @@ impl Server {
         for warning in &schema.warnings {
             tracing::warn!("{warning}");
         }
+        let resolver = Resolver::new(&config.resolver, &schema)?;
         let listening = bind(&config.listen).await?;
         let addr = listening.local_addr().map_err(|source| StartError::Listen {
             listen: config.listen.clone(),
@@ -121,7 +126,7 @@ impl Server {
             };
             let engine = Arc::new(Engine::new(Arc::clone(&schema), store, settings));
             let (writer, writing) = Writer::start(Arc::clone(&engine), &config.limits);
-            let api = app.open(Api::new(engine, writer));
+            let api = app.open(Api::new(engine, writer).with_resolver(resolver));
             match before(api).await {
                 Ok(()) => Ok(writing),
                 Err(error) => {

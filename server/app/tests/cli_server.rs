@@ -469,3 +469,35 @@ fn watch_prints_a_change_that_another_replica_made() {
     assert!(interrupted.success());
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
+
+#[test]
+fn conflicts_tells_people_what_was_refused_and_programs_all_of_it() {
+    let world = World::new();
+    let conflicts = |more: &[&str]| {
+        let output = world.run(&[&["conflicts", "--url", &world.url], more].concat());
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(conflicts(&[]), "");
+    for (database, name) in [("a.db", "first"), ("b.db", "second")] {
+        let create = format!("mutation {{ createThing(input: {{ id: \"x\", name: \"{name}\" }}) {{ id }} }}");
+        let written = world.run(&world.replica(database, &["--offline", "exec", &create]));
+        assert!(written.status.success(), "{written:?}");
+        world.run(&world.replica(database, &["sync"]));
+    }
+    let text = conflicts(&[]);
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(
+        lines[0].contains("  rejected  create  Thing  x  CREATE_OVER_EXISTING  by "),
+        "{text}"
+    );
+    assert!(lines[1].starts_with("    ConditionalCheckFailedException: "), "{text}");
+    assert!(lines[2].contains("\"name\":\"second\""), "{text}");
+    let json: Json =
+        serde_json::from_str(&conflicts(&["--json", "--model", "Thing", "--outcome", "rejected"])).unwrap();
+    assert_eq!(json["payload"]["values"]["name"], "second");
+    assert_eq!(conflicts(&["--outcome", "merged"]), "");
+    assert_eq!(conflicts(&["--replica", "nobody"]), "");
+    let refused = world.run(&["conflicts", "--url", &world.url, "--outcome", "lost"]);
+    assert_eq!(refused.status.code(), Some(2));
+}

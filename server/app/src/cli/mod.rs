@@ -7,6 +7,7 @@ mod api;
 pub mod client;
 mod client_commands;
 pub mod completions;
+pub mod conflicts;
 pub mod export;
 pub mod import;
 mod import_ledger;
@@ -53,6 +54,8 @@ pub enum Command {
     Export(export::Args),
     /// A replica in a file: query, mutate, sync and watch, offline and online
     Client(client::Args),
+    /// Show what a server merged and rejected: which rule decided, and what was given up
+    Conflicts(conflicts::Args),
     /// Print a completion script for a shell
     Completions(completions::Args),
 }
@@ -69,6 +72,7 @@ pub async fn run(cli: Cli) -> Outcome {
         Command::Import(args) => import::run(args).await,
         Command::Export(args) => export::run(args).await,
         Command::Client(args) => client::run(args).await,
+        Command::Conflicts(args) => conflicts::run(args).await,
         Command::Completions(args) => completions::run(&args),
     }
 }

@@ -234,7 +234,7 @@ fn quote(bytes: &[u8]) -> String {
 }
 
 /// An error and its causes, the way people read them.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -250,7 +250,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 /// TLS with the ring provider, named rather than taken from the process. Without TLS in the URL no certificates are
 /// looked for, so that a machine without any can talk to a local server.
-fn tls(https: bool) -> Result<rustls::ClientConfig, Failure> {
+pub(crate) fn tls(https: bool) -> Result<rustls::ClientConfig, Failure> {
     let fail = |e: rustls::Error| Failure::network(format!("no TLS: {e}"));
     let builder = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()

@@ -5,4 +5,5 @@ mod binary;
 mod harness;
 mod http;
 mod lifecycle;
+mod resolver;
 mod ws;

@@ -113,13 +113,22 @@ impl Question {
     /// What is no answer rejects the mutation: asking again would give the same.
     #[must_use]
     pub fn resolution(&self, schema: &Schema, answer: &[u8]) -> Resolution {
-        let action = match read(schema, &schema[self.model], &self.key, answer) {
-            Ok(action) => action,
-            Err(Malformed(problem)) => Action::Reject(RejectReason {
-                code: ErrorType::ConflictError,
-                message: format!("the conflict resolver gave an answer that cannot be used: {problem}"),
-            }),
-        };
+        match read(schema, &schema[self.model], &self.key, answer) {
+            Ok(action) => self.answered(action),
+            Err(Malformed(problem)) => self.malformed(&problem),
+        }
+    }
+
+    /// The rejection for an answer that cannot be used.
+    #[must_use]
+    pub fn malformed(&self, problem: &str) -> Resolution {
+        self.answered(Action::Reject(RejectReason {
+            code: ErrorType::ConflictError,
+            message: format!("the conflict resolver gave an answer that cannot be used: {problem}"),
+        }))
+    }
+
+    fn answered(&self, action: Action) -> Resolution {
         Resolution {
             place: self.place,
             on_version: self.stored.meta.version,
