@@ -242,6 +242,17 @@ fn settle(strategy: ConflictStrategy, field: &Field, ours: &Value, theirs: &Valu
     }
 }
 
+/// What an update to `theirs` makes of a field under `MAX` or `MIN` that holds `ours`; `None` for any other field. A
+/// replica asks it too, so that it shows at once what the server will make of an edit.
+#[must_use]
+pub fn monotone(field: &Field, ours: &Value, theirs: &Value) -> Option<Value> {
+    match field.merge? {
+        MergeRule::Max => Some(greatest(field, ours, theirs, Ordering::Greater)),
+        MergeRule::Min => Some(greatest(field, ours, theirs, Ordering::Less)),
+        MergeRule::LastWriter | MergeRule::Counter | MergeRule::Set | MergeRule::Reject | MergeRule::Custom => None,
+    }
+}
+
 /// The one of two values that stands `wanted` of the other; any value rather than null.
 fn greatest(field: &Field, ours: &Value, theirs: &Value, wanted: Ordering) -> Value {
     let theirs_stands = match (ours, theirs) {

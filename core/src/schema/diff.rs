@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::id::FieldId;
 
 use super::model::{
-    AuthRule, EmbeddedField, Field, FieldOrigin, FieldType, Index, Model, MutationRoot, QueryRoot, Relation,
+    AuthRule, EmbeddedField, Field, FieldOrigin, FieldType, Index, MergeRule, Model, MutationRoot, QueryRoot, Relation,
     RelationKind, Schema, SubscriptionRoot,
 };
 
@@ -109,6 +109,14 @@ fn fields(out: &mut Out, model: &str, old: &Field, new: &Field) {
         (None, Some(_)) => out.compatible(format!("{place}: default added")),
         (Some(a), Some(b)) if a != b => out.compatible(format!("{place}: default changed")),
         _ => {}
+    }
+    if old.merge != new.merge {
+        let name = |rule: Option<MergeRule>| rule.map_or("the model's strategy", MergeRule::name);
+        out.compatible(format!(
+            "{place}: conflicts settled by {} instead of {}",
+            name(new.merge),
+            name(old.merge)
+        ));
     }
     rules(out, &place, old.auth.as_deref(), new.auth.as_deref());
 }

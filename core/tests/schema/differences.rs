@@ -6,6 +6,14 @@ use tombolo_core::schema::{Schema, diff};
 const CHANGES: &[(&str, &str, &[&str])] = &[
     ("type A @model { a: Int }", "type A @model { a: Int }", &[]),
     (
+        "type A @model { a: Int b: Int @merge(rule: MAX) }",
+        "type A @model { a: Int @merge(rule: COUNTER) b: Int }",
+        &[
+            "compatible: A.a: conflicts settled by COUNTER instead of the model's strategy",
+            "compatible: A.b: conflicts settled by the model's strategy instead of MAX",
+        ],
+    ),
+    (
         "type A @model { a: Int }",
         "type A @model { a: Int b: Int }",
         &["compatible: A.b: field added"],

@@ -1,6 +1,7 @@
 //! View = base + unsettled intents, in order: a pure function, so that it can be done again at any time.
 
 use serde_json::Value as Json;
+use tombolo_core::merge::monotone;
 use tombolo_core::record::{Meta, Record};
 use tombolo_core::schema::{Model, MutationKind};
 use tombolo_core::value::Value;
@@ -79,7 +80,12 @@ fn set(model: &Model, row: &mut Record, intent: &Intent) {
     row.values.resize(model.fields.len(), Value::Null);
     for (field, value) in model.fields.iter().zip(&mut row.values) {
         if let Some(given) = intent.values.get(&field.name) {
-            *value = field.ty.value_from_json(given);
+            let given = field.ty.value_from_json(given);
+            let greatest = match intent.kind {
+                MutationKind::Update => monotone(field, value, &given),
+                MutationKind::Create | MutationKind::Delete => None,
+            };
+            *value = greatest.unwrap_or(given);
         }
     }
     operations::lay(model, row, intent);

@@ -4,9 +4,9 @@
 //! operation that leads there from what the view shows. So two phones that both add one make two more.
 
 use serde_json::{Map, Value as Json};
-use tombolo_core::merge::Operation;
+use tombolo_core::merge::{Operation, monotone};
 use tombolo_core::record::Record;
-use tombolo_core::schema::{FieldType, Model, MutationKind};
+use tombolo_core::schema::{Field, FieldType, Model, MutationKind};
 use tombolo_core::value::Value;
 
 use crate::input::NewMutation;
@@ -73,15 +73,16 @@ pub(crate) fn lay(model: &Model, row: &mut Record, intent: &Intent) {
 /// `earlier` (never sent) and then the update `later`, as one intent. `None` if there is none.
 pub(crate) fn fold(model: &Model, earlier: &Intent, later: &Intent) -> Option<Intent> {
     let mut both = earlier.clone();
+    // What the field holds after `earlier`, as far as that alone says it.
+    let known = |field: &Field| match (earlier.values.get(&field.name), earlier.kind) {
+        (Some(value), _) => Some(field.ty.value_from_json(value)),
+        (None, MutationKind::Create) => Some(field.default.clone().unwrap_or(Value::Null)),
+        (None, MutationKind::Update | MutationKind::Delete) => None,
+    };
     for (name, json) in &later.operations {
         let field = model.field_at(model.field(name)?);
         let operation = kept(&field.ty, json)?;
-        let known = match (both.values.get(name), both.kind) {
-            (Some(value), _) => Some(field.ty.value_from_json(value)),
-            (None, MutationKind::Create) => Some(field.default.clone().unwrap_or(Value::Null)),
-            (None, MutationKind::Update | MutationKind::Delete) => None,
-        };
-        match (known, both.operations.get(name)) {
+        match (known(field), both.operations.get(name)) {
             (Some(value), _) => {
                 let value = operation.apply(field, &value).ok()?;
                 both.values.insert(name.clone(), value.to_json());
@@ -97,8 +98,13 @@ pub(crate) fn fold(model: &Model, earlier: &Intent, later: &Intent) -> Option<In
         }
     }
     for (name, value) in &later.values {
+        let field = model.field(name).map(|id| model.field_at(id));
+        let greatest = field.and_then(|field| monotone(field, &known(field)?, &field.ty.value_from_json(value)));
         both.operations.remove(name);
-        both.values.insert(name.clone(), value.clone());
+        both.values.insert(
+            name.clone(),
+            greatest.map_or_else(|| value.clone(), |value| value.to_json()),
+        );
     }
     Some(both)
 }

@@ -118,7 +118,13 @@ pub(crate) fn read_your_writes(tx: &mut dyn StoreTx, schema: &Schema, entries: &
         }
         for entry in entries {
             match entry.intent.kind {
-                MutationKind::Create => shows = true,
+                MutationKind::Create => {
+                    // Nothing of a deleted record comes back with a new one under its id.
+                    if !shows {
+                        fields.clear();
+                    }
+                    shows = true;
+                }
                 MutationKind::Update if shows => {}
                 MutationKind::Update => continue,
                 MutationKind::Delete => {

@@ -107,6 +107,27 @@ fn an_operation_is_laid_over_whatever_the_base_becomes() {
 }
 
 #[test]
+fn the_greatest_is_shown_at_once_and_survives_folding() {
+    let mut world = play(&SYNCED.replace("likes=5", "likes=5 best=7"));
+    play_on(
+        &mut world,
+        r#"
+        phone edit Todo/1 best=5
+        expect Todo/1 best=7
+        phone edit Todo/1 best=9
+        expect Todo/1 best=9
+        phone edit Todo/1 best=8
+        expect Todo/1 best=9
+        expect outbox 1=queued
+        "#,
+    );
+    assert_eq!(intents(&mut world)[0].values["best"], json!(9));
+    let mut world =
+        play("phone scope Todo all\nphone create Todo/1 best=3\nphone edit Todo/1 best=2\nexpect Todo/1 best=3");
+    assert_eq!(intents(&mut world)[0].values["best"], json!(3));
+}
+
+#[test]
 fn operations_travel_in_their_own_member_of_the_input() {
     let mut world = play(SYNCED);
     play_on(&mut world, "phone edit Todo/1 likes=7 title=\"b\"");

@@ -27,6 +27,7 @@ pub(crate) const SDL: &str = r#"
       tags: [String]
       likes: Int @merge(rule: COUNTER)
       labels: [String] @merge(rule: SET)
+      best: Int @merge(rule: MAX)
       comments: [Comment] @hasMany(indexName: "byTodo", fields: ["id"])
     }
     type Comment @model {

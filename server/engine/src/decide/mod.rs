@@ -166,4 +166,6 @@ pub fn field_versions_from_text(model: &Model, text: &str) -> FieldVersions {
 }
 
 #[cfg(test)]
+mod appsync;
+#[cfg(test)]
 mod tests;
