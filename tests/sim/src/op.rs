@@ -3,39 +3,116 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// One thing that happens. Replicas are numbered from 0, records are named by small numbers so that they collide.
+/// A model of the simulator's schema, in the schema's order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Has todos.
+    List,
+    /// Merged field by field; its scope may be filtered.
+    Todo,
+    /// `OPTIMISTIC_CONCURRENCY`.
+    Note,
+    /// `LAST_WRITER_WINS`.
+    Tag,
+}
+
+impl Kind {
+    /// All of them, in the schema's order.
+    pub const ALL: [Self; 4] = [Self::List, Self::Todo, Self::Note, Self::Tag];
+
+    /// The model's name in the schema.
+    #[must_use]
+    pub fn model(self) -> &'static str {
+        match self {
+            Self::List => "List",
+            Self::Todo => "Todo",
+            Self::Note => "Note",
+            Self::Tag => "Tag",
+        }
+    }
+
+    /// Its name in a plan, before a record's number.
+    fn word(self) -> &'static str {
+        match self {
+            Self::List => "list",
+            Self::Todo => "todo",
+            Self::Note => "note",
+            Self::Tag => "tag",
+        }
+    }
+
+    fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.word() == word)
+    }
+}
+
+/// A record: `note2` in a plan; a todo is its number alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RecordName {
+    /// Of which model.
+    pub kind: Kind,
+    /// Its id: small numbers, so that replicas meet.
+    pub number: u32,
+}
+
+impl fmt::Display for RecordName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            Kind::Todo => write!(f, "{}", self.number),
+            Kind::List | Kind::Note | Kind::Tag => write!(f, "{}{}", self.kind.word(), self.number),
+        }
+    }
+}
+
+impl RecordName {
+    fn parse(word: &str) -> Option<Self> {
+        let digits = word.find(|c: char| c.is_ascii_digit())?;
+        let (kind, number) = word.split_at_checked(digits)?;
+        let kind = if kind.is_empty() {
+            Kind::Todo
+        } else {
+            Kind::parse(kind)?
+        };
+        Some(Self {
+            kind,
+            number: number.parse().ok()?,
+        })
+    }
+}
+
+/// One thing that happens. Replicas are numbered from 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
-    /// The user of a replica makes a todo, in a list or in none.
+    /// The user of a replica makes a record; a todo in a list or in none.
     Create {
         /// Who.
         replica: usize,
         /// Which record.
-        record: u32,
-        /// The list it belongs to.
+        record: RecordName,
+        /// The list that a todo belongs to.
         list: Option<u32>,
         /// The title, unique in the plan so that effects can be told apart.
         title: String,
         /// The colour: what filtered scopes look at.
         color: String,
     },
-    /// The user edits one field of a todo.
+    /// The user edits one field.
     Edit {
         /// Who.
         replica: usize,
         /// Which record.
-        record: u32,
+        record: RecordName,
         /// `title`, `body`, `color` or `rank`.
         field: String,
         /// The new value.
         value: String,
     },
-    /// The user deletes a todo.
+    /// The user deletes a record.
     Delete {
         /// Who.
         replica: usize,
         /// Which record.
-        record: u32,
+        record: RecordName,
     },
     /// The user makes a list and two todos in it, all or none.
     Transaction {
@@ -47,6 +124,13 @@ pub enum Op {
         record: u32,
         /// Titles begin with this.
         title: String,
+    },
+    /// The user of a replica asks a local query, derived from this number.
+    RunQuery {
+        /// Who.
+        replica: usize,
+        /// Which query.
+        query: u64,
     },
     /// The replica's scope of todos becomes this colour, or all of them.
     SetScope {
@@ -61,8 +145,36 @@ pub enum Op {
     GoOnline(usize),
     /// The link breaks; what was on its way in either direction is lost.
     DropLink(usize),
-    /// The newest message from the replica to the server arrives a second time.
+    /// From now on each message of the replica's link takes so many milliseconds.
+    DelayLink {
+        /// Whose.
+        replica: usize,
+        /// How long.
+        ms: u64,
+    },
+    /// The feed and the mutations travel on topics of their own from now on, or on one stream: on topics, messages of one
+    /// overtake those of the other, never those of their own.
+    ReorderAcrossTopics {
+        /// Whose link.
+        replica: usize,
+        /// Two topics.
+        on: bool,
+    },
+    /// The newest request from the replica arrives at the server a second time.
     Duplicate(usize),
+    /// The next answer to the replica arrives twice.
+    Echo(usize),
+    /// The next message is cut in the middle: whoever gets it must notice, and the link breaks.
+    Cut {
+        /// Whose link.
+        replica: usize,
+        /// From the replica to the server.
+        up: bool,
+    },
+    /// The replica's credential expires: the server refuses it.
+    ExpireToken(usize),
+    /// The app gets a fresh credential.
+    FreshToken(usize),
     /// The process of the app dies at its next commit.
     Kill {
         /// Who.
@@ -70,15 +182,47 @@ pub enum Op {
         /// Before the commit or just after it, before memory moves and anything is sent.
         after: bool,
     },
+    /// The replica's next commit finds the disk full.
+    FailReplica(usize),
+    /// The disk of the replica is full to the last page, until it is not; the app starts anew either way. Needs files.
+    Disk {
+        /// Whose.
+        replica: usize,
+        /// Full or not.
+        full: bool,
+    },
     /// The server's process dies: sessions, queues and ring are gone, the database stays.
     RestartServer,
-    /// The server's next transaction fails: the disk is full for a moment.
+    /// The server's next write transaction finds the disk full.
     FailCommit,
+    /// The server's next reading transaction fails.
+    FailRead,
+    /// The server's database fails whenever it is to decide the replica's newest undecided mutation.
+    Poison(usize),
+    /// The database does not fail any more.
+    Cure,
+    /// The app has its wedged mutations sent again.
+    Retry(usize),
+    /// The app gives up its first queued or wedged mutation.
+    Discard(usize),
     /// The app takes note of its rejected mutations.
     Dismiss(usize),
+    /// The server refuses scopes of this model from now on.
+    RevokeScope(Kind),
+    /// The server gives scopes of this model again.
+    GrantScope(Kind),
+    /// One more replica joins.
+    AddReplica,
+    /// Somebody sets a clock on the wall: a replica's, or the server's.
+    SetWall {
+        /// Whose; `None` is the server.
+        replica: Option<usize>,
+        /// By how much, in milliseconds.
+        ms: i64,
+    },
     /// So many single steps of whatever is due (messages, commits, timers), in an order that the plan's seed gives.
     Step(u32),
-    /// The clock moves on, in milliseconds.
+    /// The clocks move on, in milliseconds.
     Advance(u64),
     /// Links up, everything delivered; then the oracles look.
     Quiesce,
@@ -86,6 +230,7 @@ pub enum Op {
 
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let on = |on: &bool| if *on { "on" } else { "off" };
         match self {
             Self::Create {
                 replica,
@@ -109,20 +254,39 @@ impl fmt::Display for Op {
                 list,
                 record,
                 title,
-            } => {
-                write!(f, "transaction {replica} {list} {record} title={title}")
-            }
+            } => write!(f, "transaction {replica} {list} {record} title={title}"),
+            Self::RunQuery { replica, query } => write!(f, "query {replica} {query}"),
             Self::SetScope { replica, color } => {
                 write!(f, "scope {replica} {}", color.as_deref().unwrap_or("-"))
             }
             Self::GoOffline(replica) => write!(f, "offline {replica}"),
             Self::GoOnline(replica) => write!(f, "online {replica}"),
             Self::DropLink(replica) => write!(f, "drop {replica}"),
+            Self::DelayLink { replica, ms } => write!(f, "delay {replica} {ms}"),
+            Self::ReorderAcrossTopics { replica, on: o } => write!(f, "topics {replica} {}", on(o)),
             Self::Duplicate(replica) => write!(f, "duplicate {replica}"),
+            Self::Echo(replica) => write!(f, "echo {replica}"),
+            Self::Cut { replica, up } => write!(f, "cut {replica} {}", if *up { "up" } else { "down" }),
+            Self::ExpireToken(replica) => write!(f, "expire {replica}"),
+            Self::FreshToken(replica) => write!(f, "token {replica}"),
             Self::Kill { replica, after } => write!(f, "kill {replica} {}", if *after { "after" } else { "before" }),
+            Self::FailReplica(replica) => write!(f, "fail-replica {replica}"),
+            Self::Disk { replica, full } => write!(f, "disk {replica} {}", if *full { "full" } else { "free" }),
             Self::RestartServer => write!(f, "restart-server"),
             Self::FailCommit => write!(f, "fail-commit"),
+            Self::FailRead => write!(f, "fail-read"),
+            Self::Poison(replica) => write!(f, "poison {replica}"),
+            Self::Cure => write!(f, "cure"),
+            Self::Retry(replica) => write!(f, "retry {replica}"),
+            Self::Discard(replica) => write!(f, "discard {replica}"),
             Self::Dismiss(replica) => write!(f, "dismiss {replica}"),
+            Self::RevokeScope(kind) => write!(f, "revoke {}", kind.word()),
+            Self::GrantScope(kind) => write!(f, "grant {}", kind.word()),
+            Self::AddReplica => write!(f, "add-replica"),
+            Self::SetWall { replica, ms } => match replica {
+                Some(replica) => write!(f, "wall {replica} {ms}"),
+                None => write!(f, "wall server {ms}"),
+            },
             Self::Step(count) => write!(f, "step {count}"),
             Self::Advance(ms) => write!(f, "advance {ms}"),
             Self::Quiesce => write!(f, "quiesce"),
@@ -146,8 +310,14 @@ impl FromStr for Op {
 fn parse(line: &str) -> Option<Op> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let (verb, rest) = words.split_first()?;
-    let number = |i: usize| rest.get(i).and_then(|w| w.parse::<usize>().ok());
-    let record = |i: usize| rest.get(i).and_then(|w| w.parse::<u32>().ok());
+    let replica = || rest.first().and_then(|w| w.parse::<usize>().ok());
+    let number = |i: usize| rest.get(i).and_then(|w| w.parse::<u32>().ok());
+    let record = |i: usize| rest.get(i).and_then(|w| RecordName::parse(w));
+    let one_of = |i: usize, yes: &str, no: &str| match *rest.get(i)? {
+        word if word == yes => Some(true),
+        word if word == no => Some(false),
+        _ => None,
+    };
     let named = |i: usize, name: &str| {
         rest.get(i)
             .and_then(|w| w.strip_prefix(name))
@@ -156,7 +326,7 @@ fn parse(line: &str) -> Option<Op> {
     };
     Some(match *verb {
         "create" => Op::Create {
-            replica: number(0)?,
+            replica: replica()?,
             record: record(1)?,
             list: match named(2, "list")?.as_str() {
                 "-" => None,
@@ -168,42 +338,77 @@ fn parse(line: &str) -> Option<Op> {
         "edit" => {
             let (field, value) = rest.get(2)?.split_once('=')?;
             Op::Edit {
-                replica: number(0)?,
+                replica: replica()?,
                 record: record(1)?,
                 field: field.into(),
                 value: value.into(),
             }
         }
         "delete" => Op::Delete {
-            replica: number(0)?,
+            replica: replica()?,
             record: record(1)?,
         },
         "transaction" => Op::Transaction {
-            replica: number(0)?,
-            list: record(1)?,
-            record: record(2)?,
+            replica: replica()?,
+            list: number(1)?,
+            record: number(2)?,
             title: named(3, "title")?,
         },
+        "query" => Op::RunQuery {
+            replica: replica()?,
+            query: rest.get(1)?.parse().ok()?,
+        },
         "scope" => Op::SetScope {
-            replica: number(0)?,
+            replica: replica()?,
             color: rest.get(1).filter(|w| **w != "-").map(|w| (*w).to_owned()),
         },
-        "offline" => Op::GoOffline(number(0)?),
-        "online" => Op::GoOnline(number(0)?),
-        "drop" => Op::DropLink(number(0)?),
-        "duplicate" => Op::Duplicate(number(0)?),
+        "offline" => Op::GoOffline(replica()?),
+        "online" => Op::GoOnline(replica()?),
+        "drop" => Op::DropLink(replica()?),
+        "delay" => Op::DelayLink {
+            replica: replica()?,
+            ms: rest.get(1)?.parse().ok()?,
+        },
+        "topics" => Op::ReorderAcrossTopics {
+            replica: replica()?,
+            on: one_of(1, "on", "off")?,
+        },
+        "duplicate" => Op::Duplicate(replica()?),
+        "echo" => Op::Echo(replica()?),
+        "cut" => Op::Cut {
+            replica: replica()?,
+            up: one_of(1, "up", "down")?,
+        },
+        "expire" => Op::ExpireToken(replica()?),
+        "token" => Op::FreshToken(replica()?),
         "kill" => Op::Kill {
-            replica: number(0)?,
-            after: match *rest.get(1)? {
-                "after" => true,
-                "before" => false,
-                _ => return None,
-            },
+            replica: replica()?,
+            after: one_of(1, "after", "before")?,
+        },
+        "fail-replica" => Op::FailReplica(replica()?),
+        "disk" => Op::Disk {
+            replica: replica()?,
+            full: one_of(1, "full", "free")?,
         },
         "restart-server" => Op::RestartServer,
         "fail-commit" => Op::FailCommit,
-        "dismiss" => Op::Dismiss(number(0)?),
-        "step" => Op::Step(record(0)?),
+        "fail-read" => Op::FailRead,
+        "poison" => Op::Poison(replica()?),
+        "cure" => Op::Cure,
+        "retry" => Op::Retry(replica()?),
+        "discard" => Op::Discard(replica()?),
+        "dismiss" => Op::Dismiss(replica()?),
+        "revoke" => Op::RevokeScope(Kind::parse(rest.first()?)?),
+        "grant" => Op::GrantScope(Kind::parse(rest.first()?)?),
+        "add-replica" => Op::AddReplica,
+        "wall" => Op::SetWall {
+            replica: match *rest.first()? {
+                "server" => None,
+                _ => Some(replica()?),
+            },
+            ms: rest.get(1)?.parse().ok()?,
+        },
+        "step" => Op::Step(number(0)?),
         "advance" => Op::Advance(rest.first()?.parse().ok()?),
         "quiesce" => Op::Quiesce,
         _ => return None,

@@ -1,14 +1,31 @@
 //! The laws that every world keeps, each a function that says what it saw when one did not hold.
+//!
+//! - 1 [`convergence`];
+//! - 2 fresh eyes, in `world::rest`;
+//! - 3 [`no_double_effect`], [`applied_whole`]; no lost write, in `world::rest`;
+//! - 4 [`read_your_writes`];
+//! - 5 [`cursor_honesty`], [`next_position`];
+//! - 6 [`history::History::merge_laws`];
+//! - 7 [`planner`];
+//! - 8 [`bounds`], [`stuck`]; what is looked at when all rests, in `world::rest`.
 
-use std::collections::BTreeMap;
+pub(crate) mod history;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::Value as Json;
-use tombolo_core::id::{ModelId, Position};
+use tombolo_core::id::{ModelId, MutationNumber, Position};
 use tombolo_core::record::{Key, Record};
 use tombolo_core::schema::{Model, MutationKind, Schema};
 use tombolo_core::value::Value;
 use tombolo_core::wire::envelope::OutcomeKind;
-use tombolo_machine::{Base, EntryState, OutboxEntry, StoreTx};
+use tombolo_machine::limits::IN_FLIGHT_MAX;
+use tombolo_machine::{Base, EntryState, OutboxEntry, Status, StoreTx};
+use tombolo_store::Tx;
+
+use crate::naive::{PAGES_MAX, Query};
+use crate::op::{Kind, RecordName};
 
 /// The server's rows, by model and key text, as its own verdicts made them.
 pub(crate) type Rows = BTreeMap<(ModelId, String), (Position, Record)>;
@@ -25,6 +42,8 @@ pub(crate) struct Meant {
     pub(crate) gone: bool,
     /// A process died while this was being changed: either version is right.
     pub(crate) uncertain: bool,
+    /// The replica once said that it is wedged.
+    pub(crate) wedged: bool,
 }
 
 /// How the server decided one mutation, and whether it changed a record.
@@ -34,7 +53,7 @@ pub(crate) struct Decided {
     pub(crate) position: Option<Position>,
 }
 
-/// **No double effect.** A mutation is decided once; every later answer says the same and changes nothing.
+/// **No double effect** (3). A mutation is decided once; every later answer says the same and changes nothing.
 pub(crate) fn no_double_effect(
     before: Option<&Decided>,
     now: &Decided,
@@ -48,7 +67,7 @@ pub(crate) fn no_double_effect(
     }
 }
 
-/// **No lost field.** A mutation that was applied as it was sent stands in the record with every field that it set.
+/// **No lost field** (3). A mutation that was applied as it was sent stands in the record with every field that it set.
 pub(crate) fn applied_whole(model: &Model, meant: &Meant, after: &Record) -> Result<(), String> {
     if meant.uncertain {
         return Ok(());
@@ -72,7 +91,7 @@ pub(crate) fn applied_whole(model: &Model, meant: &Meant, after: &Record) -> Res
     Ok(())
 }
 
-/// **Positions.** Each change has the next position.
+/// **Positions** (5). Each change has the next position.
 pub(crate) fn next_position(last: Position, position: Position) -> Result<(), String> {
     if position.0 == last.0 + 1 {
         Ok(())
@@ -81,7 +100,7 @@ pub(crate) fn next_position(last: Position, position: Position) -> Result<(), St
     }
 }
 
-/// **Read your writes.** The view row of a record is its base row with every unsettled mutation of this replica on it,
+/// **Read your writes** (4). The view row of a record is its base row with every unsettled mutation of this replica on it,
 /// in order. Laid here field by field, without the machine's own function.
 pub(crate) fn read_your_writes(tx: &mut dyn StoreTx, schema: &Schema, entries: &[OutboxEntry]) -> Result<(), String> {
     let mut records: BTreeMap<(ModelId, String), Vec<&OutboxEntry>> = BTreeMap::new();
@@ -158,7 +177,7 @@ pub(crate) fn read_your_writes(tx: &mut dyn StoreTx, schema: &Schema, entries: &
     Ok(())
 }
 
-/// **Cursor honesty.** For every record whose newest change is at or below the cursor: the replica's base row is that
+/// **Cursor honesty** (5). For every record whose newest change is at or below the cursor: the replica's base row is that
 /// change, if it is in the scope; and if it is not, and no base sync is under way, the replica does not hold it.
 pub(crate) fn cursor_honesty(
     tx: &mut dyn StoreTx,
@@ -192,13 +211,14 @@ pub(crate) fn cursor_honesty(
     Ok(())
 }
 
-/// **Convergence.** With everything delivered a replica's view holds exactly the server's rows of its scope, tombstones
-/// included.
+/// **Convergence** (1). With everything delivered a replica's base rows are exactly the server's rows of its scope,
+/// tombstones included; and where it has no unsettled mutation of a record, what it shows is the base row.
 pub(crate) fn convergence(
     tx: &mut dyn StoreTx,
     schema: &Schema,
     rows: &Rows,
     id: ModelId,
+    unsettled: &BTreeSet<(String, String)>,
     in_scope: impl Fn(&Record) -> bool,
 ) -> Result<(), String> {
     let Some(model) = schema.models.get(id.0) else {
@@ -206,8 +226,18 @@ pub(crate) fn convergence(
     };
     for ((_, text), (_, row)) in rows.iter().filter(|((m, _), _)| *m == id) {
         let key = row.key(&model.key);
-        let view = tx.view(id, &key).map_err(|e| e.to_string())?;
         let wanted = in_scope(row).then_some(row);
+        let base = base_row(tx, id, &key)?;
+        if base.as_ref() != wanted {
+            return Err(format!(
+                "{} {text}: the server says {wanted:?}, the replica's base row is {base:?}",
+                model.name
+            ));
+        }
+        if unsettled.contains(&(model.name.clone(), text.clone())) {
+            continue;
+        }
+        let view = tx.view(id, &key).map_err(|e| e.to_string())?;
         if view.as_ref() != wanted {
             return Err(format!(
                 "{} {text}: the server says {wanted:?}, the replica shows {view:?}",
@@ -216,6 +246,90 @@ pub(crate) fn convergence(
         }
     }
     Ok(())
+}
+
+/// **Planner** (7). What a plan run in SQLite answers, page by page, is what a naive look at every record answers, in the
+/// same order.
+pub(crate) fn planner(
+    tx: &mut Tx<'_>,
+    schema: &Arc<Schema>,
+    named: &BTreeSet<RecordName>,
+    query: &Query,
+) -> Result<(), String> {
+    let mut records: BTreeMap<Kind, Vec<Json>> = BTreeMap::new();
+    for name in named {
+        let id = ModelId(name.kind as usize);
+        let key = Key(vec![Value::Text(name.number.to_string())]);
+        let row = tx.view(id, &key).map_err(|e| e.to_string())?;
+        if let (Some(row), Some(model)) = (row.filter(|row| !row.meta.deleted), schema.models.get(id.0)) {
+            let fields = model.fields.iter().zip(&row.values);
+            let object = fields
+                .map(|(field, value)| (field.name.clone(), value.to_json()))
+                .collect();
+            records.entry(name.kind).or_default().push(Json::Object(object));
+        }
+    }
+    let wanted = query.answer(&|kind| records.get(&kind).cloned().unwrap_or_default());
+    let (mut items, mut token) = (Vec::new(), None);
+    for _ in 0..PAGES_MAX {
+        let bound = query.bind(schema, token.as_ref())?;
+        let answer = tx.answer(bound.execute()).map_err(|e| e.to_string())?;
+        if !answer.errors.is_empty() {
+            return Err(format!("{query:?}: {:?}", answer.errors));
+        }
+        let data: Json = serde_json::from_slice(&answer.data).map_err(|e| e.to_string())?;
+        let root = data.get(query.root).cloned().unwrap_or_default();
+        if !query.is_list() {
+            return if root == wanted {
+                Ok(())
+            } else {
+                Err(format!("{query:?} answers {root}, naively {wanted}"))
+            };
+        }
+        items.extend(root["items"].as_array().cloned().unwrap_or_default());
+        token = Some(root["nextToken"].clone()).filter(|token| !token.is_null());
+        if token.is_none() {
+            let got = Json::Array(items);
+            return if got == wanted {
+                Ok(())
+            } else {
+                Err(format!("{query:?} answers {got}, naively {wanted}"))
+            };
+        }
+    }
+    Err(format!("{query:?} has more than {PAGES_MAX} pages"))
+}
+
+/// **Bounds** (8), while a replica works: no queue of the machine or of the outbox above its limit.
+pub(crate) fn bounds(status: &Status, outbox_max: usize) -> Result<(), String> {
+    if status.in_flight > IN_FLIGHT_MAX as u64 {
+        return Err(format!(
+            "{} mutations are in flight; the most is {IN_FLIGHT_MAX}",
+            status.in_flight
+        ));
+    }
+    let held = status.pending + status.wedged + status.rejected;
+    if held > outbox_max as u64 {
+        return Err(format!("the outbox holds {held} mutations; the most is {outbox_max}"));
+    }
+    Ok(())
+}
+
+/// **Bounds** (8), when all has been delivered: an entry that is neither rejected nor wedged waits for one that is wedged,
+/// or for one that does. Gives back the numbers of those that wait.
+pub(crate) fn stuck(entries: &[OutboxEntry]) -> BTreeSet<MutationNumber> {
+    let mut stuck: BTreeSet<MutationNumber> = entries
+        .iter()
+        .filter(|entry| matches!(entry.state, EntryState::Wedged { .. }))
+        .map(|entry| entry.number)
+        .collect();
+    // Entries depend on earlier ones alone.
+    for entry in entries.iter().filter(|entry| entry.state == EntryState::Queued) {
+        if entry.depends_on.iter().any(|number| stuck.contains(number)) {
+            stuck.insert(entry.number);
+        }
+    }
+    stuck
 }
 
 fn base_row(tx: &mut dyn StoreTx, model: ModelId, key: &Key) -> Result<Option<Record>, String> {

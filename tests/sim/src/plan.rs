@@ -1,9 +1,7 @@
-//! Plans: generated from a seed, written as text, one operation a line, read back, cut down.
+//! Plans: written as text, one operation a line, read back, cut down. How they are made from a seed stands in `generate`.
 
 use std::fmt;
 use std::str::FromStr;
-
-use fastrand::Rng;
 
 use crate::op::{BadOp, Op};
 
@@ -12,78 +10,16 @@ use crate::op::{BadOp, Op};
 pub struct Plan {
     /// Seeds the order of deliveries and the machines' jitter; with the operations it decides everything.
     pub seed: u64,
-    /// How many replicas.
+    /// How many replicas there are from the beginning.
     pub replicas: usize,
+    /// Whether a process that dies opens its file anew. Otherwise the connection outlives it, which is faster; what was
+    /// committed and what was not is the same.
+    pub reopen: bool,
     /// What happens, in order.
     pub ops: Vec<Op>,
 }
 
-/// Records that todos and lists are drawn from: few, so that replicas meet on them.
-const RECORDS: u32 = 8;
-const LISTS: u32 = 3;
-const COLORS: [&str; 3] = ["red", "green", "blue"];
-
-/// How unkind a world is: each seed first draws its own weights, so that rare states are reached deep and not only
-/// thinly everywhere.
-struct Weather {
-    offline: u32,
-    drop: u32,
-    duplicate: u32,
-    kill: u32,
-    restart: u32,
-    fail: u32,
-    scope: u32,
-    transaction: u32,
-    delete: u32,
-}
-
-impl Weather {
-    fn draw(rng: &mut Rng) -> Self {
-        let mut some = |most: u32| if rng.bool() { rng.u32(0..=most) } else { 0 };
-        Self {
-            offline: some(12),
-            drop: some(12),
-            duplicate: some(8),
-            kill: some(12),
-            restart: some(6),
-            fail: some(4),
-            scope: some(4),
-            transaction: some(5),
-            delete: some(12),
-        }
-    }
-}
-
 impl Plan {
-    /// Makes the plan of `seed` with about `length` operations.
-    #[must_use]
-    pub fn generate(seed: u64, length: usize) -> Self {
-        let mut rng = Rng::with_seed(seed);
-        let weather = Weather::draw(&mut rng);
-        let replicas = rng.usize(2..=4);
-        let mut ops = Vec::with_capacity(length + 2);
-        // Some replicas begin with a narrow scope.
-        for replica in 0..replicas {
-            if rng.u8(0..4) == 0 {
-                ops.push(Op::SetScope {
-                    replica,
-                    color: Some((*COLORS.first().unwrap_or(&"red")).to_owned()),
-                });
-            }
-            ops.push(Op::GoOnline(replica));
-        }
-        let mut made = 0_u32;
-        while ops.len() < length {
-            let op = next(&mut rng, &weather, replicas, &mut made);
-            ops.push(op);
-            if rng.u8(0..3) == 0 {
-                ops.push(Op::Step(rng.u32(1..40)));
-            }
-        }
-        ops.push(Op::Quiesce);
-        Self { seed, replicas, ops }
-    }
-
     /// The plan without the operations `from..to`.
     #[must_use]
     pub fn without(&self, from: usize, to: usize) -> Self {
@@ -92,9 +28,43 @@ impl Plan {
         Self { ops, ..*self }
     }
 
-    /// Cuts the plan down as far as it still `fails`, by ever smaller pieces.
+    /// Cuts the plan down as far as it still `fails`: by ever smaller pieces, then with fewer replicas and fewer steps.
     #[must_use]
     pub fn shrink(&self, mut fails: impl FnMut(&Self) -> bool) -> Self {
+        let mut best = self.clone();
+        loop {
+            let before = best.clone();
+            best = best.cut(&mut fails);
+            while best.replicas > 1 {
+                let fewer = Self {
+                    replicas: best.replicas - 1,
+                    ..best.clone()
+                };
+                if !fails(&fewer) {
+                    break;
+                }
+                best = fewer;
+            }
+            for at in 0..best.ops.len() {
+                while let Some(Op::Step(count)) = best.ops.get(at).filter(|op| **op != Op::Step(1)) {
+                    let mut fewer = best.clone();
+                    let count = *count / 2;
+                    if let Some(op) = fewer.ops.get_mut(at) {
+                        *op = Op::Step(count.max(1));
+                    }
+                    if !fails(&fewer) {
+                        break;
+                    }
+                    best = fewer;
+                }
+            }
+            if best == before {
+                return best;
+            }
+        }
+    }
+
+    fn cut(&self, fails: &mut impl FnMut(&Self) -> bool) -> Self {
         let mut best = self.clone();
         let mut piece = best.ops.len().div_ceil(2).max(1);
         loop {
@@ -119,95 +89,13 @@ impl Plan {
     }
 }
 
-fn next(rng: &mut Rng, weather: &Weather, replicas: usize, made: &mut u32) -> Op {
-    let replica = rng.usize(0..replicas);
-    let record = rng.u32(0..RECORDS);
-    let color = COLORS
-        .get(rng.usize(0..COLORS.len()))
-        .map_or_else(String::new, |c| (*c).to_owned());
-    *made += 1;
-    let weights = [
-        24,                  // edit
-        12,                  // create
-        weather.delete,      // delete
-        weather.transaction, // transaction
-        weather.offline,     // offline
-        weather.offline + 6, // online
-        weather.drop,        // drop
-        weather.duplicate,   // duplicate
-        weather.kill,        // kill
-        weather.restart,     // restart the server
-        weather.fail,        // fail a commit
-        weather.scope,       // scope
-        2,                   // dismiss
-        8,                   // advance
-        1,                   // quiesce
-    ];
-    let mut pick = rng.u32(0..weights.iter().sum());
-    let mut which = 0;
-    for (i, weight) in weights.iter().enumerate() {
-        if pick < *weight {
-            which = i;
-            break;
-        }
-        pick -= weight;
-    }
-    match which {
-        0 => {
-            let (field, value) = match rng.u8(0..4) {
-                0 => ("title", format!("t{made}")),
-                1 => ("body", format!("b{made}")),
-                2 => ("color", color),
-                _ => ("rank", made.to_string()),
-            };
-            Op::Edit {
-                replica,
-                record,
-                field: field.into(),
-                value,
-            }
-        }
-        1 => {
-            let list = rng.bool().then(|| rng.u32(0..LISTS));
-            Op::Create {
-                replica,
-                record,
-                list,
-                title: format!("c{made}"),
-                color,
-            }
-        }
-        2 => Op::Delete { replica, record },
-        3 => Op::Transaction {
-            replica,
-            list: rng.u32(0..LISTS),
-            record,
-            title: format!("x{made}"),
-        },
-        4 => Op::GoOffline(replica),
-        5 => Op::GoOnline(replica),
-        6 => Op::DropLink(replica),
-        7 => Op::Duplicate(replica),
-        8 => Op::Kill {
-            replica,
-            after: rng.bool(),
-        },
-        9 => Op::RestartServer,
-        10 => Op::FailCommit,
-        11 => Op::SetScope {
-            replica,
-            color: rng.bool().then_some(color),
-        },
-        12 => Op::Dismiss(replica),
-        13 => Op::Advance(rng.u64(1..40_000)),
-        _ => Op::Quiesce,
-    }
-}
-
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "seed {}", self.seed)?;
         writeln!(f, "replicas {}", self.replicas)?;
+        if self.reopen {
+            writeln!(f, "reopen")?;
+        }
         self.ops.iter().try_for_each(|op| writeln!(f, "{op}"))
     }
 }
@@ -237,7 +125,8 @@ impl FromStr for Plan {
             .lines()
             .enumerate()
             .map(|(i, line)| (i + 1, line.trim()))
-            .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+            .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+            .peekable();
         let mut head = |name: &str| {
             let (_, line) = lines.next()?;
             line.strip_prefix(name)?.trim().parse::<u64>().ok()
@@ -247,10 +136,16 @@ impl FromStr for Plan {
             .and_then(|n| usize::try_from(n).ok())
             .filter(|n| *n > 0)
             .ok_or(BadPlan::Head)?;
+        let reopen = lines.next_if(|(_, line)| *line == "reopen").is_some();
         let ops = lines
             .map(|(line, text)| text.parse().map_err(|source| BadPlan::Op { line, source }))
             .collect::<Result<_, _>>()?;
-        Ok(Self { seed, replicas, ops })
+        Ok(Self {
+            seed,
+            replicas,
+            reopen,
+            ops,
+        })
     }
 }
 
@@ -260,8 +155,8 @@ mod tests {
 
     #[test]
     fn a_plan_survives_its_text() {
-        for seed in 0..200 {
-            let plan = Plan::generate(seed, 60);
+        for seed in 0..300 {
+            let plan = Plan::generate(seed, 100);
             assert_eq!(plan.to_string().parse(), Ok(plan));
         }
     }
@@ -287,6 +182,7 @@ mod tests {
                 && p.ops.iter().filter(|op| matches!(op, Op::Edit { .. })).count() >= 2
         };
         assert!(wanted(&plan));
-        assert_eq!(plan.shrink(wanted).ops.len(), 3);
+        let small = plan.shrink(wanted);
+        assert_eq!((small.ops.len(), small.replicas), (3, 1));
     }
 }

@@ -8,50 +8,22 @@ use std::time::Duration;
 use tombolo_core::id::{MutationNumber, ReplicaId};
 use tombolo_core::schema::Schema;
 use tombolo_core::wire::graphql::Request;
-use tombolo_machine::{Effect, FeedNumber, Input, Machine, Now, ScopeCursor, Settings, StepError};
+use tombolo_machine::{Effect, Input, Link, Machine, Now, Settings, StepError, StoreError};
 use tombolo_store::{Durability, Options, Store};
 
-use crate::server::Sent;
+use crate::coverage::Coverage;
+use crate::template;
+use crate::wire::{Weather, Wire};
 
-/// A message on its way to the server.
-#[derive(Clone, Debug)]
-pub(crate) enum ToServer {
-    Subscribe {
-        feed: FeedNumber,
-        replica: ReplicaId,
-        scopes: Vec<ScopeCursor>,
-    },
-    Unsubscribe {
-        feed: FeedNumber,
-    },
-    Mutation {
-        number: MutationNumber,
-        request: Box<Request>,
-    },
-    FetchPage {
-        feed: FeedNumber,
-        scope: ScopeCursor,
-    },
-}
-
-/// The network between a replica and the server.
-#[derive(Debug)]
-pub(crate) enum Wire {
-    Down,
-    Opening,
-    Up {
-        session: u64,
-        to_server: VecDeque<ToServer>,
-        to_replica: VecDeque<Sent>,
-    },
-}
+/// Where the clocks on the wall stand when a world begins, in milliseconds since 1970.
+pub(crate) const WALL_BEGIN_MS: i64 = 1_700_000_000_000;
 
 /// How an input ended.
 #[derive(Debug)]
 pub(crate) enum Driven {
     /// Committed; what is to be done.
     Done(Vec<Effect>),
-    /// The machine refused it; nothing happened.
+    /// The machine refused it, or the disk is full; nothing happened.
     Refused(StepError),
     /// The process died before the commit; nothing happened.
     DiedBefore,
@@ -60,86 +32,123 @@ pub(crate) enum Driven {
 }
 
 pub(crate) struct Replica {
+    /// Its identity.
+    pub(crate) name: String,
     path: PathBuf,
     schema: Arc<Schema>,
     settings: Settings,
     pub(crate) store: Store,
     pub(crate) machine: Machine,
+    /// `Input::Start` was installed.
+    started: bool,
     pub(crate) wire: Wire,
+    pub(crate) weather: Weather,
     pub(crate) online: bool,
+    /// The server takes its credential.
+    pub(crate) token_good: bool,
     pub(crate) wake_at: Option<Duration>,
     /// Dies at the next commit: after it, or before.
     pub(crate) kill: Option<bool>,
+    /// The next commit finds the disk full.
+    pub(crate) fail_next: bool,
+    /// The file may not grow.
+    pub(crate) full: bool,
     /// What its clock on the wall is wrong by, in milliseconds.
     pub(crate) clock_error_ms: i64,
     /// The newest request that arrived at the server, for duplication.
     pub(crate) last_request: Option<(MutationNumber, Box<Request>)>,
+    /// What an ended link still delivers.
+    pub(crate) late: VecDeque<Input>,
 }
 
 impl Replica {
-    pub(crate) fn open(path: PathBuf, schema: Arc<Schema>, index: usize, seed: u64) -> Result<Self, String> {
+    pub(crate) fn open(
+        path: PathBuf,
+        schema: Arc<Schema>,
+        name: String,
+        index: usize,
+        seed: u64,
+    ) -> Result<Self, String> {
         let settings = Settings {
             seed: seed.wrapping_add(index as u64),
             base_sync_by_pages: index % 2 == 1,
             ..Settings::default()
         };
-        let store = open_store(&path, &schema, index)?;
+        template::replica(&path, &schema, &name)?;
+        let store = open_store(&path, &schema, &name, None)?;
         let machine = Machine::new(Arc::clone(&schema), settings.clone());
         Ok(Self {
+            name,
             path,
             schema,
             settings,
             store,
             machine,
+            started: false,
             wire: Wire::Down,
+            weather: Weather::default(),
             online: false,
+            token_good: true,
             wake_at: None,
             kill: None,
+            fail_next: false,
+            full: false,
             clock_error_ms: (index as i64 - 1) * 3_600_000,
             last_request: None,
+            late: VecDeque::new(),
         })
     }
 
-    /// The process dies and starts again on the same file. Its link is gone.
-    pub(crate) fn restart(self, index: usize) -> Result<Self, String> {
-        let Self {
-            path,
-            schema,
-            settings,
-            store,
-            clock_error_ms,
-            online,
-            ..
-        } = self;
-        drop(store);
-        let store = open_store(&path, &schema, index)?;
-        let machine = Machine::new(Arc::clone(&schema), settings.clone());
+    /// The process dies and starts again on the same file, with `reopen` over a new connection. Its link is gone.
+    pub(crate) fn restart(self, reopen: bool) -> Result<Self, String> {
+        let store = if reopen {
+            drop(self.store);
+            // The smallest limit there is: the file stays as large as it is.
+            let pages_max = self.full.then_some(1);
+            open_store(&self.path, &self.schema, &self.name, pages_max)?
+        } else {
+            self.store
+        };
+        let machine = Machine::new(Arc::clone(&self.schema), self.settings.clone());
         Ok(Self {
-            path,
-            schema,
-            settings,
             store,
             machine,
+            started: false,
             wire: Wire::Down,
-            online,
             wake_at: None,
             kill: None,
-            clock_error_ms,
+            fail_next: false,
             last_request: None,
+            late: VecDeque::new(),
+            ..self
         })
+    }
+
+    pub(crate) fn now(&self, clock: Duration) -> Now {
+        Now {
+            monotonic: clock,
+            wall_ms: clock.as_millis() as i64 + WALL_BEGIN_MS + self.clock_error_ms,
+        }
+    }
+
+    /// The state of the link; `None` before the start.
+    pub(crate) fn link(&self) -> Option<Link> {
+        self.started.then(|| self.machine.link())
     }
 
     /// One input through the machine: step, commit, install, with death at either side of the commit.
-    pub(crate) fn drive(&mut self, input: Input, now: Duration) -> Result<Driven, String> {
-        let now = Now {
-            monotonic: now,
-            wall_ms: now.as_millis() as i64 + 1_700_000_000_000 + self.clock_error_ms,
-        };
+    pub(crate) fn drive(&mut self, input: Input, clock: Duration, coverage: &mut Coverage) -> Result<Driven, String> {
+        let now = self.now(clock);
+        coverage.note(self.link(), &input);
+        let starts = matches!(input, Input::Start);
         let kill = self.kill.take();
-        let mut tx = self
-            .store
-            .begin(self.machine.durable(&input))
-            .map_err(|e| format!("begin: {e}"))?;
+        let fail = std::mem::take(&mut self.fail_next);
+        let full = |error: &StoreError| matches!(error, StoreError::Full);
+        let mut tx = match self.store.begin(self.machine.durable(&input)) {
+            Ok(tx) => tx,
+            Err(error) if full(&error) => return Ok(Driven::Refused(error.into())),
+            Err(error) => return Err(format!("begin: {error}")),
+        };
         let step = match self.machine.step(&mut tx, input, now) {
             Ok(step) => step,
             Err(error) => {
@@ -152,17 +161,36 @@ impl Replica {
             drop(tx);
             return Ok(Driven::DiedBefore);
         }
-        tx.commit().map_err(|e| format!("commit: {e}"))?;
+        if fail {
+            drop(tx);
+            self.kill = kill;
+            return Ok(Driven::Refused(StoreError::Full.into()));
+        }
+        match tx.commit() {
+            Ok(()) => {}
+            Err(error) if full(&error) => {
+                self.kill = kill;
+                return Ok(Driven::Refused(error.into()));
+            }
+            Err(error) => return Err(format!("commit: {error}")),
+        }
         if kill == Some(true) {
             return Ok(Driven::DiedAfter);
         }
+        self.started |= starts;
         Ok(Driven::Done(self.machine.install(step)))
     }
 }
 
-fn open_store(path: &std::path::Path, schema: &Arc<Schema>, index: usize) -> Result<Store, String> {
-    let mut options = Options::new(ReplicaId(format!("replica-{index}")));
+pub(crate) fn open_store(
+    path: &std::path::Path,
+    schema: &Arc<Schema>,
+    name: &str,
+    pages_max: Option<u32>,
+) -> Result<Store, String> {
+    let mut options = Options::new(ReplicaId(name.to_owned()));
     // SQLite's own durability is not under test; the seams around the commit are.
     options.durability = Durability::Normal;
+    options.pages_max = pages_max;
     Store::open(path, Arc::clone(schema), options).map_err(|error| format!("{}: {error}", path.display()))
 }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::coverage::Coverage;
+
 /// A law that did not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
@@ -24,6 +26,17 @@ impl fmt::Display for Violation {
     }
 }
 
+/// Under which heading a count is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Group {
+    /// What the plan injected.
+    Fault,
+    /// What became of mutations.
+    Mutation,
+    /// What else happened.
+    Event,
+}
+
 /// What came of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
@@ -36,9 +49,39 @@ pub struct Report {
     /// Single steps: messages, commits, timers.
     pub steps: u64,
     /// What happened how often.
-    pub counts: BTreeMap<&'static str, u64>,
+    pub counts: BTreeMap<(Group, &'static str), u64>,
+    /// The machine's state × event table.
+    pub coverage: Coverage,
     /// The first law that did not hold.
     pub violation: Option<Violation>,
+}
+
+impl Report {
+    /// How often something happened, whatever its group.
+    #[must_use]
+    pub fn count(&self, name: &str) -> u64 {
+        self.counts
+            .iter()
+            .filter(|((_, n), _)| *n == name)
+            .map(|(_, c)| c)
+            .sum()
+    }
+}
+
+/// Counts by group, as lines of text.
+pub fn write_counts(f: &mut impl fmt::Write, counts: &BTreeMap<(Group, &'static str), u64>) -> fmt::Result {
+    for (group, heading) in [
+        (Group::Fault, "faults injected"),
+        (Group::Mutation, "mutations"),
+        (Group::Event, "events"),
+    ] {
+        let of_group = || counts.iter().filter(|((g, _), _)| *g == group);
+        writeln!(f, "{heading}: {}", of_group().map(|(_, count)| count).sum::<u64>())?;
+        for ((_, name), count) in of_group() {
+            writeln!(f, "  {name:<36} {count:>10}")?;
+        }
+    }
+    Ok(())
 }
 
 impl fmt::Display for Report {
@@ -48,9 +91,7 @@ impl fmt::Display for Report {
             "{} operations, {} did not apply, {} steps, hash {:016x}",
             self.ops, self.skipped, self.steps, self.hash
         )?;
-        for (name, count) in &self.counts {
-            writeln!(f, "  {name:<28} {count}")?;
-        }
+        write_counts(f, &self.counts)?;
         match &self.violation {
             Some(violation) => write!(f, "{violation}"),
             None => write!(f, "no violation"),

@@ -1,6 +1,6 @@
 //! The server of a world: the real engine over the real store, without listeners.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::pin;
@@ -8,14 +8,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
-use serde_json::{Map, Value as Json, json};
+use serde_json::json;
 use tombolo_core::access::Identity;
+use tombolo_core::query::Answer;
 use tombolo_core::schema::Schema;
-use tombolo_core::wire::batch::SELECTION;
-use tombolo_core::wire::graphql::Request;
+use tombolo_core::wire::graphql::{ErrorType, GraphqlError, Request};
 use tombolo_engine::{Engine, EngineError, Prepared, Settings, Submission, Subscriber, Verdict};
 use tombolo_machine::{FeedNumber, ScopeCursor};
 use tombolo_store_sqlite::{Options, SqliteStore};
+
+use crate::disk::{Disk, Troubles};
+use crate::template;
+use crate::wire::ToServer;
 
 /// A mutation that waits for the writer.
 struct Waiting {
@@ -29,10 +33,11 @@ struct Waiting {
 struct Feed {
     subscriber: Subscriber,
     woken: Arc<AtomicBool>,
+    models: Vec<String>,
 }
 
 /// What the server sends to a session.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Sent {
     /// A response to a mutation request.
     Answer { number: u64, response: Vec<u8> },
@@ -41,7 +46,7 @@ pub(crate) enum Sent {
     /// The feed ended.
     FeedRefused {
         feed: FeedNumber,
-        errors: Vec<tombolo_core::wire::graphql::GraphqlError>,
+        errors: Vec<GraphqlError>,
     },
 }
 
@@ -58,11 +63,15 @@ impl std::fmt::Display for Sent {
 pub(crate) struct Server {
     path: PathBuf,
     schema: Arc<Schema>,
-    engine: Engine<SqliteStore>,
+    engine: Engine<Disk>,
+    /// What the disk does wrong.
+    pub(crate) troubles: Arc<Troubles>,
     waiting: Vec<Waiting>,
     feeds: BTreeMap<(u64, FeedNumber), Feed>,
-    /// The next transaction fails.
-    pub(crate) fail_next: bool,
+    /// Models whose scopes are refused.
+    pub(crate) revoked: BTreeSet<&'static str>,
+    /// What the clock on the wall is wrong by, in milliseconds.
+    pub(crate) clock_error_ms: i64,
     identity: Identity,
 }
 
@@ -82,32 +91,37 @@ pub(crate) fn ready<T>(future: impl Future<Output = T>) -> T {
 
 impl Server {
     pub(crate) fn open(path: PathBuf, schema: Arc<Schema>) -> Result<Self, String> {
-        let engine = start(&path, &schema)?;
+        template::server(&path, &schema)?;
+        let troubles = Arc::default();
+        let store = Arc::new(open_store(&path, &schema)?);
+        let engine = start(&schema, Disk::new(store, Arc::clone(&troubles)));
         Ok(Self {
             path,
             schema,
             engine,
+            troubles,
             waiting: Vec::new(),
             feeds: BTreeMap::new(),
-            fail_next: false,
+            revoked: BTreeSet::new(),
+            clock_error_ms: 0,
             identity: Identity::ApiKey { name: "sim".into() },
         })
     }
 
-    /// Dies and comes back: the database stays, everything else is gone.
-    pub(crate) fn restart(self) -> Result<Self, String> {
-        let Self {
-            path,
-            schema,
-            engine,
-            waiting,
-            feeds,
-            ..
-        } = self;
-        drop(feeds);
-        drop(waiting);
-        drop(engine);
-        Self::open(path, schema)
+    /// Dies and comes back: the database stays (with `reopen` over a new connection), everything else is gone.
+    pub(crate) fn restart(mut self, reopen: bool) -> Result<Self, String> {
+        self.feeds.clear();
+        self.waiting.clear();
+        let store = self.engine.store().shared();
+        drop(self.engine);
+        let store = if reopen {
+            drop(store);
+            Arc::new(open_store(&self.path, &self.schema)?)
+        } else {
+            store
+        };
+        let engine = start(&self.schema, Disk::new(store, Arc::clone(&self.troubles)));
+        Ok(Self { engine, ..self })
     }
 
     /// A mutation arrives.
@@ -126,26 +140,30 @@ impl Server {
         Ok(())
     }
 
+    fn refused(&self, scopes: &[ScopeCursor]) -> Option<Vec<GraphqlError>> {
+        let model = scopes
+            .iter()
+            .find(|scope| self.revoked.contains(scope.model.as_str()))?;
+        let message = format!("the scope of {} is not yours to read", model.model);
+        let mut error = GraphqlError::new(ErrorType::Unauthorized, message);
+        error.error_info = Some(json!({ "model": model.model }));
+        Some(vec![error])
+    }
+
     /// A subscription to the feed arrives.
     pub(crate) fn receive_subscribe(
         &mut self,
         session: u64,
-        replica: &str,
         feed: FeedNumber,
         scopes: &[ScopeCursor],
+        request: &Request,
     ) -> Result<(), Sent> {
-        let scopes: Vec<Json> = scopes.iter().map(ScopeCursor::to_json).collect();
-        let request = Request {
-            query: format!(
-                "subscription ($scopes: [TomboloScopeInput!]!) {{ tomboloChanges(scopes: $scopes) {SELECTION} }}"
-            ),
-            variables: Some(object(json!({ "scopes": scopes }))),
-            extensions: Some(object(json!({ "tombolo": { "replica": replica } }))),
-            ..Request::default()
-        };
+        if let Some(errors) = self.refused(scopes) {
+            return Err(Sent::FeedRefused { feed, errors });
+        }
         let subscriber = self
             .engine
-            .prepare(&self.identity, &request)
+            .prepare(&self.identity, request)
             .map_err(EngineError::Request)
             .and_then(|prepared| self.engine.subscribe(&prepared))
             .map_err(|error| Sent::FeedRefused {
@@ -155,7 +173,13 @@ impl Server {
         let woken = Arc::new(AtomicBool::new(true));
         let flag = Arc::clone(&woken);
         subscriber.set_waker(Arc::new(move || flag.store(true, Ordering::SeqCst)));
-        self.feeds.insert((session, feed), Feed { subscriber, woken });
+        let models = scopes.iter().map(|scope| scope.model.clone()).collect();
+        let running = Feed {
+            subscriber,
+            woken,
+            models,
+        };
+        self.feeds.insert((session, feed), running);
         Ok(())
     }
 
@@ -164,17 +188,13 @@ impl Server {
     }
 
     /// A page is asked for.
-    pub(crate) fn receive_page(&self, feed: FeedNumber, scope: &ScopeCursor) -> Sent {
-        let request = Request {
-            query: format!(
-                "query ($scope: TomboloScopeInput!) {{ tomboloChanges(scope: $scope, limit: 3) {SELECTION} }}"
-            ),
-            variables: Some(object(json!({ "scope": scope.to_json() }))),
-            ..Request::default()
-        };
+    pub(crate) fn receive_page(&self, feed: FeedNumber, scope: &ScopeCursor, request: &Request) -> Sent {
+        if let Some(errors) = self.refused(std::slice::from_ref(scope)) {
+            return Sent::FeedRefused { feed, errors };
+        }
         let answer = self
             .engine
-            .prepare(&self.identity, &request)
+            .prepare(&self.identity, request)
             .map_err(EngineError::Request)
             .and_then(|prepared| ready(self.engine.query(&prepared)));
         match answer {
@@ -189,6 +209,26 @@ impl Server {
         }
     }
 
+    /// Scopes of this model are refused from now on: feeds that hold one end.
+    pub(crate) fn revoke(&mut self, model: &'static str) -> Vec<ToSession> {
+        self.revoked.insert(model);
+        let ending: Vec<(u64, FeedNumber)> = self
+            .feeds
+            .iter()
+            .filter(|(_, feed)| feed.models.iter().any(|m| m == model))
+            .map(|(key, _)| *key)
+            .collect();
+        let mut error = GraphqlError::new(ErrorType::Unauthorized, format!("the scope of {model} was withdrawn"));
+        error.error_info = Some(json!({ "model": model }));
+        let mut sent = Vec::new();
+        for (session, feed) in ending {
+            self.feeds.remove(&(session, feed));
+            let errors = vec![error.clone()];
+            sent.push((session, Sent::FeedRefused { feed, errors }));
+        }
+        sent
+    }
+
     pub(crate) fn close(&mut self, session: u64) {
         self.feeds.retain(|(s, _), _| *s != session);
     }
@@ -201,42 +241,35 @@ impl Server {
     pub(crate) fn commit(&mut self, now_ms: i64) -> (Vec<Committed>, Vec<ToSession>) {
         let waiting = std::mem::take(&mut self.waiting);
         let batch: Vec<Submission> = waiting.iter().map(|w| w.submission.clone()).collect();
-        let verdicts = if std::mem::take(&mut self.fail_next) {
-            let full = tombolo_engine::StoreError::Full;
-            batch
-                .iter()
-                .map(|_| Verdict {
-                    undecided: Some((&full).into()),
-                    ..Verdict::default()
-                })
-                .collect()
-        } else {
-            ready(self.engine.commit(batch, now_ms)).unwrap_or_default()
+        let answer = |w: &Waiting, response| {
+            let number = w.number;
+            (w.session, Sent::Answer { number, response })
         };
-        let sent = waiting
-            .iter()
-            .zip(&verdicts)
-            .filter_map(|(w, verdict)| {
-                let response = ready(self.engine.respond(&w.prepared, verdict)).ok()?;
-                Some((
-                    w.session,
-                    Sent::Answer {
-                        number: w.number,
-                        response,
-                    },
-                ))
-            })
-            .collect();
+        let verdicts = match ready(self.engine.commit(batch, now_ms)) {
+            Ok(verdicts) => verdicts,
+            Err(error) => {
+                let response = Answer::refused(vec![error.to_graphql()]).into_bytes(None);
+                let sent = waiting.iter().map(|w| answer(w, response.clone())).collect();
+                return (Vec::new(), sent);
+            }
+        };
+        let respond = |(w, verdict): (&Waiting, &Verdict)| {
+            let response = ready(self.engine.respond(&w.prepared, verdict));
+            answer(
+                w,
+                response.unwrap_or_else(|error| Answer::refused(error.to_graphql()).into_bytes(None)),
+            )
+        };
+        let sent = waiting.iter().zip(&verdicts).map(respond).collect();
         (waiting.into_iter().map(|w| w.submission).zip(verdicts).collect(), sent)
     }
 
     /// Sessions' feeds that were woken.
-    pub(crate) fn woken(&self) -> Vec<(u64, FeedNumber)> {
+    pub(crate) fn woken(&self) -> impl Iterator<Item = (u64, FeedNumber)> {
         self.feeds
             .iter()
             .filter(|(_, feed)| feed.woken.load(Ordering::SeqCst))
             .map(|(key, _)| *key)
-            .collect()
     }
 
     /// The next payload of a woken feed.
@@ -258,27 +291,38 @@ impl Server {
             }
         }
     }
+
+    /// What the server answers to a message whose credential it does not take.
+    pub(crate) fn unauthorized(message: &ToServer) -> Option<Sent> {
+        let error = GraphqlError::new(ErrorType::UnauthorizedException, "the credential has expired");
+        match message {
+            ToServer::Subscribe { feed, .. } | ToServer::FetchPage { feed, .. } => Some(Sent::FeedRefused {
+                feed: *feed,
+                errors: vec![error],
+            }),
+            ToServer::Mutation { number, .. } => Some(Sent::Answer {
+                number: number.0,
+                response: Answer::refused(vec![error]).into_bytes(None),
+            }),
+            ToServer::Unsubscribe { .. } => None,
+        }
+    }
 }
 
-fn start(path: &std::path::Path, schema: &Arc<Schema>) -> Result<Engine<SqliteStore>, String> {
-    let options = Options {
-        epoch: Some("sim".into()),
-        ..Options::default()
-    };
-    let store =
-        SqliteStore::open_inline(Some(path), Arc::clone(schema), &options).map_err(|error| error.to_string())?;
+fn start(schema: &Arc<Schema>, store: Disk) -> Engine<Disk> {
     // Small pages and a short ring, so that paging and falling behind happen in small worlds.
     let settings = Settings {
         ring_changes_max: 16,
         feed_rows_live: 3,
         ..Settings::default()
     };
-    Ok(Engine::new(Arc::clone(schema), store, settings))
+    Engine::new(Arc::clone(schema), store, settings)
 }
 
-fn object(json: Json) -> Map<String, Json> {
-    match json {
-        Json::Object(map) => map,
-        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) | Json::Array(_) => Map::new(),
-    }
+pub(crate) fn open_store(path: &std::path::Path, schema: &Arc<Schema>) -> Result<SqliteStore, String> {
+    let options = Options {
+        epoch: Some("sim".into()),
+        ..Options::default()
+    };
+    SqliteStore::open_inline(Some(path), Arc::clone(schema), &options).map_err(|error| error.to_string())
 }

@@ -1,10 +1,12 @@
-//! A world and its one thread: what operations do here, what happens by itself in `steps`, coming to rest and the looks
-//! at the whole in `rest`.
+//! A world and its one thread: what operations do in `apply`, what happens by itself in `steps`, coming to rest and the
+//! looks at the whole in `rest`.
 
+mod apply;
 mod rest;
 mod steps;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -14,26 +16,25 @@ use fastrand::Rng;
 use serde_json::json;
 use tempfile::TempDir;
 use tombolo_core::id::{ModelId, MutationNumber, Position};
-use tombolo_core::record::Key;
-use tombolo_core::schema::{MutationKind, Schema};
-use tombolo_core::value::Value;
+use tombolo_core::schema::Schema;
 use tombolo_core::wire::envelope::OutcomeKind;
 use tombolo_machine::{
-    CloseReason, Effect, EntryState, FinalOutcome, Input, NewMutation, OutboxEntry, Outgoing, Scope, StoreTx,
+    CloseReason, Effect, FinalOutcome, Input, OutboxEntry, Outgoing, Scope, StepError, StoreError, StoreTx,
 };
+use tombolo_store::Tx;
 
-use crate::op::Op;
+use crate::errors;
+use crate::op::{Kind, Op, RecordName};
+use crate::oracle::history::History;
 use crate::oracle::{Decided, Meant, Rows};
 use crate::plan::Plan;
-use crate::replica::{Driven, Replica, ToServer, Wire};
-use crate::report::{Report, Violation};
-use crate::server::Server;
+use crate::replica::{Driven, Replica};
+use crate::report::{Group, Report, Violation};
+use crate::server::{Sent, Server};
+use crate::wire::{ToServer, Topic, Wire};
 
 /// Entries of an outbox that the oracles look at; no plan makes more.
 const OUTBOX_MAX: usize = 10_000;
-
-const LIST: ModelId = ModelId(0);
-const TODO: ModelId = ModelId(1);
 
 /// Plays `plan` and says what came of it.
 #[must_use]
@@ -44,9 +45,9 @@ pub fn run(plan: &Plan) -> Report {
 /// Plays `plan` and gives each operation, step and message to `trace` as a line.
 #[must_use]
 pub fn play(plan: &Plan, trace: Option<fn(&str)>) -> Report {
-    match World::new(plan) {
+    errors::watch();
+    match World::new(plan, trace) {
         Ok(mut world) => {
-            world.trace = trace;
             world.play(plan);
             world.report
         }
@@ -62,28 +63,34 @@ pub fn play(plan: &Plan, trace: Option<fn(&str)>) -> Report {
 }
 
 struct World {
-    _folder: TempDir,
-    folder: PathBuf,
+    folder: TempDir,
     schema: Arc<Schema>,
+    seed: u64,
+    reopen: bool,
     rng: Rng,
     clock: Duration,
     /// `None` only while it restarts.
     server: Option<Server>,
     replicas: Vec<Option<Replica>>,
+    /// The colour of each replica's todos.
     scopes: Vec<Option<String>>,
     next_session: u64,
     rows: Rows,
+    /// Records that a user ever named.
+    named: BTreeSet<RecordName>,
+    history: History,
     last_position: Position,
     meant: BTreeMap<(usize, u64), Meant>,
     decided: BTreeMap<(usize, u64), Decided>,
+    /// Links asked for and messages sent by replicas.
+    sends: u64,
     hasher: DefaultHasher,
     at: usize,
+    /// The operation after which nothing is looked at any more.
+    last_quiesce: usize,
     trace: Option<fn(&str)>,
     report: Report,
 }
-
-/// A mutation as a plan makes it: model, kind, fields.
-type Made<'a> = (ModelId, MutationKind, Vec<(&'a str, Value)>);
 
 /// A law was broken; the run ends.
 struct Broken;
@@ -101,74 +108,87 @@ fn schema() -> Result<Arc<Schema>, String> {
         .clone()
 }
 
+/// A model's place in the schema, which lists them as [`Kind::ALL`] does.
+fn model_id(kind: Kind) -> ModelId {
+    ModelId(kind as usize)
+}
+
+/// In memory where the machine has such a folder: what a sync to the disk does is not simulated here.
+fn folder() -> Result<TempDir, String> {
+    let shm = std::path::Path::new("/dev/shm");
+    let temp = if shm.is_dir() {
+        TempDir::with_prefix_in("tombolo-sim-", shm)
+    } else {
+        TempDir::new()
+    };
+    temp.map_err(|error| error.to_string())
+}
+
 impl World {
-    fn new(plan: &Plan) -> Result<Self, String> {
+    fn new(plan: &Plan, trace: Option<fn(&str)>) -> Result<Self, String> {
         let schema = schema()?;
-        // In memory where the machine has such a folder: what a sync to the disk does is not simulated here.
-        let shm = std::path::Path::new("/dev/shm");
-        let temp = if shm.is_dir() {
-            TempDir::with_prefix_in("tombolo-sim-", shm)
-        } else {
-            TempDir::new()
-        };
-        let temp = temp.map_err(|e| e.to_string())?;
-        let folder = temp.path().to_owned();
-        let server = Server::open(folder.join("server.sqlite"), Arc::clone(&schema))?;
-        let mut replicas = Vec::new();
-        for index in 0..plan.replicas {
-            replicas.push(Some(Replica::open(
-                folder.join(format!("replica-{index}.sqlite")),
-                Arc::clone(&schema),
-                index,
-                plan.seed,
-            )?));
-        }
+        let folder = folder()?;
+        let server = Server::open(folder.path().join("server.sqlite"), Arc::clone(&schema))?;
+        let quiesced = plan.ops.iter().rposition(|op| *op == Op::Quiesce);
         let mut world = Self {
-            _folder: temp,
             folder,
             schema,
+            seed: plan.seed,
+            reopen: plan.reopen,
             rng: Rng::with_seed(plan.seed ^ 0x5eed),
             clock: Duration::from_secs(1),
             server: Some(server),
-            scopes: vec![None; plan.replicas],
-            replicas,
+            scopes: Vec::new(),
+            replicas: Vec::new(),
             next_session: 1,
             rows: Rows::new(),
+            named: BTreeSet::new(),
+            history: History::default(),
             last_position: Position(0),
             meant: BTreeMap::new(),
             decided: BTreeMap::new(),
+            sends: 0,
             hasher: DefaultHasher::new(),
             at: 0,
-            trace: None,
+            last_quiesce: quiesced.map_or(0, |at| at + 1),
+            trace,
             report: Report::default(),
         };
-        for index in 0..plan.replicas {
+        for _ in 0..plan.replicas {
             world
-                .begin(index)
+                .add_replica()
                 .map_err(|Broken| format!("{:?}", world.report.violation))?;
         }
         Ok(world)
     }
 
+    fn open_replica(&self, name: String, index: usize) -> Result<Replica, String> {
+        let path: PathBuf = self.folder.path().join(format!("{name}.sqlite"));
+        Replica::open(path, Arc::clone(&self.schema), name, index, self.seed)
+    }
+
+    /// One more replica, with scopes of everything and without a wish for a link.
+    fn add_replica(&mut self) -> Held {
+        let index = self.replicas.len();
+        let opened = self.open_replica(format!("replica-{index}"), index);
+        let replica = opened.map_err(|detail| self.broken("world", detail))?;
+        self.replicas.push(Some(replica));
+        self.scopes.push(None);
+        self.begin(index)
+    }
+
     /// What an app does when it starts.
     fn begin(&mut self, index: usize) -> Held {
-        self.input(index, Input::Start)?;
-        self.input(
-            index,
-            Input::SetScope(Scope {
-                model: "List".into(),
-                filter: None,
-            }),
-        )?;
-        let scope = self.scopes.get(index).cloned().flatten();
-        self.input(index, Input::SetScope(todo_scope(scope.as_deref())))?;
-        if self
-            .replicas
-            .get(index)
-            .and_then(Option::as_ref)
-            .is_some_and(|r| r.online)
-        {
-            self.input(index, Input::SetOnline(true))?;
+        let color = self.scopes.get(index).cloned().flatten();
+        let scopes = Kind::ALL.map(|kind| Input::SetScope(scope(kind, color.as_deref())));
+        let online = self.replica(index)?.online.then_some(Input::SetOnline(true));
+        for input in std::iter::once(Input::Start).chain(scopes).chain(online) {
+            if !self.input(index, input)? {
+                // The disk is so full that the app cannot start: somebody makes room.
+                self.count(Group::Event, "room made to start");
+                self.replica(index)?.full = false;
+                return self.revive(index, true);
+            }
         }
         Ok(())
     }
@@ -181,6 +201,10 @@ impl World {
                 Ok(true) => self.report.ops += 1,
                 Ok(false) => self.report.skipped += 1,
                 Err(Broken) => break,
+            }
+            if let Some(text) = errors::first() {
+                let _ = self.broken("no ERROR is logged", text);
+                break;
             }
         }
         for ((model, key), (position, row)) in &self.rows {
@@ -205,13 +229,13 @@ impl World {
         }
     }
 
-    fn count(&mut self, what: &'static str) {
-        *self.report.counts.entry(what).or_default() += 1;
+    fn count(&mut self, group: Group, what: &'static str) {
+        *self.report.counts.entry((group, what)).or_default() += 1;
     }
 
     fn replica(&mut self, index: usize) -> Result<&mut Replica, Broken> {
         if self.replicas.get(index).is_none_or(Option::is_none) {
-            return Err(self.broken("world", format!("the plan has no replica {index}")));
+            return Err(self.broken("world", format!("there is no replica {index}")));
         }
         self.replicas.get_mut(index).and_then(Option::as_mut).ok_or(Broken)
     }
@@ -220,291 +244,130 @@ impl World {
         self.server.as_mut().ok_or(Broken)
     }
 
-    /// Carries out one operation; false if it does not apply.
-    fn apply(&mut self, op: &Op) -> Result<bool, Broken> {
-        match op {
-            Op::Create {
-                replica,
-                record,
-                list,
-                title,
-                color,
-            } => {
-                let mut sets = vec![
-                    ("id", Value::Text(record.to_string())),
-                    ("title", Value::Text(title.clone())),
-                    ("color", Value::Text(color.clone())),
-                ];
-                if let Some(list) = list {
-                    sets.push(("listID", Value::Text(list.to_string())));
-                }
-                self.mutate(*replica, vec![(TODO, MutationKind::Create, sets)])
-            }
-            Op::Edit {
-                replica,
-                record,
-                field,
-                value,
-            } => {
-                let value = match field.as_str() {
-                    "rank" => Value::Int(value.parse().unwrap_or_default()),
-                    _ => Value::Text(value.clone()),
-                };
-                let sets = vec![("id", Value::Text(record.to_string())), (field.as_str(), value)];
-                self.mutate(*replica, vec![(TODO, MutationKind::Update, sets)])
-            }
-            Op::Delete { replica, record } => {
-                let sets = vec![("id", Value::Text(record.to_string()))];
-                self.mutate(*replica, vec![(TODO, MutationKind::Delete, sets)])
-            }
-            Op::Transaction {
-                replica,
-                list,
-                record,
-                title,
-            } => {
-                let todo = |n: u32| {
-                    vec![
-                        ("id", Value::Text((record + n).to_string())),
-                        ("title", Value::Text(format!("{title}.{n}"))),
-                        ("color", Value::Text("red".into())),
-                        ("listID", Value::Text(list.to_string())),
-                    ]
-                };
-                let of_list = vec![
-                    ("id", Value::Text(list.to_string())),
-                    ("title", Value::Text(title.clone())),
-                ];
-                self.mutate(
-                    *replica,
-                    vec![
-                        (LIST, MutationKind::Create, of_list),
-                        (TODO, MutationKind::Create, todo(0)),
-                        (TODO, MutationKind::Create, todo(1)),
-                    ],
-                )
-            }
-            Op::SetScope { replica, color } => {
-                if self.scopes.get(*replica) == Some(color) {
-                    return Ok(false);
-                }
-                if let Some(scope) = self.scopes.get_mut(*replica) {
-                    scope.clone_from(color);
-                }
-                self.count("scope changed");
-                self.input(*replica, Input::SetScope(todo_scope(color.as_deref())))?;
-                Ok(true)
-            }
-            Op::GoOnline(replica) | Op::GoOffline(replica) => {
-                let online = matches!(op, Op::GoOnline(_));
-                if std::mem::replace(&mut self.replica(*replica)?.online, online) == online {
-                    return Ok(false);
-                }
-                self.input(*replica, Input::SetOnline(online))?;
-                Ok(true)
-            }
-            Op::DropLink(replica) => {
-                if matches!(self.replica(*replica)?.wire, Wire::Down) {
-                    return Ok(false);
-                }
-                self.count("link dropped");
-                self.hang_up(*replica)?;
-                self.input(*replica, Input::LinkClosed(CloseReason::Lost("cut".into())))?;
-                Ok(true)
-            }
-            Op::Duplicate(replica) => {
-                let replica = self.replica(*replica)?;
-                let (Some((number, request)), Wire::Up { session, .. }) = (replica.last_request.clone(), &replica.wire)
-                else {
-                    return Ok(false);
-                };
-                let session = *session;
-                self.count("request duplicated");
-                let received = self.server()?.receive_mutation(session, number.0, &request);
-                received.map_err(|detail| self.broken("world", detail))?;
-                Ok(true)
-            }
-            Op::Kill { replica, after } => {
-                self.replica(*replica)?.kill = Some(*after);
-                Ok(true)
-            }
-            Op::RestartServer => {
-                self.count("server restarted");
-                let old = self.server.take().ok_or(Broken)?;
-                let new = old.restart().map_err(|detail| self.broken("world", detail))?;
-                self.server = Some(new);
-                for index in 0..self.replicas.len() {
-                    if !matches!(self.replica(index)?.wire, Wire::Down) {
-                        self.replica(index)?.wire = Wire::Down;
-                        self.input(index, Input::LinkClosed(CloseReason::Ended))?;
-                    }
-                }
-                Ok(true)
-            }
-            Op::FailCommit => {
-                self.server()?.fail_next = true;
-                Ok(true)
-            }
-            Op::Dismiss(replica) => self.dismiss(*replica),
-            Op::Step(count) => {
-                for _ in 0..*count {
-                    if !self.step()? {
-                        break;
-                    }
-                }
-                Ok(true)
-            }
-            Op::Advance(ms) => {
-                self.clock += Duration::from_millis(*ms);
-                Ok(true)
-            }
-            Op::Quiesce => {
-                self.quiesce()?;
-                Ok(true)
-            }
-        }
-    }
-
-    /// A user's mutations through a replica; false if the app would refuse the call because of what it shows.
-    fn mutate(&mut self, index: usize, mutations: Vec<Made<'_>>) -> Result<bool, Broken> {
-        let schema = Arc::clone(&self.schema);
-        let mut new = Vec::new();
-        let mut meant = Vec::new();
-        for (model, kind, sets) in mutations {
-            let shape = schema.models.get(model.0).ok_or(Broken)?;
-            let key = Key(sets
-                .iter()
-                .filter(|(n, _)| *n == "id")
-                .map(|(_, v)| v.clone())
-                .collect());
-            let row = self.with_tx(index, |tx| tx.view(model, &key).map_err(|e| e.to_string()))?;
-            let shows = row.as_ref().is_some_and(|r| !r.meta.deleted);
-            if (kind == MutationKind::Create && row.is_some()) || (kind != MutationKind::Create && !shows) {
-                return Ok(false);
-            }
-            meant.push(Meant {
-                kind,
-                model,
-                key: key.to_text(),
-                sets: sets.iter().map(|(n, v)| ((*n).to_owned(), v.clone())).collect(),
-                gone: false,
-                uncertain: false,
-            });
-            new.push(NewMutation {
-                model,
-                kind,
-                values: sets
-                    .into_iter()
-                    .filter_map(|(n, v)| Some((shape.field(n)?, v)))
-                    .collect(),
-                operations: Vec::new(),
-                base_version: None,
-                condition: None,
-                author: None,
-            });
-        }
-        let now = self.clock;
-        let driven = self.replica(index)?.drive(Input::Enqueue(new), now);
-        match driven.map_err(|detail| self.broken("world", detail))? {
-            Driven::Refused(_) => {
-                self.count("refused at the call");
-                Ok(false)
-            }
-            Driven::DiedBefore => {
-                self.count("killed before commit");
-                self.revive(index)?;
-                Ok(true)
-            }
-            Driven::DiedAfter => {
-                // The call never returned: it may have changed what stood in the queue for these records.
-                self.count("killed after commit");
-                for old in self.meant.iter_mut().filter(|((r, _), _)| *r == index).map(|(_, m)| m) {
-                    old.uncertain |= meant.iter().any(|m| m.key == old.key && m.model == old.model);
-                }
-                self.revive(index)?;
-                Ok(true)
-            }
-            Driven::Done(effects) => {
-                self.note(index, meant, &effects);
-                self.carry_out(index, effects)?;
-                self.look(index)?;
-                Ok(true)
-            }
-        }
-    }
-
-    /// Notes what the user meant under the numbers that the replica gave.
-    fn note(&mut self, index: usize, meant: Vec<Meant>, effects: &[Effect]) {
-        for effect in effects {
-            if let Effect::Enqueued(numbers) = effect {
-                for (number, meant) in numbers.iter().zip(&meant) {
-                    self.count("mutations enqueued");
-                    let slot = self.meant.entry((index, number.0));
-                    slot.and_modify(|old| {
-                        if meant.kind == MutationKind::Delete {
-                            old.kind = MutationKind::Delete;
-                        }
-                        old.sets.extend(meant.sets.clone());
-                    })
-                    .or_insert_with(|| meant.clone());
-                }
-            }
-        }
-    }
-
-    /// One input through a replica, its effects, and the oracles that look after each commit.
-    fn input(&mut self, index: usize, input: Input) -> Held {
+    /// One input through a replica, its effects, and the oracles that look after each commit. False if the disk was full
+    /// and the app was told so; if it was full for a message of the link, the link is given up.
+    fn input(&mut self, index: usize, input: Input) -> Result<bool, Broken> {
         let batch = matches!(input, Input::Batch { .. });
-        let now = self.clock;
-        let driven = self.replica(index)?.drive(input, now);
-        match driven.map_err(|detail| self.broken("world", detail))? {
+        let app = match &input {
+            Input::Start
+            | Input::SetOnline(_)
+            | Input::Enqueue(_)
+            | Input::Retry(_)
+            | Input::Discard(_)
+            | Input::SetScope(_)
+            | Input::RemoveScope(_)
+            | Input::TokenChanged => true,
+            Input::LinkOpened
+            | Input::LinkClosed(_)
+            | Input::Batch { .. }
+            | Input::FeedRefused { .. }
+            | Input::Answers(_)
+            | Input::Wake => false,
+        };
+        match self.drive(index, input)? {
+            Driven::Refused(StepError::Store(StoreError::Full)) => {
+                self.count(Group::Event, "replica met a full disk");
+                if !app {
+                    let clock = self.clock;
+                    let replica = self.replica(index)?;
+                    let now = replica.now(clock);
+                    let effects = replica.machine.link_broken("the disk is full", now);
+                    self.hang_up(index, false)?;
+                    self.carry_out(index, effects)?;
+                }
+                Ok(!app)
+            }
             Driven::Refused(error) => Err(self.broken("no input is refused", error.to_string())),
             Driven::DiedBefore => {
-                self.count("killed before commit");
-                self.revive(index)
+                self.count(Group::Fault, "app killed before commit");
+                self.revive(index, self.reopen)?;
+                Ok(true)
             }
             Driven::DiedAfter => {
-                self.count("killed after commit");
-                self.revive(index)
+                self.count(Group::Fault, "app killed after commit");
+                self.revive(index, self.reopen)?;
+                Ok(true)
             }
             Driven::Done(effects) => {
                 self.carry_out(index, effects)?;
                 if batch {
                     self.look_at_cursors(index)?;
                 }
-                self.look(index)
+                self.look(index)?;
+                Ok(true)
             }
         }
     }
 
-    fn revive(&mut self, index: usize) -> Held {
-        self.hang_up(index)?;
+    fn drive(&mut self, index: usize, input: Input) -> Result<Driven, Broken> {
+        let clock = self.clock;
+        let mut coverage = std::mem::take(&mut self.report.coverage);
+        let driven = self.replica(index)?.drive(input, clock, &mut coverage);
+        self.report.coverage = coverage;
+        driven.map_err(|detail| self.broken("world", detail))
+    }
+
+    /// The process is dead; it starts again.
+    fn revive(&mut self, index: usize, reopen: bool) -> Held {
+        self.hang_up(index, false)?;
         let dead = self.replicas.get_mut(index).and_then(Option::take).ok_or(Broken)?;
-        let alive = dead.restart(index).map_err(|detail| self.broken("world", detail))?;
+        let alive = dead.restart(reopen).map_err(|detail| self.broken("world", detail))?;
         if let Some(slot) = self.replicas.get_mut(index) {
             *slot = Some(alive);
         }
         self.begin(index)
     }
 
-    fn hang_up(&mut self, index: usize) -> Held {
-        let wire = std::mem::replace(&mut self.replica(index)?.wire, Wire::Down);
-        if let Wire::Up { session, .. } = wire {
-            self.server()?.close(session);
+    /// The link ends. With `late` what was about to reach the replica may still do so afterwards.
+    fn hang_up(&mut self, index: usize, late: bool) -> Held {
+        let late = late && self.rng.u8(0..3) == 0;
+        let closing = match self.rng.u8(0..4) {
+            0 => CloseReason::Lost("late".into()),
+            1 => CloseReason::Unauthorized("late".into()),
+            2 => CloseReason::Protocol("late".into()),
+            _ => CloseReason::Ended,
+        };
+        let replica = self.replica(index)?;
+        match std::mem::replace(&mut replica.wire, Wire::Down) {
+            Wire::Up {
+                session,
+                mut to_replica,
+                ..
+            } => {
+                if late {
+                    let inputs: Vec<Input> = to_replica.drain().map(|sent| sent.to_input()).collect();
+                    replica.late.extend(inputs);
+                    replica.late.push_back(Input::LinkClosed(closing));
+                }
+                self.server()?.close(session);
+            }
+            Wire::Opening if late => {
+                replica.late.push_back(Input::LinkOpened);
+                replica.late.push_back(Input::LinkClosed(closing));
+            }
+            Wire::Opening | Wire::Down => {}
         }
         Ok(())
     }
 
     fn carry_out(&mut self, index: usize, effects: Vec<Effect>) -> Held {
-        (index, format!("{effects:?}")).hash(&mut self.hasher);
+        index.hash(&mut self.hasher);
+        // Without the text in between: it would cost more than the step.
+        let _ = write!(Hashed(&mut self.hasher), "{effects:?}");
         self.tell(|| format!("    replica {index}: {effects:?}"));
+        let clock = self.clock;
         for effect in effects {
             match effect {
-                Effect::OpenLink => self.replica(index)?.wire = Wire::Opening,
-                Effect::CloseLink => self.hang_up(index)?,
+                Effect::OpenLink => {
+                    self.sends += 1;
+                    self.replica(index)?.wire = Wire::Opening;
+                }
+                Effect::CloseLink => self.hang_up(index, true)?,
                 Effect::Send(outgoing) => {
-                    if let Wire::Up { to_server, .. } = &mut self.replica(index)?.wire {
-                        to_server.push_back(match outgoing {
+                    self.sends += 1;
+                    let replica = self.replica(index)?;
+                    if let Wire::Up { to_server, .. } = &mut replica.wire {
+                        let message = match outgoing {
                             Outgoing::Subscribe { feed, replica, scopes } => {
                                 ToServer::Subscribe { feed, replica, scopes }
                             }
@@ -514,17 +377,21 @@ impl World {
                                 request: Box::new(request),
                             },
                             Outgoing::FetchPage { feed, scope } => ToServer::FetchPage { feed, scope },
-                        });
+                        };
+                        to_server.push(Topic::of_request(&message), clock + replica.weather.delay, message);
                     }
                 }
                 Effect::WakeAt(at) => self.replica(index)?.wake_at = Some(at),
-                Effect::NeedToken => {
-                    return Err(self.broken("no credential is refused", "the machine asks for a token"));
-                }
+                Effect::NeedToken => self.count(Group::Event, "token asked for"),
                 Effect::Decided { number, outcome } => self.heard(index, number, &outcome)?,
-                Effect::Wedged { .. } => self.count("mutations wedged"),
-                Effect::Stalled => self.count("links found silent"),
-                Effect::Pulled { .. } => self.count("batches applied"),
+                Effect::Wedged { number, .. } => {
+                    self.count(Group::Mutation, "wedged");
+                    if let Some(meant) = self.meant.get_mut(&(index, number.0)) {
+                        meant.wedged = true;
+                    }
+                }
+                Effect::Stalled => self.count(Group::Event, "links found silent"),
+                Effect::Pulled { .. } => self.count(Group::Event, "batches applied"),
                 Effect::Changed(_) | Effect::Status(_) | Effect::Enqueued(_) => {}
             }
         }
@@ -545,7 +412,10 @@ impl World {
             return Err(self.broken("one end", detail));
         }
         if says.is_none() {
-            if server.is_some() {
+            self.count(Group::Mutation, "discarded");
+            let wedged = self.meant.get(&(index, number.0)).is_none_or(|meant| meant.wedged);
+            // A wedged one was sent: what the server made of it the replica cannot know when the app gives it up.
+            if server.is_some() && !wedged {
                 let detail = format!("replica {index} took back mutation {number}, which the server {server:?}");
                 return Err(self.broken("one end", detail));
             }
@@ -556,27 +426,7 @@ impl World {
         Ok(())
     }
 
-    fn dismiss(&mut self, index: usize) -> Result<bool, Broken> {
-        let rejected: Vec<MutationNumber> = self
-            .outbox(index)?
-            .into_iter()
-            .filter(|e| matches!(e.state, EntryState::Rejected(_)))
-            .map(|e| e.number)
-            .collect();
-        for number in &rejected {
-            self.input(index, Input::Discard(*number))?;
-            if let Some(meant) = self.meant.get_mut(&(index, number.0)) {
-                meant.gone = true;
-            }
-        }
-        Ok(!rejected.is_empty())
-    }
-
-    fn with_tx<T>(
-        &mut self,
-        index: usize,
-        look: impl FnOnce(&mut dyn StoreTx) -> Result<T, String>,
-    ) -> Result<T, Broken> {
+    fn with_tx<T>(&mut self, index: usize, look: impl FnOnce(&mut Tx<'_>) -> Result<T, String>) -> Result<T, Broken> {
         let seen = match self.replica(index)?.store.begin(false) {
             Ok(mut tx) => look(&mut tx),
             Err(error) => Err(error.to_string()),
@@ -585,17 +435,66 @@ impl World {
     }
 
     fn outbox(&mut self, index: usize) -> Result<Vec<OutboxEntry>, Broken> {
-        let seen = match self.replica(index)?.store.begin(false) {
-            Ok(tx) => tx.outbox(0, OUTBOX_MAX).map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
-        };
-        seen.map_err(|detail| self.broken("world", detail))
+        self.with_tx(index, |tx| tx.outbox(0, OUTBOX_MAX).map_err(|error| error.to_string()))
+    }
+
+    /// A message leaves the server.
+    fn deliver(&mut self, to: u64, sent: Sent) {
+        self.tell(|| format!("    to session {to}: {sent}"));
+        let clock = self.clock;
+        for replica in self.replicas.iter_mut().flatten() {
+            if let Wire::Up {
+                session, to_replica, ..
+            } = &mut replica.wire
+                && *session == to
+            {
+                let topic = Topic::of_answer(&sent);
+                let at = clock + replica.weather.delay;
+                if topic == Topic::Mutations && std::mem::take(&mut replica.weather.echo) {
+                    to_replica.push(topic, at, sent.clone());
+                    *self.report.counts.entry((Group::Fault, "answer doubled")).or_default() += 1;
+                }
+                to_replica.push(topic, at, sent);
+                return;
+            }
+        }
+        // The session is gone, and the message with it.
+        self.count(Group::Fault, "messages lost");
+    }
+
+    fn unsettled(&mut self, index: usize) -> Result<bool, Broken> {
+        let status = self.replica(index)?.machine.status();
+        Ok(status.pending + status.wedged > 0)
+    }
+
+    fn in_tx_rows<T>(
+        &mut self,
+        index: usize,
+        look: impl FnOnce(&mut dyn StoreTx, &Schema, &Rows) -> Result<T, String>,
+    ) -> Result<T, Broken> {
+        let schema = Arc::clone(&self.schema);
+        let rows = std::mem::take(&mut self.rows);
+        let seen = self.with_tx(index, |tx| look(tx, &schema, &rows));
+        self.rows = rows;
+        seen
     }
 }
 
-fn todo_scope(color: Option<&str>) -> Scope {
+/// What is written into it is hashed.
+struct Hashed<'a>(&'a mut DefaultHasher);
+
+impl std::fmt::Write for Hashed<'_> {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        self.0.write(text.as_bytes());
+        Ok(())
+    }
+}
+
+fn scope(kind: Kind, color: Option<&str>) -> Scope {
     Scope {
-        model: "Todo".into(),
-        filter: color.map(|c| json!({ "color": { "eq": c } })),
+        model: kind.model().into(),
+        filter: color
+            .filter(|_| kind == Kind::Todo)
+            .map(|color| json!({ "color": { "eq": color } })),
     }
 }

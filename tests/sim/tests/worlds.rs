@@ -1,6 +1,7 @@
 //! What CI plays: a bounded number of seeds, some of them twice, and every plan that once failed.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+use tombolo_sim::coverage::Coverage;
 use tombolo_sim::{Plan, run};
 
 /// Seeds that CI plays; more by hand with `cargo xtask sim --seeds N`.
@@ -15,7 +16,7 @@ fn play(seeds: impl Iterator<Item = u64>) {
         let report = run(&Plan::generate(seed, LENGTH));
         assert!(
             report.violation.is_none(),
-            "seed {seed} (`cargo xtask sim --first {seed} --seeds 1`): {report}"
+            "seed {seed} (`cargo xtask sim --from {seed} --seeds 1`): {report}"
         );
         ops += report.ops;
         steps += report.steps;
@@ -44,32 +45,66 @@ fn the_same_plan_gives_the_same_effects() {
 #[test]
 fn worlds_are_unkind_enough() {
     let mut counts = std::collections::BTreeMap::new();
-    for seed in 0..40 {
-        for (name, count) in run(&Plan::generate(seed, LENGTH)).counts {
+    let mut coverage = Coverage::default();
+    let (mut ops, mut skipped) = (0, 0);
+    for seed in 0..60 {
+        let report = run(&Plan::generate(seed, LENGTH));
+        for ((_, name), count) in report.counts {
             *counts.entry(name).or_insert(0) += count;
         }
+        coverage.add(&report.coverage);
+        ops += report.ops;
+        skipped += report.skipped;
     }
     for name in [
+        "answer doubled",
+        "app killed after commit",
+        "app killed before commit",
+        "applied",
         "batches applied",
-        "killed after commit",
-        "killed before commit",
+        "clock on the wall set",
+        "discarded",
+        "feeds refused",
+        "left undecided",
+        "link delayed",
         "link dropped",
+        "link refused: unauthorized",
+        "link's words came late",
+        "links found silent",
+        "merged",
+        "message cut",
+        "message refused: unauthorized",
         "messages lost",
-        "mutations applied",
-        "mutations merged",
-        "mutations rejected",
-        "mutations undecided",
+        "mutation poisoned",
+        "queries compared",
         "quiesced",
-        "request duplicated",
-        "resends answered",
+        "rejected",
+        "replica joined",
+        "replica met a full disk",
+        "replica went offline",
+        "replica's commit fails",
+        "replica's disk full",
+        "request doubled",
+        "resent and answered as before",
         "scope changed",
-        "server restarted",
+        "scope revoked",
+        "server killed",
+        "server's commit fails",
+        "server's read fails",
+        "token asked for",
+        "token expired",
+        "wedged",
     ] {
         assert!(
             counts.get(name).is_some_and(|count| *count > 0),
             "`{name}` never happened: {counts:?}"
         );
     }
+    assert!(coverage.never().len() < 60, "{coverage}");
+    assert!(
+        skipped * 3 < ops,
+        "{skipped} operations did not apply, {ops} did: the generator has lost touch"
+    );
 }
 
 #[test]

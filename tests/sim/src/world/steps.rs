@@ -1,26 +1,27 @@
 //! What happens by itself: messages, commits, timers, one at a time, in an order that the seed gives.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
-
-use serde::Deserialize;
+use serde_json::value::RawValue;
 use tombolo_core::id::MutationNumber;
-use tombolo_core::wire::batch::ChangeBatch;
-use tombolo_core::wire::envelope::{MutationAnswer, OutcomeKind};
-use tombolo_core::wire::graphql::GraphqlError;
-use tombolo_machine::{AnswerBody, FeedNumber, Input};
+use tombolo_core::wire::envelope::OutcomeKind;
+use tombolo_core::wire::ws::{ClientFrame, ServerFrame};
+use tombolo_engine::{Submission, Verdict};
+use tombolo_machine::messages::{self, Page};
+use tombolo_machine::{AnswerBody, CloseReason, FeedNumber, Input};
 
 use super::{Broken, Held, World};
 use crate::oracle::{self, Decided};
-use crate::replica::{ToServer, Wire};
-use crate::server::Sent;
+use crate::replica::WALL_BEGIN_MS;
+use crate::report::Group;
+use crate::server::{Sent, Server};
+use crate::wire::{Pipe, ToServer, Topic, Wire};
 
 /// What one step of the world can be.
 #[derive(Clone, Copy, Debug)]
 enum Action {
     Open(usize),
-    ServerReceives(usize),
-    ReplicaReceives(usize),
+    ServerReceives(usize, Topic),
+    ReplicaReceives(usize, Topic),
+    Late(usize),
     Wake(usize),
     Commit,
     Pump(u64, FeedNumber),
@@ -36,18 +37,23 @@ impl World {
         self.report.steps += 1;
         self.tell(|| format!("  {:?} {action:?}", self.clock));
         match action {
-            Action::Open(index) => {
-                let session = self.next_session;
-                self.next_session += 1;
-                self.replica(index)?.wire = Wire::Up {
-                    session,
-                    to_server: VecDeque::new(),
-                    to_replica: VecDeque::new(),
-                };
-                self.input(index, Input::LinkOpened)?;
+            Action::Open(index) => self.open_link(index)?,
+            Action::ServerReceives(index, topic) => self.server_receives(index, topic)?,
+            Action::ReplicaReceives(index, topic) => self.replica_receives(index, topic)?,
+            Action::Late(index) => {
+                if let Some(input) = self.replica(index)?.late.pop_front() {
+                    let replica = self.replica(index)?;
+                    let may = match input {
+                        // A driver answers its orders in order: these come before a new link is asked for.
+                        Input::LinkOpened | Input::LinkClosed(_) => matches!(replica.wire, Wire::Down),
+                        _ => true,
+                    };
+                    if may {
+                        self.count(Group::Fault, "link's words came late");
+                        self.input(index, input)?;
+                    }
+                }
             }
-            Action::ServerReceives(index) => self.server_receives(index)?,
-            Action::ReplicaReceives(index) => self.replica_receives(index)?,
             Action::Wake(index) => {
                 self.replica(index)?.wake_at = None;
                 self.input(index, Input::Wake)?;
@@ -72,13 +78,15 @@ impl World {
                 Wire::Up {
                     to_server, to_replica, ..
                 } => {
-                    if !to_server.is_empty() {
-                        due.push(Action::ServerReceives(index));
-                    }
-                    if !to_replica.is_empty() {
-                        due.push(Action::ReplicaReceives(index));
-                    }
+                    let split = replica.weather.split;
+                    let up = to_server.arrived(self.clock, split);
+                    due.extend(up.map(|topic| Action::ServerReceives(index, topic)));
+                    let down = to_replica.arrived(self.clock, split);
+                    due.extend(down.map(|topic| Action::ReplicaReceives(index, topic)));
                 }
+            }
+            if !replica.late.is_empty() {
+                due.push(Action::Late(index));
             }
             if replica.wake_at.is_some_and(|at| at <= self.clock) {
                 due.push(Action::Wake(index));
@@ -88,102 +96,136 @@ impl World {
             if server.has_waiting() {
                 due.push(Action::Commit);
             }
-            due.extend(
-                server
-                    .woken()
-                    .into_iter()
-                    .map(|(session, feed)| Action::Pump(session, feed)),
-            );
+            due.extend(server.woken().map(|(session, feed)| Action::Pump(session, feed)));
         }
         due
     }
 
-    fn deliver(&mut self, to: u64, sent: Sent) {
-        self.tell(|| format!("    to session {to}: {sent}"));
-        for replica in self.replicas.iter_mut().flatten() {
-            if let Wire::Up {
-                session, to_replica, ..
-            } = &mut replica.wire
-                && *session == to
-            {
-                to_replica.push_back(sent);
-                return;
-            }
+    fn open_link(&mut self, index: usize) -> Held {
+        let replica = self.replica(index)?;
+        if std::mem::take(&mut replica.weather.cut_up) {
+            self.count(Group::Fault, "hand-shake cut");
+            return self.link_lost(index, CloseReason::Protocol("the hand-shake was cut".into()));
         }
-        // The session is gone, and the message with it.
-        self.count("messages lost");
+        if !replica.token_good {
+            self.count(Group::Fault, "link refused: unauthorized");
+            return self.link_lost(index, CloseReason::Unauthorized("the credential has expired".into()));
+        }
+        let session = self.next_session;
+        self.next_session += 1;
+        self.replica(index)?.wire = Wire::Up {
+            session,
+            to_server: Pipe::default(),
+            to_replica: Pipe::default(),
+        };
+        self.input(index, Input::LinkOpened).map(drop)
     }
 
-    fn server_receives(&mut self, index: usize) -> Held {
+    fn server_receives(&mut self, index: usize, topic: Topic) -> Held {
         let replica = self.replica(index)?;
         let Wire::Up { session, to_server, .. } = &mut replica.wire else {
             return Ok(());
         };
         let session = *session;
-        let Some(message) = to_server.pop_front() else {
+        let Some(message) = to_server.take(topic) else {
             return Ok(());
         };
-        match message {
-            ToServer::Subscribe { feed, replica, scopes } => {
-                if let Err(sent) = self.server()?.receive_subscribe(session, &replica.0, feed, &scopes) {
+        let request = message.to_request();
+        if let Some(request) = request.clone()
+            && std::mem::take(&mut replica.weather.cut_up)
+        {
+            let frame = ClientFrame::Subscribe {
+                id: "1".into(),
+                payload: request,
+            };
+            self.cut(&frame, |bytes| serde_json::from_slice::<ClientFrame>(bytes).is_ok())?;
+            return self.link_lost(index, CloseReason::Protocol("a frame was cut".into()));
+        }
+        if !self.replica(index)?.token_good {
+            self.count(Group::Fault, "message refused: unauthorized");
+            if let Some(sent) = Server::unauthorized(&message) {
+                self.deliver(session, sent);
+            }
+            return Ok(());
+        }
+        match (message, request) {
+            (ToServer::Subscribe { feed, scopes, .. }, Some(request)) => {
+                let subscribed = self.server()?.receive_subscribe(session, feed, &scopes, &request);
+                if let Err(sent) = subscribed {
                     self.deliver(session, sent);
                 }
             }
-            ToServer::Unsubscribe { feed } => self.server()?.receive_unsubscribe(session, feed),
-            ToServer::Mutation { number, request } => {
+            (ToServer::Unsubscribe { feed }, _) => self.server()?.receive_unsubscribe(session, feed),
+            (ToServer::Mutation { number, request }, _) => {
                 self.replica(index)?.last_request = Some((number, request.clone()));
                 let received = self.server()?.receive_mutation(session, number.0, &request);
                 received.map_err(|detail| self.broken("no request is malformed", detail))?;
             }
-            ToServer::FetchPage { feed, scope } => {
-                let sent = self.server()?.receive_page(feed, &scope);
+            (ToServer::FetchPage { feed, scope }, Some(request)) => {
+                let sent = self.server()?.receive_page(feed, &scope, &request);
                 self.deliver(session, sent);
             }
+            (ToServer::Subscribe { .. } | ToServer::FetchPage { .. }, None) => {}
         }
         Ok(())
     }
 
-    fn replica_receives(&mut self, index: usize) -> Held {
-        let Wire::Up { to_replica, .. } = &mut self.replica(index)?.wire else {
+    fn replica_receives(&mut self, index: usize, topic: Topic) -> Held {
+        let replica = self.replica(index)?;
+        let Wire::Up { to_replica, .. } = &mut replica.wire else {
             return Ok(());
         };
-        let Some(sent) = to_replica.pop_front() else {
+        let Some(sent) = to_replica.take(topic) else {
             return Ok(());
         };
-        let input = match sent {
-            Sent::Answer { number, response } => {
-                let response: Response = self.read(&response)?;
-                let answer = match response.extensions.map(|e| e.tombolo) {
-                    Some(answer) => AnswerBody::Outcomes(answer),
-                    None => AnswerBody::Undecided(response.errors),
-                };
-                Input::Answers(vec![(MutationNumber(number), answer)])
-            }
-            Sent::Batch { feed, response } => {
-                let response: Response = self.read(&response)?;
-                match response.data.and_then(|d| d.batch) {
-                    Some(batch) => Input::Batch { feed, batch },
-                    None => Input::FeedRefused {
-                        feed,
-                        errors: response.errors,
-                    },
-                }
-            }
-            Sent::FeedRefused { feed, errors } => {
-                self.count("feeds refused");
-                Input::FeedRefused { feed, errors }
-            }
-        };
-        self.input(index, input)
+        if let Sent::Answer { response, .. } | Sent::Batch { response, .. } = &sent
+            && std::mem::take(&mut replica.weather.cut_down)
+        {
+            self.cut_answer(response)?;
+            return self.link_lost(index, CloseReason::Protocol("a frame was cut".into()));
+        }
+        if let Sent::FeedRefused { .. } = &sent {
+            self.count(Group::Event, "feeds refused");
+        }
+        if let Sent::Batch { response, .. } = &sent
+            && let Page::Unreadable(why) = messages::read_page(response)
+        {
+            let text = String::from_utf8_lossy(response).into_owned();
+            return Err(self.broken("every answer can be read", format!("{why}: {text}")));
+        }
+        self.input(index, sent.to_input()).map(drop)
     }
 
-    fn read(&mut self, bytes: &[u8]) -> Result<Response, Broken> {
-        serde_json::from_slice(bytes).map_err(|error| {
-            self.broken(
-                "every answer can be read",
-                format!("{error}: {}", String::from_utf8_lossy(bytes)),
-            )
-        })
+    /// An answer is cut in the middle of its frame: whoever reads must notice.
+    fn cut_answer(&mut self, response: &[u8]) -> Held {
+        let text = String::from_utf8_lossy(response).into_owned();
+        let Ok(payload) = RawValue::from_string(text.clone()) else {
+            return Err(self.broken("every answer can be read", text));
+        };
+        let frame = ServerFrame::Next {
+            id: "1".into(),
+            payload,
+        };
+        self.cut(&frame, |bytes| serde_json::from_slice::<ServerFrame>(bytes).is_ok())?;
+        let cut = self.rng.usize(0..response.len().max(1));
+        let part = response.get(..cut).unwrap_or_default();
+        let read = matches!(messages::read_page(part), Page::Batch(_))
+            || matches!(messages::read_answer(part), AnswerBody::Outcomes(_));
+        if read {
+            return Err(self.broken("a cut message is refused", String::from_utf8_lossy(part).into_owned()));
+        }
+        Ok(())
+    }
+
+    fn cut(&mut self, frame: &impl serde::Serialize, reads: impl FnOnce(&[u8]) -> bool) -> Held {
+        self.count(Group::Fault, "message cut");
+        let bytes = serde_json::to_vec(frame).map_err(|error| self.broken("world", error.to_string()))?;
+        let cut = self.rng.usize(0..bytes.len().max(1));
+        let part = bytes.get(..cut).unwrap_or_default();
+        if reads(part) {
+            return Err(self.broken("a cut message is refused", String::from_utf8_lossy(part).into_owned()));
+        }
+        Ok(())
     }
 
     /// The server's writer takes what is waiting.
@@ -194,81 +236,93 @@ impl World {
         } else {
             0
         };
-        let now_ms = self.clock.as_millis() as i64 + 1_700_000_000_000 + jump;
-        let (decided, sent) = self.server()?.commit(now_ms);
-        self.count("server commits");
+        let wall_ms = self.clock.as_millis() as i64 + WALL_BEGIN_MS + jump;
+        let server = self.server()?;
+        let now_ms = wall_ms + server.clock_error_ms;
+        let (decided, sent) = server.commit(now_ms);
+        self.count(Group::Event, "server commits");
         for (submission, verdict) in decided {
-            let Some(envelope) = submission.envelope else { continue };
-            let Some(index) = envelope
-                .replica
-                .0
-                .strip_prefix("replica-")
-                .and_then(|n| n.parse::<usize>().ok())
-            else {
-                continue;
-            };
-            if verdict.undecided.is_some() {
-                self.count("mutations undecided");
-            }
-            for result in verdict.results {
-                let number = result.number.map_or(0, |n| n.0);
-                let now = Decided {
-                    outcome: result.outcome,
-                    position: result.position,
-                };
-                let before = self.decided.get(&(index, number));
-                oracle::no_double_effect(before, &now, result.change.is_some(), number)
-                    .map_err(|detail| self.broken("no double effect", detail))?;
-                if self.decided.insert((index, number), now).is_none() {
-                    self.count(match result.outcome {
-                        OutcomeKind::Applied => "mutations applied",
-                        OutcomeKind::Merged => "mutations merged",
-                        OutcomeKind::Rejected => "mutations rejected",
-                    });
-                } else {
-                    self.count("resends answered");
-                }
-                let Some(change) = result.change else { continue };
-                oracle::next_position(self.last_position, change.position)
-                    .map_err(|detail| self.broken("positions", detail))?;
-                self.last_position = change.position;
-                let schema = Arc::clone(&self.schema);
-                let model = schema.models.get(change.model.0).ok_or(Broken)?;
-                if result.outcome == OutcomeKind::Applied
-                    && let Some(meant) = self.meant.get(&(index, number))
-                {
-                    oracle::applied_whole(model, meant, &change.after)
-                        .map_err(|detail| self.broken("no lost field", detail))?;
-                }
-                let key = change.after.key(&model.key).to_text();
-                self.rows
-                    .insert((change.model, key), (change.position, (*change.after).clone()));
-            }
+            self.decided(submission, verdict)?;
         }
         for (session, sent) in sent {
             self.deliver(session, sent);
         }
         Ok(())
     }
+
+    fn decided(&mut self, submission: Submission, verdict: Verdict) -> Held {
+        let Some(envelope) = submission.envelope else {
+            return Ok(());
+        };
+        let name = envelope.replica.0.strip_prefix("replica-");
+        let Some(index) = name.and_then(|n| n.parse::<usize>().ok()) else {
+            return Ok(());
+        };
+        if verdict.undecided.is_some() {
+            self.count(Group::Mutation, "left undecided");
+        }
+        for (at, result) in verdict.results.into_iter().enumerate() {
+            let number = result.number.map_or(0, |n| n.0);
+            let now = Decided {
+                outcome: result.outcome,
+                position: result.position,
+            };
+            let before = self.decided.get(&(index, number));
+            oracle::no_double_effect(before, &now, result.change.is_some(), number)
+                .map_err(|detail| self.broken("no double effect", detail))?;
+            if self.decided.insert((index, number), now).is_none() {
+                let what = match result.outcome {
+                    OutcomeKind::Applied => "applied",
+                    OutcomeKind::Merged => "merged",
+                    OutcomeKind::Rejected => "rejected",
+                };
+                self.count(Group::Mutation, what);
+            } else {
+                self.count(Group::Mutation, "resent and answered as before");
+            }
+            let Some(change) = result.change else { continue };
+            oracle::next_position(self.last_position, change.position)
+                .map_err(|detail| self.broken("positions", detail))?;
+            self.last_position = change.position;
+            let schema = std::sync::Arc::clone(&self.schema);
+            let model = schema.models.get(change.model.0).ok_or(Broken)?;
+            let input = submission.mutations.get(at);
+            self.history
+                .merge_laws(model, &envelope, number, input, result.outcome, &change)
+                .map_err(|detail| self.broken("merge laws", detail))?;
+            if result.outcome == OutcomeKind::Applied
+                && let Some(meant) = self.meant.get(&(index, number))
+            {
+                oracle::applied_whole(model, meant, &change.after)
+                    .map_err(|detail| self.broken("no lost field", detail))?;
+            }
+            let key = change.after.key(&model.key).to_text();
+            self.rows
+                .insert((change.model, key), (change.position, (*change.after).clone()));
+        }
+        Ok(())
+    }
 }
 
-#[derive(Deserialize)]
-struct Response {
-    #[serde(default)]
-    data: Option<Data>,
-    #[serde(default)]
-    errors: Vec<GraphqlError>,
-    #[serde(default)]
-    extensions: Option<Extensions>,
-}
-
-#[derive(Deserialize)]
-struct Data {
-    #[serde(default, rename = "tomboloChanges")]
-    batch: Option<ChangeBatch>,
-}
-
-#[derive(Deserialize)]
-struct Extensions {
-    tombolo: MutationAnswer,
+impl Sent {
+    /// What the driver makes of it.
+    pub(super) fn to_input(&self) -> Input {
+        match self {
+            Self::Answer { number, response } => {
+                Input::Answers(vec![(MutationNumber(*number), messages::read_answer(response))])
+            }
+            Self::Batch { feed, response } => match messages::read_page(response) {
+                Page::Batch(batch) => Input::Batch { feed: *feed, batch },
+                Page::Refused(errors) => Input::FeedRefused { feed: *feed, errors },
+                Page::Unreadable(_) => Input::FeedRefused {
+                    feed: *feed,
+                    errors: Vec::new(),
+                },
+            },
+            Self::FeedRefused { feed, errors } => Input::FeedRefused {
+                feed: *feed,
+                errors: errors.clone(),
+            },
+        }
+    }
 }

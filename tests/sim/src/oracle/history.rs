@@ -1,0 +1,173 @@
+//! What the server's history must look like, worked out again from the accepted mutations: which fields an update was
+//! allowed to write, and what stands in them afterwards. Written from the promises of merging, not from its code.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tombolo_core::id::{FieldId, ModelId, Version};
+use tombolo_core::query::MutationInput;
+use tombolo_core::record::{Change, Record};
+use tombolo_core::schema::{ConflictStrategy, Model, MutationKind};
+use tombolo_core::wire::envelope::{MutationEnvelope, OutcomeKind};
+
+/// One accepted change of one record.
+#[derive(Debug)]
+struct Made {
+    version: Version,
+    replica: String,
+    number: u64,
+    /// Fields with another value than before.
+    changed: BTreeSet<FieldId>,
+    /// Fields that were sent, whatever their value.
+    sent: BTreeSet<FieldId>,
+}
+
+/// All accepted changes, by record.
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    records: BTreeMap<(ModelId, String), Vec<Made>>,
+    last_changed_at: i64,
+}
+
+/// Times of the server's own.
+fn is_stamp(name: &str) -> bool {
+    name == "createdAt" || name == "updatedAt"
+}
+
+impl History {
+    /// **Merge laws** (6), as far as one change shows them: each change of a record is its next version; the server's time
+    /// never goes back, whatever its clock does; a field that was not sent stays; one that was sent and that nobody changed
+    /// meanwhile is as sent; one that somebody changed meanwhile is what the model's strategy says.
+    ///
+    /// Notes the change.
+    pub(crate) fn merge_laws(
+        &mut self,
+        model: &Model,
+        envelope: &MutationEnvelope,
+        number: u64,
+        input: Option<&MutationInput>,
+        outcome: OutcomeKind,
+        change: &Change,
+    ) -> Result<(), String> {
+        let after = &change.after;
+        let key = (change.model, after.key(&model.key).to_text());
+        let version_before = change.before.as_ref().map_or(0, |before| before.meta.version.0);
+        if after.meta.version.0 != version_before + 1 {
+            return Err(format!(
+                "{} {} went from version {version_before} to {}",
+                model.name, key.1, after.meta.version.0
+            ));
+        }
+        if after.meta.last_changed_at < self.last_changed_at {
+            return Err(format!(
+                "{} {} changed at {}, after a change at {}",
+                model.name, key.1, after.meta.last_changed_at, self.last_changed_at
+            ));
+        }
+        self.last_changed_at = after.meta.last_changed_at;
+        if let (Some(before), Some(input)) = (&change.before, input)
+            && input.kind == MutationKind::Update
+        {
+            self.update(model, &key, envelope, input, outcome, (before, after))?;
+        }
+        let fields = || (0..model.fields.len()).map(FieldId);
+        let changed = |field: &FieldId| match &change.before {
+            Some(before) => before.value(*field) != after.value(*field),
+            None => true,
+        };
+        self.records.entry(key).or_default().push(Made {
+            version: after.meta.version,
+            replica: envelope.replica.0.clone(),
+            number,
+            changed: fields().filter(changed).collect(),
+            sent: input.map_or_else(BTreeSet::new, |input| input.values.iter().map(|(f, _)| *f).collect()),
+        });
+        Ok(())
+    }
+
+    fn update(
+        &self,
+        model: &Model,
+        key: &(ModelId, String),
+        envelope: &MutationEnvelope,
+        input: &MutationInput,
+        outcome: OutcomeKind,
+        (before, after): (&Record, &Record),
+    ) -> Result<(), String> {
+        if after.meta.deleted || before.meta.deleted {
+            return Err(format!(
+                "{} {}: an update of a tombstone was accepted",
+                model.name, key.1
+            ));
+        }
+        let base = input.base_version.unwrap_or(before.meta.version);
+        let known = base.0 > 0 && base <= before.meta.version;
+        let made = self.records.get(key).map_or(&[][..], Vec::as_slice);
+        let unseen = made.iter().filter(|made| {
+            let own = made.replica == envelope.replica.0 && envelope.seen.iter().any(|n| n.0 == made.number);
+            (made.version > base || !known) && !own
+        });
+        let unseen: Vec<&Made> = unseen.collect();
+        let mut in_conflict = false;
+        let mut perhaps = false;
+        for (at, field) in model.fields.iter().enumerate() {
+            let id = FieldId(at);
+            if model.key.contains(&id) || is_stamp(&field.name) {
+                continue;
+            }
+            let (was, is) = (before.value(id), after.value(id));
+            let wrong = |why: &str| {
+                Err(format!(
+                    "{} {}: {} was {was:?} and is {is:?}: {why}",
+                    model.name, key.1, field.name
+                ))
+            };
+            let Some((_, sent)) = input.values.iter().find(|(f, _)| *f == id) else {
+                if was != is {
+                    return wrong("nobody sent it");
+                }
+                continue;
+            };
+            let changed = unseen.iter().any(|made| made.changed.contains(&id));
+            let touched = unseen.iter().any(|made| made.sent.contains(&id));
+            in_conflict |= changed && sent != was;
+            perhaps |= changed || touched;
+            match model.conflict {
+                // What the server has stands, unless it has nothing.
+                ConflictStrategy::Automerge if changed && !was.is_null() => {
+                    if is != was {
+                        return wrong("somebody changed it meanwhile, so the server's was to stand");
+                    }
+                }
+                ConflictStrategy::Automerge if touched && is == was => {}
+                ConflictStrategy::Automerge
+                | ConflictStrategy::OptimisticConcurrency
+                | ConflictStrategy::LastWriterWins
+                | ConflictStrategy::Custom => {
+                    if is != sent {
+                        return wrong(&format!("{sent:?} was sent"));
+                    }
+                }
+            }
+        }
+        let merged = outcome == OutcomeKind::Merged;
+        match model.conflict {
+            ConflictStrategy::OptimisticConcurrency if !unseen.is_empty() => Err(format!(
+                "{} {}: accepted on version {} over {} unseen changes",
+                model.name,
+                key.1,
+                base.0,
+                unseen.len()
+            )),
+            ConflictStrategy::Automerge if in_conflict && !merged => {
+                Err(format!("{} {}: a conflict was told as {outcome:?}", model.name, key.1))
+            }
+            ConflictStrategy::Automerge if !perhaps && merged => {
+                Err(format!("{} {}: merged without a conflict", model.name, key.1))
+            }
+            ConflictStrategy::Automerge
+            | ConflictStrategy::OptimisticConcurrency
+            | ConflictStrategy::LastWriterWins
+            | ConflictStrategy::Custom => Ok(()),
+        }
+    }
+}
