@@ -130,6 +130,18 @@ impl Task {
         }
     }
 
+    /// Runs it and gives whether it succeeded, and what it printed. What it says as an error is shown.
+    pub(crate) fn said(mut self) -> Result<(bool, String), Failed> {
+        let line = self.line();
+        self.command.stderr(Stdio::inherit());
+        let output = self
+            .command
+            .output()
+            .map_err(failed(format!("cannot start `{line}`")))?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        Ok((output.status.success(), text))
+    }
+
     /// Whether it starts and succeeds; what it prints is dropped.
     pub(crate) fn succeeds(mut self) -> bool {
         self.command.stdout(Stdio::null()).stderr(Stdio::null());

@@ -8,6 +8,7 @@
 mod data;
 mod fuzz;
 mod house;
+mod planted;
 mod steps;
 mod tidy;
 mod tools;
@@ -49,7 +50,8 @@ enum Command {
     Ci,
     /// Check the house rules that no linter knows
     Tidy,
-    /// Run the simulator; everything after `sim` goes to it
+    /// Run the simulator; everything after `sim` goes to it. `sim --planted [NAME…]` tests the simulator itself: bugs kept
+    /// as patches, each of which it must find
     #[command(disable_help_flag = true)]
     Sim {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -94,8 +96,11 @@ fn run(command: Command) -> Result<(), Failed> {
         Command::Test { only } => steps::run(&house, &only, steps::Mode::Daily),
         Command::Ci => steps::run(&house, &[], steps::Mode::Ci),
         Command::Tidy => tidy::run(&house),
+        Command::Sim { arguments } if arguments.first().is_some_and(|first| first == "--planted") => {
+            planted::run(&house, arguments.get(1..).unwrap_or_default())
+        }
         Command::Sim { arguments } => house
-            .cargo(&["run", "--package", "tombolo-sim", "--"])
+            .cargo(&["run", "--release", "--package", "tombolo-sim", "--"])
             .args(arguments)
             .run(),
         Command::Torture { arguments } => torture(&house, arguments),

@@ -125,7 +125,7 @@ fn event(input: &Input) -> &'static str {
         Input::Retry(_) => "retry",
         Input::Discard(_) => "discard",
         Input::SetScope(_) => "set scope",
-        Input::RemoveScope(_) => OTHER,
+        Input::RemoveScope(_) | Input::Refresh => OTHER,
         Input::TokenChanged => "token changed",
         Input::Wake => "wake",
     }

@@ -46,6 +46,7 @@ enum What {
     FailCommit,
     FailRead,
     Poison,
+    Compact,
     Cure,
     Retry,
     Discard,
@@ -87,6 +88,7 @@ impl Weather {
             (What::RestartServer, some(6)),
             (What::FailCommit, some(4)),
             (What::FailRead, some(3)),
+            (What::Compact, some(3)),
             (What::Poison, poison),
             (What::Cure, poison.div_ceil(2)),
             (What::Retry, poison),
@@ -200,8 +202,9 @@ impl Guess {
     fn kind(&mut self) -> Kind {
         match self.rng.u8(0..10) {
             0..=6 => Kind::Todo,
-            7 | 8 => Kind::Note,
-            _ => Kind::Tag,
+            7 => Kind::Note,
+            8 => Kind::Tag,
+            _ => Kind::Tally,
         }
     }
 
@@ -369,6 +372,13 @@ impl Guess {
             What::RestartServer => Op::RestartServer,
             What::FailCommit => Op::FailCommit,
             What::FailRead => Op::FailRead,
+            What::Compact => Op::CompactFeed {
+                silence: if self.rng.bool() {
+                    3_600_000
+                } else {
+                    self.rng.u64(1..60_000)
+                },
+            },
             What::Poison => Op::Poison(replica),
             What::Cure => Op::Cure,
             What::Retry => Op::Retry(replica),
@@ -403,6 +413,22 @@ impl Guess {
     fn edit(&mut self, replica: usize) -> Option<Op> {
         let record = self.some_record(replica)?;
         let made = self.made;
+        if record.kind == Kind::Tally {
+            let whole = if self.rng.u8(0..3) == 0 { "=" } else { "" };
+            let sign = if self.rng.u8(0..3) == 0 { "-" } else { "+" };
+            let (field, value) = match self.rng.u8(0..6) {
+                0 | 1 => ("likes", format!("{whole}{sign}{}", self.rng.u32(1..5))),
+                2 | 3 => ("members", format!("{whole}{sign}m{}", self.rng.u32(0..5))),
+                4 => ("best", self.rng.u32(0..100).to_string()),
+                _ => ("title", format!("t{made}")),
+            };
+            return Some(Op::Edit {
+                replica,
+                record,
+                field: field.into(),
+                value,
+            });
+        }
         let (field, value) = match self.rng.u8(0..4) {
             _ if record.kind == Kind::List => ("title", format!("t{made}")),
             0 => ("title", format!("t{made}")),

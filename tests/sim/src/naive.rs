@@ -57,6 +57,7 @@ impl Query {
                     Kind::Todo => "listTodos",
                     Kind::Note => "listNotes",
                     Kind::Tag => "listTags",
+                    Kind::Tally => "listTallies",
                 };
                 Self {
                     text: format!(

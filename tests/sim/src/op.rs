@@ -14,11 +14,13 @@ pub enum Kind {
     Note,
     /// `LAST_WRITER_WINS`.
     Tag,
+    /// Has a counter, a set and a maximum.
+    Tally,
 }
 
 impl Kind {
     /// All of them, in the schema's order.
-    pub const ALL: [Self; 4] = [Self::List, Self::Todo, Self::Note, Self::Tag];
+    pub const ALL: [Self; 5] = [Self::List, Self::Todo, Self::Note, Self::Tag, Self::Tally];
 
     /// The model's name in the schema.
     #[must_use]
@@ -28,6 +30,7 @@ impl Kind {
             Self::Todo => "Todo",
             Self::Note => "Note",
             Self::Tag => "Tag",
+            Self::Tally => "Tally",
         }
     }
 
@@ -38,6 +41,7 @@ impl Kind {
             Self::Todo => "todo",
             Self::Note => "note",
             Self::Tag => "tag",
+            Self::Tally => "tally",
         }
     }
 
@@ -59,7 +63,7 @@ impl fmt::Display for RecordName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
             Kind::Todo => write!(f, "{}", self.number),
-            Kind::List | Kind::Note | Kind::Tag => write!(f, "{}{}", self.kind.word(), self.number),
+            Kind::List | Kind::Note | Kind::Tag | Kind::Tally => write!(f, "{}{}", self.kind.word(), self.number),
         }
     }
 }
@@ -102,9 +106,10 @@ pub enum Op {
         replica: usize,
         /// Which record.
         record: RecordName,
-        /// `title`, `body`, `color` or `rank`.
+        /// `title`, `body`, `color` or `rank`; of a tally `title`, `likes`, `members` or `best`.
         field: String,
-        /// The new value.
+        /// The new value. Of a counter `+2` or `-1`, of a set `+m` or `-m`: an operation; with `=` before it the app reads
+        /// what it shows and writes the whole.
         value: String,
     },
     /// The user deletes a record.
@@ -201,6 +206,11 @@ pub enum Op {
     Poison(usize),
     /// The database does not fail any more.
     Cure,
+    /// The server drops what only replicas that were away still need; who was silent for so long is written off.
+    CompactFeed {
+        /// In milliseconds.
+        silence: u64,
+    },
     /// The app has its wedged mutations sent again.
     Retry(usize),
     /// The app gives up its first queued or wedged mutation.
@@ -277,6 +287,7 @@ impl fmt::Display for Op {
             Self::FailRead => write!(f, "fail-read"),
             Self::Poison(replica) => write!(f, "poison {replica}"),
             Self::Cure => write!(f, "cure"),
+            Self::CompactFeed { silence } => write!(f, "compact {silence}"),
             Self::Retry(replica) => write!(f, "retry {replica}"),
             Self::Discard(replica) => write!(f, "discard {replica}"),
             Self::Dismiss(replica) => write!(f, "dismiss {replica}"),
@@ -395,6 +406,9 @@ fn parse(line: &str) -> Option<Op> {
         "fail-read" => Op::FailRead,
         "poison" => Op::Poison(replica()?),
         "cure" => Op::Cure,
+        "compact" => Op::CompactFeed {
+            silence: rest.first()?.parse().ok()?,
+        },
         "retry" => Op::Retry(replica()?),
         "discard" => Op::Discard(replica()?),
         "dismiss" => Op::Dismiss(replica()?),

@@ -9,6 +9,7 @@
 //! - 7 [`planner`];
 //! - 8 [`bounds`], [`stuck`]; what is looked at when all rests, in `world::rest`.
 
+pub(crate) mod deed;
 pub(crate) mod history;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 use tombolo_core::id::{ModelId, MutationNumber, Position};
+use tombolo_core::query::MutationInput;
 use tombolo_core::record::{Key, Record};
 use tombolo_core::schema::{Model, MutationKind, Schema};
 use tombolo_core::value::Value;
@@ -24,6 +26,7 @@ use tombolo_machine::limits::IN_FLIGHT_MAX;
 use tombolo_machine::{Base, EntryState, OutboxEntry, Status, StoreTx};
 use tombolo_store::Tx;
 
+use self::deed::Deed;
 use crate::naive::{PAGES_MAX, Query};
 use crate::op::{Kind, RecordName};
 
@@ -38,6 +41,8 @@ pub(crate) struct Meant {
     pub(crate) key: String,
     /// Field name → value.
     pub(crate) sets: BTreeMap<String, Value>,
+    /// What was done to counters and sets.
+    pub(crate) deeds: Vec<Deed>,
     /// The replica said that it was taken back, or the app dismissed its rejection.
     pub(crate) gone: bool,
     /// A process died while this was being changed: either version is right.
@@ -79,7 +84,8 @@ pub(crate) fn applied_whole(model: &Model, meant: &Meant, after: &Record) -> Res
             Err(format!("{} was to be deleted: {after:?}", meant.key))
         };
     }
-    for (name, value) in &meant.sets {
+    // Of a maximum the greater stands, which may be another's.
+    for (name, value) in meant.sets.iter().filter(|(name, _)| *name != "best") {
         let stands = model.field(name).map(|field| after.value(field));
         if stands != Some(value) {
             return Err(format!(
@@ -89,6 +95,62 @@ pub(crate) fn applied_whole(model: &Model, meant: &Meant, after: &Record) -> Res
         }
     }
     Ok(())
+}
+
+/// **Merge laws** (6) of counters and sets: the operation that arrives is what the user did, however it was folded on the
+/// way; what it makes of the record the history checks. So sums and members are those of the accepted mutations.
+pub(crate) fn operations_whole(
+    model: &Model,
+    meant: &Meant,
+    input: Option<&MutationInput>,
+    after: &Record,
+) -> Result<(), String> {
+    let Some(input) = input.filter(|_| !meant.uncertain && !meant.deeds.is_empty()) else {
+        return Ok(());
+    };
+    let wanted = deed::sum(&meant.deeds);
+    let wrong = |came: String| {
+        Err(format!(
+            "{} {}: {:?} were done, {came} came",
+            model.name, meant.key, meant.deeds
+        ))
+    };
+    match meant.kind {
+        MutationKind::Update => {
+            let came = deed::sum_of(input.operations.iter().map(|(_, operation)| operation));
+            if came == wanted {
+                Ok(())
+            } else {
+                wrong(format!("{came:?}"))
+            }
+        }
+        MutationKind::Create => {
+            let value = |name: &str| {
+                model
+                    .field(name)
+                    .map_or(Json::Null, |field| after.value(field).to_json())
+            };
+            let (likes, members) = (value("likes"), value("members"));
+            let put: BTreeSet<&str> = wanted
+                .1
+                .iter()
+                .filter(|(_, put)| **put)
+                .map(|(m, _)| m.as_str())
+                .collect();
+            let held: BTreeSet<&str> = members
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Json::as_str)
+                .collect();
+            if likes.as_i64().unwrap_or_default() == wanted.0 && held == put {
+                Ok(())
+            } else {
+                wrong(format!("{likes} and {members}"))
+            }
+        }
+        MutationKind::Delete => Ok(()),
+    }
 }
 
 /// **Positions** (5). Each change has the next position.
@@ -158,6 +220,10 @@ pub(crate) fn read_your_writes(tx: &mut dyn StoreTx, schema: &Schema, entries: &
                     .iter()
                     .map(|(name, value)| (name.as_str(), value.clone())),
             );
+            for (name, operation) in &entry.intent.operations {
+                let next = deed::laid(fields.get(name.as_str()), operation);
+                fields.insert(name.as_str(), next);
+            }
         }
         let seen = view.filter(|row| !row.meta.deleted);
         if shows != seen.is_some() {
@@ -184,7 +250,7 @@ pub(crate) fn cursor_honesty(
     schema: &Schema,
     rows: &Rows,
     id: ModelId,
-    through: Position,
+    (through, pruned): (Position, Position),
     base_sync: bool,
     in_scope: impl Fn(&Record) -> bool,
 ) -> Result<(), String> {
@@ -195,6 +261,9 @@ pub(crate) fn cursor_honesty(
         let key = row.key(&model.key);
         let base = base_row(tx, id, &key)?;
         if in_scope(row) {
+            if base.is_none() && row.meta.deleted && *position <= pruned {
+                continue;
+            }
             if base.as_ref() != Some(row) {
                 return Err(format!(
                     "the cursor of {} stands at {}, {text} of position {} is {row:?}, the base row is {base:?}",
@@ -218,16 +287,21 @@ pub(crate) fn convergence(
     schema: &Schema,
     rows: &Rows,
     id: ModelId,
+    pruned: Position,
     unsettled: &BTreeSet<(String, String)>,
     in_scope: impl Fn(&Record) -> bool,
 ) -> Result<(), String> {
     let Some(model) = schema.models.get(id.0) else {
         return Ok(());
     };
-    for ((_, text), (_, row)) in rows.iter().filter(|((m, _), _)| *m == id) {
+    for ((_, text), (position, row)) in rows.iter().filter(|((m, _), _)| *m == id) {
         let key = row.key(&model.key);
-        let wanted = in_scope(row).then_some(row);
+        let mut wanted = in_scope(row).then_some(row);
         let base = base_row(tx, id, &key)?;
+        if row.meta.deleted && *position <= pruned && base.is_none() {
+            // The tombstone need not be known to anybody any more.
+            wanted = None;
+        }
         if base.as_ref() != wanted {
             return Err(format!(
                 "{} {text}: the server says {wanted:?}, the replica's base row is {base:?}",

@@ -7,13 +7,15 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use serde_json::json;
 use tombolo_core::access::Identity;
+use tombolo_core::id::Position;
 use tombolo_core::query::Answer;
 use tombolo_core::schema::Schema;
 use tombolo_core::wire::graphql::{ErrorType, GraphqlError, Request};
-use tombolo_engine::{Engine, EngineError, Prepared, Settings, Submission, Subscriber, Verdict};
+use tombolo_engine::{Engine, EngineError, Prepared, Retention, Settings, Submission, Subscriber, Verdict};
 use tombolo_machine::{FeedNumber, ScopeCursor};
 use tombolo_store_sqlite::{Options, SqliteStore};
 
@@ -262,6 +264,21 @@ impl Server {
         };
         let sent = waiting.iter().zip(&verdicts).map(respond).collect();
         (waiting.into_iter().map(|w| w.submission).zip(verdicts).collect(), sent)
+    }
+
+    /// Drops what only replicas that were away still need, and gives the low watermark.
+    pub(crate) fn compact(&mut self, now_ms: i64, silence: Duration) -> Result<Position, String> {
+        let retention = Retention {
+            tombstones: Duration::ZERO,
+            replica_silence: silence,
+            traces: Duration::ZERO,
+        };
+        loop {
+            let pruned = ready(self.engine.prune(now_ms, &retention)).map_err(|error| error.to_string())?;
+            if !pruned.more {
+                return Ok(pruned.low_watermark);
+            }
+        }
     }
 
     /// Sessions' feeds that were woken.

@@ -12,6 +12,7 @@
 //! | `places` | nothing names a folder of somebody's machine |
 //! | `locks` | lock files name the public registries only |
 //! | `links` | a link in a page leads to a file that is there |
+//! | `planted` | the simulator's planted bugs apply to the code as it stands |
 //! | `dependencies` | each dependency has its line in `docs/dependencies.md` |
 
 mod arrows;
@@ -25,6 +26,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::house::{Failed, House};
+use crate::planted;
 
 /// What a rule found, and where.
 #[derive(Debug, PartialEq, Eq)]
@@ -102,6 +104,14 @@ pub(crate) fn metadata(house: &House) -> Result<Value, Failed> {
     serde_json::from_str(&json).map_err(|error| Failed(format!("cargo metadata: {error}")))
 }
 
+/// A planted bug must still find the code that it breaks.
+fn check_patch(house: &House, path: &str) -> Option<Finding> {
+    let applied = planted::git_apply(house, house.root(), &house.path(path), true);
+    let error = applied.err()?;
+    let message = format!("does not apply any more, make it anew where the code has gone: {error}");
+    Some(Finding::error(path, 0, "planted", message))
+}
+
 fn check(house: &House) -> Result<Vec<Finding>, Failed> {
     let packages = arrows::packages(&metadata(house)?, house.root());
     let mut findings = arrows::check(&packages);
@@ -114,6 +124,9 @@ fn check(house: &House) -> Result<Vec<Finding>, Failed> {
         findings.extend(text::check(path, &content));
         if path.ends_with(".rs") {
             findings.extend(rust::check(path, &content));
+        }
+        if path.starts_with(planted::FOLDER) && path.ends_with(".patch") {
+            findings.extend(check_patch(house, path));
         }
         if path.ends_with(".md") {
             findings.extend(pages::check_links(path, &content, |target| house.path(target).exists()));

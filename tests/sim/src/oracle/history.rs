@@ -6,8 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use tombolo_core::id::{FieldId, ModelId, Version};
 use tombolo_core::query::MutationInput;
 use tombolo_core::record::{Change, Record};
-use tombolo_core::schema::{ConflictStrategy, Model, MutationKind};
+use tombolo_core::schema::{ConflictStrategy, MergeRule, Model, MutationKind};
 use tombolo_core::wire::envelope::{MutationEnvelope, OutcomeKind};
+
+use super::deed;
 
 /// One accepted change of one record.
 #[derive(Debug)]
@@ -69,6 +71,10 @@ impl History {
         {
             self.update(model, &key, envelope, input, outcome, (before, after))?;
         }
+        if change.before.is_none() {
+            // A new life, also after a tombstone that was dropped.
+            self.records.remove(&key);
+        }
         let fields = || (0..model.fields.len()).map(FieldId);
         let changed = |field: &FieldId| match &change.before {
             Some(before) => before.value(*field) != after.value(*field),
@@ -121,6 +127,15 @@ impl History {
                     model.name, key.1, field.name
                 ))
             };
+            if matches!(field.merge, Some(MergeRule::Counter | MergeRule::Set)) {
+                let operation = input.operations.iter().find(|(f, _)| *f == id);
+                let operation = operation.map(|(_, operation)| operation.to_json());
+                let wanted = operation.map_or_else(|| was.to_json(), |o| deed::laid(Some(&was.to_json()), &o));
+                if is.to_json() != wanted {
+                    return wrong(&format!("{wanted} is what the operation makes of it"));
+                }
+                continue;
+            }
             let Some((_, sent)) = input.values.iter().find(|(f, _)| *f == id) else {
                 if was != is {
                     return wrong("nobody sent it");
@@ -129,8 +144,15 @@ impl History {
             };
             let changed = unseen.iter().any(|made| made.changed.contains(&id));
             let touched = unseen.iter().any(|made| made.sent.contains(&id));
-            in_conflict |= changed && sent != was;
+            in_conflict |= changed && sent != was && field.merge.is_none();
             perhaps |= changed || touched;
+            if field.merge == Some(MergeRule::Max) {
+                let greater = was.to_json().as_i64().max(sent.to_json().as_i64());
+                if is.to_json().as_i64() != greater {
+                    return wrong(&format!("{greater:?} is the greater"));
+                }
+                continue;
+            }
             match model.conflict {
                 // What the server has stands, unless it has nothing.
                 ConflictStrategy::Automerge if changed && !was.is_null() => {

@@ -5,7 +5,8 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tombolo_core::id::{ModelId, MutationNumber};
+use tombolo_core::id::{FieldId, ModelId, MutationNumber};
+use tombolo_core::merge::Operation;
 use tombolo_core::record::Key;
 use tombolo_core::schema::MutationKind;
 use tombolo_core::value::Value;
@@ -16,7 +17,8 @@ use crate::generate::REPLICAS_MAX;
 use crate::naive::Query;
 use crate::op::{Kind, Op, RecordName};
 use crate::oracle::Meant;
-use crate::replica::Driven;
+use crate::oracle::deed::Deed;
+use crate::replica::{Driven, WALL_BEGIN_MS};
 use crate::report::Group;
 use crate::wire::Wire;
 
@@ -45,10 +47,10 @@ impl World {
                 title,
                 color,
             } => {
-                let mut sets = vec![
-                    ("title", Value::Text(title.clone())),
-                    ("color", Value::Text(color.clone())),
-                ];
+                let mut sets = vec![("title", Value::Text(title.clone()))];
+                if !matches!(record.kind, Kind::List | Kind::Tally) {
+                    sets.push(("color", Value::Text(color.clone())));
+                }
                 if let Some(list) = list {
                     sets.push(("listID", Value::Text(list.to_string())));
                 }
@@ -60,8 +62,13 @@ impl World {
                 field,
                 value,
             } => {
+                if record.kind == Kind::Tally
+                    && let Some(deed) = Deed::parse(field, value)
+                {
+                    return self.tally(*replica, *record, &deed);
+                }
                 let value = match field.as_str() {
-                    "rank" => Value::Int(value.parse().unwrap_or_default()),
+                    "rank" | "best" => Value::Int(value.parse().unwrap_or_default()),
                     _ => Value::Text(value.clone()),
                 };
                 let sets = vec![(field.as_str(), value)];
@@ -256,6 +263,16 @@ impl World {
                 poison.clear();
                 Ok(any)
             }
+            Op::CompactFeed { silence } => {
+                self.count(Group::Fault, "feed compacted");
+                let wall_ms = self.clock.as_millis() as i64 + WALL_BEGIN_MS;
+                let server = self.server()?;
+                let now_ms = wall_ms + server.clock_error_ms;
+                let through = server.compact(now_ms, Duration::from_millis(*silence));
+                let through = through.map_err(|detail| self.broken("world", detail))?;
+                self.pruned_through = self.pruned_through.max(through);
+                Ok(true)
+            }
             Op::Retry(replica) => self.retry(*replica),
             Op::Discard(replica) => self.discard(*replica),
             Op::Dismiss(replica) => self.dismiss(*replica),
@@ -324,8 +341,50 @@ impl World {
         self.input(index, Input::LinkClosed(why)).map(drop)
     }
 
-    /// A user's mutations through a replica; false if the app would refuse the call because of what it shows.
+    /// A user counts, or adds to a set or takes from it: by an operation, or as an app that writes what it read with the
+    /// change in it.
+    fn tally(&mut self, index: usize, record: RecordName, deed: &Deed) -> Result<bool, Broken> {
+        let model = model_id(record.kind);
+        let schema = std::sync::Arc::clone(&self.schema);
+        let field = schema
+            .models
+            .get(model.0)
+            .and_then(|m| m.field(deed.field))
+            .ok_or(Broken)?;
+        let key = Key(vec![Value::Text(record.number.to_string())]);
+        let row = self.with_tx(index, |tx| tx.view(model, &key).map_err(|e| e.to_string()))?;
+        let Some(shown) = row.filter(|r| !r.meta.deleted).map(|r| r.value(field).to_json()) else {
+            return Ok(false);
+        };
+        if !deed.whole {
+            let operation = (field, deed.operation());
+            return self.mutate_with(
+                index,
+                vec![(record, MutationKind::Update, Vec::new())],
+                Some((operation, deed)),
+            );
+        }
+        let Some(value) = deed.whole(&shown) else {
+            return Ok(false);
+        };
+        self.whole = Some(deed.clone());
+        let done = self.mutate(index, vec![(record, MutationKind::Update, vec![(deed.field, value)])]);
+        self.whole = None;
+        done
+    }
+
     fn mutate(&mut self, index: usize, mutations: Vec<Made<'_>>) -> Result<bool, Broken> {
+        self.mutate_with(index, mutations, None)
+    }
+
+    /// A user's mutations through a replica; false if the app would refuse the call because of what it shows.
+    fn mutate_with(
+        &mut self,
+        index: usize,
+        mutations: Vec<Made<'_>>,
+        operation: Option<((FieldId, Operation), &Deed)>,
+    ) -> Result<bool, Broken> {
+        let whole = self.whole.clone();
         let schema = std::sync::Arc::clone(&self.schema);
         let mut new = Vec::new();
         let mut meant = Vec::new();
@@ -345,12 +404,26 @@ impl World {
                 kind,
                 model,
                 key: key.to_text(),
-                sets: sets.iter().map(|(n, v)| ((*n).to_owned(), v.clone())).collect(),
+                // A counter's or a set's value is a deed: what it comes to depends on the others.
+                sets: sets
+                    .iter()
+                    .filter(|(n, _)| whole.as_ref().is_none_or(|deed| deed.field != *n))
+                    .map(|(n, v)| ((*n).to_owned(), v.clone()))
+                    .collect(),
+                deeds: operation
+                    .iter()
+                    .map(|(_, deed)| (*deed).clone())
+                    .chain(whole.clone())
+                    .collect(),
                 gone: false,
                 uncertain: false,
                 wedged: false,
             });
-            new.push(new_mutation(shape, model, kind, sets));
+            let mut mutation = new_mutation(shape, model, kind, sets);
+            mutation
+                .operations
+                .extend(operation.clone().map(|(operation, _)| operation));
+            new.push(mutation);
         }
         match self.drive(index, Input::Enqueue(new))? {
             Driven::Refused(StepError::Store(StoreError::Full)) => {
@@ -396,6 +469,7 @@ impl World {
                             old.kind = MutationKind::Delete;
                         }
                         old.sets.extend(meant.sets.clone());
+                        old.deeds.extend(meant.deeds.clone());
                     })
                     .or_insert_with(|| meant.clone());
                 }
@@ -508,6 +582,7 @@ fn actor(op: &Op) -> Option<usize> {
         Op::RestartServer
         | Op::FailCommit
         | Op::FailRead
+        | Op::CompactFeed { .. }
         | Op::Cure
         | Op::RevokeScope(_)
         | Op::GrantScope(_)

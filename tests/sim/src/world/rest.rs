@@ -43,15 +43,22 @@ impl World {
     /// What holds after each batch.
     pub(super) fn look_at_cursors(&mut self, index: usize) -> Held {
         let color = self.scopes.get(index).cloned().flatten();
+        let pruned = self.pruned_through;
         let law = self.in_tx_rows(index, |tx, schema, rows| {
             for scope in tx.scopes().map_err(|e| e.to_string())? {
                 let Some(cursor) = scope.parsed_cursor() else { continue };
                 let Some(model) = schema.model_named(&scope.model) else {
                     continue;
                 };
-                let honest = oracle::cursor_honesty(tx, schema, rows, model, cursor.position, scope.base_sync, |row| {
-                    in_scope(schema, model, color.as_deref(), row)
-                });
+                let honest = oracle::cursor_honesty(
+                    tx,
+                    schema,
+                    rows,
+                    model,
+                    (cursor.position, pruned),
+                    scope.base_sync,
+                    |row| in_scope(schema, model, color.as_deref(), row),
+                );
                 if honest.is_err() {
                     return Ok(honest);
                 }
@@ -253,11 +260,12 @@ impl World {
             .filter(|scope| scope.refused.is_some())
             .map(|scope| scope.model.clone())
             .collect();
+        let pruned = self.pruned_through;
         let law = self.in_tx_rows(index, |tx, schema, rows| {
             for kind in Kind::ALL.into_iter().filter(|kind| !refused.contains(kind.model())) {
                 let model = model_id(kind);
                 let scope = |row: &Record| in_scope(schema, model, color.as_deref(), row);
-                let equal = oracle::convergence(tx, schema, rows, model, unsettled, scope);
+                let equal = oracle::convergence(tx, schema, rows, model, pruned, unsettled, scope);
                 if equal.is_err() {
                     return Ok(equal);
                 }

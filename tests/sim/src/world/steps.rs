@@ -3,6 +3,7 @@
 use serde_json::value::RawValue;
 use tombolo_core::id::MutationNumber;
 use tombolo_core::wire::envelope::OutcomeKind;
+use tombolo_core::wire::graphql::ErrorType;
 use tombolo_core::wire::ws::{ClientFrame, ServerFrame};
 use tombolo_engine::{Submission, Verdict};
 use tombolo_machine::messages::{self, Page};
@@ -267,6 +268,14 @@ impl World {
                 outcome: result.outcome,
                 position: result.position,
             };
+            let code = result.reason.as_ref().map(|reason| &reason.code);
+            if code == Some(&ErrorType::ReplicaWrittenOff) {
+                // What became of it nobody knows any more; it takes no effect now.
+                self.count(Group::Mutation, "refused: written off");
+                self.forgotten.insert((index, number));
+                self.decided.entry((index, number)).or_insert(now);
+                continue;
+            }
             let before = self.decided.get(&(index, number));
             oracle::no_double_effect(before, &now, result.change.is_some(), number)
                 .map_err(|detail| self.broken("no double effect", detail))?;
@@ -290,6 +299,10 @@ impl World {
             self.history
                 .merge_laws(model, &envelope, number, input, result.outcome, &change)
                 .map_err(|detail| self.broken("merge laws", detail))?;
+            if let Some(meant) = self.meant.get(&(index, number)) {
+                oracle::operations_whole(model, meant, input, &change.after)
+                    .map_err(|detail| self.broken("merge laws", detail))?;
+            }
             if result.outcome == OutcomeKind::Applied
                 && let Some(meant) = self.meant.get(&(index, number))
             {
