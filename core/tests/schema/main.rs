@@ -6,6 +6,7 @@ mod differences;
 mod errors;
 mod golden;
 mod lens;
+mod merging;
 mod random;
 mod relations;
 mod scalars;
