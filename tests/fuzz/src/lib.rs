@@ -69,6 +69,16 @@ type Line @model {
 }
 type Strict @model(conflict: OPTIMISTIC_CONCURRENCY) { id: ID! text: String }
 type Newest @model(conflict: LAST_WRITER_WINS) { id: ID! text: String items: [Int] }
+type Tally @model @renamed(from: ["Count"]) {
+  id: ID!
+  hits: Int @merge(rule: COUNTER)
+  share: Float @merge(rule: COUNTER)
+  marks: [String] @merge(rule: SET)
+  best: Int @merge(rule: MAX) @renamed(from: ["top"])
+  first: AWSDateTime @merge(rule: MIN)
+  word: String @merge(rule: LAST_WRITER)
+  fixed: String @merge(rule: REJECT)
+}
 type Own @model @auth(rules: [{ allow: owner }]) { id: ID! secret: String }
 "#;
 

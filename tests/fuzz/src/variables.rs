@@ -17,6 +17,7 @@ const DOCUMENTS: &[&str] = &[
     "subscription($s: [TomboloScopeInput!]!) { tomboloChanges(scopes: $s) { model cursor upToDate rows left } }",
     "query($f: ModelTodoFilterInput, $l: Int, $t: String, $s: AWSTimestamp) { syncTodos(filter: $f, limit: $l, nextToken: $t, lastSync: $s) { items { id _deleted } nextToken startedAt } }",
     "mutation($i: UpdateNewestInput!) { updateNewest(input: $i) { id items _version } }",
+    "mutation($i: UpdateTallyInput!) { updateTally(input: $i) { id hits share marks best first word fixed _version } }",
     "mutation($i: UpdateLineInput!) { updateLine(input: $i) { order number text _version } }",
 ];
 

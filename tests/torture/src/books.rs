@@ -110,6 +110,7 @@ pub fn check(server: &Tables, phones: &[Phone]) -> Verdict {
     strangers(&mut verdict, server, phones);
     seats(&mut verdict, server, phones);
     claims(&mut verdict, server, phones);
+    tallies(&mut verdict, server, phones);
     verdict
 }
 
@@ -180,7 +181,9 @@ fn logs(verdict: &mut Verdict, server: &Tables, phone: &Phone) {
     let mut deletes: BTreeMap<&str, &Fate> = BTreeMap::new();
     for (id, _, fate) in phone.about(|op| match op {
         Op::Delete { id } => Some(id.as_str()),
-        Op::Create { .. } | Op::Pair { .. } | Op::Cell { .. } | Op::Seat { .. } | Op::Claim { .. } => None,
+        Op::Create { .. } | Op::Pair { .. } | Op::Cell { .. } | Op::Seat { .. } | Op::Claim { .. } | Op::Add { .. } => {
+            None
+        }
     }) {
         if *fate != Fate::Refused {
             deletes.insert(id, fate);
@@ -197,7 +200,7 @@ fn logs(verdict: &mut Verdict, server: &Tables, phone: &Phone) {
     let created = phone.about(|op| match op {
         Op::Create { id } => Some(vec![id.as_str()]),
         Op::Pair { ids } => Some(ids.iter().map(String::as_str).collect()),
-        Op::Delete { .. } | Op::Cell { .. } | Op::Seat { .. } | Op::Claim { .. } => None,
+        Op::Delete { .. } | Op::Cell { .. } | Op::Seat { .. } | Op::Claim { .. } | Op::Add { .. } => None,
     });
     for (ids, n, fate) in created {
         let there = ids.iter().filter(|id| row(server, "Log", id).is_some()).count();
@@ -273,7 +276,12 @@ fn cells(verdict: &mut Verdict, server: &Tables, phone: &Phone) {
     let mut tallies: BTreeMap<&str, Tally> = BTreeMap::new();
     for (id, n, fate) in phone.about(|op| match op {
         Op::Cell { id } => Some(id.as_str()),
-        Op::Create { .. } | Op::Delete { .. } | Op::Pair { .. } | Op::Seat { .. } | Op::Claim { .. } => None,
+        Op::Create { .. }
+        | Op::Delete { .. }
+        | Op::Pair { .. }
+        | Op::Seat { .. }
+        | Op::Claim { .. }
+        | Op::Add { .. } => None,
     }) {
         let tally = tallies.entry(id).or_default();
         match fate {
@@ -341,7 +349,12 @@ fn seats(verdict: &mut Verdict, server: &Tables, phones: &[Phone]) {
         let mut counted: BTreeSet<(&str, u64)> = BTreeSet::new();
         for ((id, holder), _, fate) in phone.about(|op| match op {
             Op::Seat { id, holder } => Some((id.as_str(), holder.as_str())),
-            Op::Create { .. } | Op::Delete { .. } | Op::Pair { .. } | Op::Cell { .. } | Op::Claim { .. } => None,
+            Op::Create { .. }
+            | Op::Delete { .. }
+            | Op::Pair { .. }
+            | Op::Cell { .. }
+            | Op::Claim { .. }
+            | Op::Add { .. } => None,
         }) {
             let (applied, unknown) = tallies.entry(id).or_default();
             let why_not = match fate {
@@ -400,7 +413,12 @@ fn claims(verdict: &mut Verdict, server: &Tables, phones: &[Phone]) {
     for phone in phones {
         for (id, _, fate) in phone.about(|op| match op {
             Op::Claim { id } => Some(id.as_str()),
-            Op::Create { .. } | Op::Delete { .. } | Op::Pair { .. } | Op::Cell { .. } | Op::Seat { .. } => None,
+            Op::Create { .. }
+            | Op::Delete { .. }
+            | Op::Pair { .. }
+            | Op::Cell { .. }
+            | Op::Seat { .. }
+            | Op::Add { .. } => None,
         }) {
             match fate {
                 Fate::Acknowledged(numbers) => {
@@ -445,6 +463,49 @@ fn claims(verdict: &mut Verdict, server: &Tables, phones: &[Phone]) {
     }
 }
 
+/// What was added is there, once. Additions never conflict, so none may be rejected.
+fn tallies(verdict: &mut Verdict, server: &Tables, phones: &[Phone]) {
+    let mut sums: BTreeMap<&str, (i64, i64)> = BTreeMap::new();
+    for phone in phones {
+        for ((id, by), n, fate) in phone.about(|op| match op {
+            Op::Add { id, by, .. } => Some((id.as_str(), *by)),
+            Op::Create { .. }
+            | Op::Delete { .. }
+            | Op::Pair { .. }
+            | Op::Cell { .. }
+            | Op::Seat { .. }
+            | Op::Claim { .. } => None,
+        }) {
+            let (certain, unknown) = sums.entry(id).or_default();
+            match fate {
+                Fate::Acknowledged(numbers) => {
+                    *certain += by;
+                    if let Some(code) = numbers.iter().find_map(|number| phone.is_rejected(*number)) {
+                        verdict.find(
+                            Damage::Lost,
+                            format!("call {n} of {}, an addition, was rejected: {code}", phone.name),
+                        );
+                    }
+                }
+                Fate::Unknown => *unknown += by,
+                Fate::Refused => {}
+            }
+        }
+    }
+    for (id, (certain, unknown)) in sums {
+        let holds = row(server, "Tally", id).map_or(0, |row| int(row, "hits"));
+        if holds < certain {
+            verdict.find(Damage::Lost, format!("{id} holds {holds}; {certain} were added"));
+        }
+        if holds > certain + unknown {
+            verdict.find(
+                Damage::Doubled,
+                format!("{id} holds {holds}; {certain} were added, and {unknown} of unknown fate"),
+            );
+        }
+    }
+}
+
 /// Records that no call made.
 fn strangers(verdict: &mut Verdict, server: &Tables, phones: &[Phone]) {
     let known: BTreeSet<&str> = phones
@@ -453,7 +514,7 @@ fn strangers(verdict: &mut Verdict, server: &Tables, phones: &[Phone]) {
         .flat_map(|call| match &call.op {
             Op::Create { id } | Op::Cell { id } | Op::Claim { id } => vec![id.as_str()],
             Op::Pair { ids } => ids.iter().map(String::as_str).collect(),
-            Op::Delete { .. } | Op::Seat { .. } => Vec::new(),
+            Op::Delete { .. } | Op::Seat { .. } | Op::Add { .. } => Vec::new(),
         })
         .collect();
     for model in ["Log", "Cell", "Claim"] {

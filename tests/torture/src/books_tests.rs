@@ -64,6 +64,11 @@ fn right() -> (Tables, Vec<Phone>) {
         holder: holder.to_owned(),
     };
     let claim = || Op::Claim { id: "c".to_owned() };
+    let add = |by, last: &str| Op::Add {
+        id: "t".to_owned(),
+        by,
+        last: last.to_owned(),
+    };
     let p = Phone {
         name: "p".to_owned(),
         calls: vec![
@@ -81,6 +86,7 @@ fn right() -> (Tables, Vec<Phone>) {
             call(6, cell(), &[7]),
             call(7, seat("p-7"), &[8]),
             call(8, claim(), &[9]),
+            call(9, add(3, "p-9"), &[10]),
         ],
         outbox: vec![
             rejected(8, "Seat", "ConflictUnhandled"),
@@ -90,7 +96,11 @@ fn right() -> (Tables, Vec<Phone>) {
     };
     let q = Phone {
         name: "q".to_owned(),
-        calls: vec![call(1, seat("q-1"), &[1]), call(2, claim(), &[2])],
+        calls: vec![
+            call(1, seat("q-1"), &[1]),
+            call(2, claim(), &[2]),
+            call(3, add(2, "q-3"), &[3]),
+        ],
         outbox: Vec::new(),
         tables: server.clone(),
     };
@@ -125,14 +135,20 @@ fn books_that_are_right_have_no_findings() {
     assert_eq!(verdict.findings, []);
     assert_eq!(
         (verdict.calls, verdict.acknowledged, verdict.applied, verdict.folded),
-        (10, 11, 9, 0)
+        (12, 13, 11, 0)
     );
     assert_eq!(verdict.rejected.values().sum::<u64>(), 2);
 }
 
 #[test]
 fn what_was_acknowledged_and_is_not_there_is_lost() {
-    for (model, id) in [("Log", "p-1"), ("Cell", "p-cell"), ("Claim", "c"), ("Seat", "s")] {
+    for (model, id) in [
+        ("Log", "p-1"),
+        ("Cell", "p-cell"),
+        ("Claim", "c"),
+        ("Seat", "s"),
+        ("Tally", "t"),
+    ] {
         let damages = found(|server, _| drop(server.get_mut(model).unwrap().remove(id)));
         assert_eq!(damages, [Damage::Lost], "{id}");
     }
@@ -169,6 +185,25 @@ fn a_version_too_many_is_doubled() {
         p[0].outbox.push(entry);
     };
     assert_eq!(found(met_itself), [Damage::Doubled]);
+}
+
+#[test]
+fn what_was_added_is_there_once() {
+    for (hits, damage) in [(4, Damage::Lost), (2, Damage::Lost), (8, Damage::Doubled)] {
+        assert_eq!(
+            found(|s, _| set(s, "Tally", "t", "hits", json!(hits))),
+            [damage],
+            "{hits}"
+        );
+    }
+    let unknown = |hits: i64| {
+        found(|server, p| {
+            p[0].calls[8].fate = Fate::Unknown;
+            set(server, "Tally", "t", "hits", json!(hits));
+        })
+    };
+    assert_eq!((unknown(2), unknown(5)), (vec![], vec![]));
+    assert_eq!(unknown(8), [Damage::Doubled]);
 }
 
 #[test]

@@ -90,6 +90,15 @@ pub enum Op {
         /// Its id.
         id: String,
     },
+    /// Adds to a tally.
+    Add {
+        /// Its id.
+        id: String,
+        /// How much, above 0.
+        by: i64,
+        /// What it writes beside: found nowhere else.
+        last: String,
+    },
 }
 
 /// A phone's journal, open for writing.

@@ -30,22 +30,27 @@ pub const KEY: &str = "a key for torturing processes";
 /// - `Log`: created once under an id of its own, some deleted again, some made in pairs by one transaction;
 /// - `Cell`: belongs to one phone, which writes a growing number into it;
 /// - `Seat`: all phones write it and conflicts are refused, so that its version counts the mutations that took effect;
-/// - `Claim`: all phones try to create it, one wins.
+/// - `Claim`: all phones try to create it, one wins;
+/// - `Tally`: all phones add to it, and their words in it conflict and are merged.
 pub const SCHEMA: &str = "
 type Log @model { id: ID! phone: String! seq: Int! pair: String text: String }
 type Cell @model { id: ID! phone: String! seq: Int! text: String }
 type Seat @model(conflict: OPTIMISTIC_CONCURRENCY) { id: ID! holder: String }
 type Claim @model { id: ID! by: String! }
+type Tally @model { id: ID! hits: Int @merge(rule: COUNTER) last: String }
 ";
 
 /// The models, as tables are named.
-pub const MODELS: [&str; 4] = ["Log", "Cell", "Seat", "Claim"];
+pub const MODELS: [&str; 5] = ["Log", "Cell", "Seat", "Claim", "Tally"];
 
 /// Cells of each phone.
 pub const CELLS: u64 = 3;
 
 /// Seats that all phones share.
 pub const SEATS: u64 = 3;
+
+/// Tallies that all phones share.
+pub const TALLIES: u64 = 2;
 
 /// Random numbers for one decision: of the run's seed, a name for the kind of decision, and which one it is.
 #[must_use]

@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 use tombolo::{Client, Error, LinkStatus, OutboxItem};
 
 use crate::journal::{Fate, Journal, Line, Op, calls};
-use crate::{CELLS, KEY, SCHEMA, SEATS, chance};
+use crate::{CELLS, KEY, SCHEMA, SEATS, TALLIES, chance};
 
 /// Between two looks at the link: when it is not open it is tried again at once, since no phone here lives long enough to
 /// sit out a back-off.
@@ -193,7 +193,7 @@ impl Phone {
                     }
                     may_show.insert(call.n);
                 }
-                Op::Pair { .. } | Op::Seat { .. } | Op::Claim { .. } => {}
+                Op::Pair { .. } | Op::Seat { .. } | Op::Claim { .. } | Op::Add { .. } => {}
             }
         }
         for (id, may_show) in shown {
@@ -249,7 +249,12 @@ impl Phone {
             50..80 => Op::Cell {
                 id: format!("{name}-cell-{}", rng.u64(0..CELLS)),
             },
-            80..94 => Op::Seat {
+            80..88 => Op::Add {
+                id: format!("tally-{}", rng.u64(0..TALLIES)),
+                by: rng.i64(1..5),
+                last: format!("{name}-{n:06}"),
+            },
+            88..95 => Op::Seat {
                 id: format!("seat-{}", rng.u64(0..SEATS)),
                 holder: format!("{name}-{n:06}"),
             },
@@ -268,7 +273,8 @@ impl Phone {
                 let expected = matches!(
                     (&error, &op),
                     // The server has been asked for nothing yet, or the claim is known to be taken.
-                    (Error::UnknownRecord { .. }, Op::Seat { .. }) | (Error::Refused(_), Op::Claim { .. })
+                    (Error::UnknownRecord { .. }, Op::Seat { .. } | Op::Add { .. })
+                        | (Error::Refused(_), Op::Claim { .. })
                 );
                 self.note(&Line::Refused {
                     n,
@@ -292,7 +298,7 @@ impl Phone {
                 }
                 self.cells.insert(id, n);
             }
-            Op::Pair { .. } | Op::Seat { .. } | Op::Claim { .. } => {}
+            Op::Pair { .. } | Op::Seat { .. } | Op::Claim { .. } | Op::Add { .. } => {}
         }
         Ok(())
     }
@@ -332,6 +338,10 @@ impl Phone {
             Op::Claim { id } => (
                 "mutation($i: CreateClaimInput!) { createClaim(input: $i) { id } }",
                 json!({ "i": { "id": id, "by": name } }),
+            ),
+            Op::Add { id, by, last } => (
+                "mutation($i: UpdateTallyInput!) { updateTally(input: $i) { id } }",
+                json!({ "i": { "id": id, "last": last, "_operations": { "hits": { "add": by } } } }),
             ),
             Op::Pair { .. } => unreachable!("made above"),
         };
@@ -378,6 +388,7 @@ fn numbers_of(op: &Op, n: u64, outbox: &[OutboxItem]) -> Vec<u64> {
         Op::Cell { .. } => with("Cell", "seq", json!(n)),
         Op::Seat { holder, .. } => with("Seat", "holder", json!(holder)),
         Op::Claim { id } => with("Claim", "id", json!(id)),
+        Op::Add { last, .. } => with("Tally", "last", json!(last)),
         Op::Delete { id } => outbox
             .iter()
             .filter(|item| item.model == "Log" && item.kind == tombolo::MutationKind::Delete && item.key == [json!(id)])

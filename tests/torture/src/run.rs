@@ -14,7 +14,7 @@ use crate::journal::{self, Line, calls};
 use crate::observer::{self, Seen};
 use crate::proxy::{Fault, Proxy};
 use crate::server::Home;
-use crate::{SEATS, chance, files};
+use crate::{SEATS, TALLIES, chance, files};
 
 /// How long a process lives before it is killed, in milliseconds: from before it can do anything to well at work.
 const LIFE_MS: std::ops::RangeInclusive<u64> = 50..=400;
@@ -76,6 +76,12 @@ pub async fn run(settings: Settings) -> Result<Outcome, String> {
     for seat in 0..SEATS {
         home.ask(&format!(
             "mutation {{ createSeat(input: {{ id: \"seat-{seat}\" }}) {{ id }} }}"
+        ))
+        .await?;
+    }
+    for tally in 0..TALLIES {
+        home.ask(&format!(
+            "mutation {{ createTally(input: {{ id: \"tally-{tally}\" }}) {{ id }} }}"
         ))
         .await?;
     }
