@@ -6,10 +6,8 @@ use std::time::Duration;
 
 use serde_json::json;
 use tombolo_core::access::{Access, Identity};
-use tombolo_core::id::{FieldId, ModelId, ReplicaId};
-use tombolo_core::query::{Document, OperationKind, QueryLimits, Side};
-use tombolo_core::schema::{MutationKind, Schema};
-use tombolo_core::value::Value;
+use tombolo_core::id::ReplicaId;
+use tombolo_core::query::{Document, OperationKind, QueryLimits, RootField, Side};
 use tombolo_core::wire::batch::ChangeBatch;
 use tombolo_machine::{
     CloseReason, Effect, FeedNumber, Input, Machine, NewMutation, Now, Scope, Settings, StepError, StoreError, StoreTx,
@@ -24,7 +22,8 @@ pub const QUERIES: [&str; 2] = [
      spots { x } meta day hour at stamp mail link list _version _deleted _lastChangedAt \
      lines { items { order number text of { id } } } } nextToken } }",
     "{ listLines(limit: 1000) { items { order number todo text } } listStricts { items { id text } } \
-     listNewests { items { id text items } } }",
+     listNewests { items { id text items } } \
+     listTallies { items { id hits share marks best first word fixed } } }",
 ];
 
 thread_local! {
@@ -60,7 +59,6 @@ pub fn with<T>(run: impl FnOnce(&mut Tx<'_>) -> T) -> T {
 /// Two todos from a server, an update of the second and a create, both waiting to be sent.
 pub fn fill(tx: &mut Tx<'_>) {
     let mut machine = machine();
-    let todo = schema().model_named("Todo").expect("the model is there");
     for input in [Input::Start, Input::SetOnline(true), Input::LinkOpened] {
         step(&mut machine, tx, input).expect("a fresh replica starts");
     }
@@ -80,27 +78,29 @@ pub fn fill(tx: &mut Tx<'_>) {
     let batch: ChangeBatch = serde_json::from_str(&page.to_string()).expect("a page");
     step(&mut machine, tx, Input::Batch { feed, batch }).expect("a page is taken");
     step(&mut machine, tx, Input::LinkClosed(CloseReason::Ended)).expect("a link may end");
-    let mutation = |kind, id: &str, title: &str| NewMutation {
-        model: todo,
-        kind,
-        values: vec![
-            (field(schema(), todo, "id"), Value::Text(id.into())),
-            (field(schema(), todo, "title"), Value::Text(title.into())),
-        ],
-        base_version: None,
-        condition: None,
-        author: None,
-    };
-    for mutation in [
-        mutation(MutationKind::Update, "b", "edited"),
-        mutation(MutationKind::Create, "c", "made here"),
-    ] {
-        step(&mut machine, tx, Input::Enqueue(vec![mutation])).expect("a mutation is taken");
+    for text in MUTATIONS {
+        step(&mut machine, tx, Input::Enqueue(vec![mutation(text)])).expect("a mutation is taken");
     }
 }
 
-fn field(schema: &Schema, model: ModelId, name: &str) -> FieldId {
-    schema.model(model).field(name).expect("the field is there")
+/// What waits to be sent.
+const MUTATIONS: [&str; 3] = [
+    "mutation { updateTodo(input: { id: \"b\", title: \"edited\" }) { id } }",
+    "mutation { createTodo(input: { id: \"c\", title: \"made here\", tags: [\"x\"] }) { id } }",
+    "mutation { createTally(input: { id: \"y\", hits: 1, marks: [\"a\"] }) { id } }",
+];
+
+fn mutation(text: &str) -> NewMutation {
+    let document = Document::parse(schema(), text, &QueryLimits::replica()).expect("a good document");
+    let access = Access::of(schema(), &Identity::Local);
+    let bound = document
+        .bind(None, &serde_json::Map::new(), &access, Side::Replica)
+        .expect("a good document");
+    let input = bound.roots().iter().find_map(|root| match &root.field {
+        RootField::Mutation(input) => Some(input),
+        _ => None,
+    });
+    NewMutation::of(schema(), input.expect("a mutation"), String::new, None)
 }
 
 /// A machine that has not been started.

@@ -210,7 +210,10 @@ fn records() -> Vec<(&'static str, Json)> {
         ("Line", json!({ "order": "o", "number": 2, "todo": "a" })),
         ("Strict", json!({ "id": "s", "text": "t" })),
         ("Newest", json!({ "id": "n", "items": [1, 2] })),
-        ("Tally", json!({ "id": "y", "hits": 3, "marks": ["a"], "first": "2013-01-01T10:00:00+02:00" })),
+        (
+            "Tally",
+            json!({ "id": "y", "hits": 3, "marks": ["a"], "first": "2013-01-01T10:00:00+02:00" }),
+        ),
     ]);
     all
 }
