@@ -122,7 +122,6 @@ impl Process {
         };
         let answer = AnswerBody::Outcomes(MutationAnswer {
             outcomes: vec![outcome],
-            ..serde_json::from_value(json!({ "outcomes": [] })).unwrap()
         });
         self.step(Input::Answers(vec![(MutationNumber(number), answer)]));
     }
