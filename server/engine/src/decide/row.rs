@@ -240,12 +240,21 @@ fn create(facts: &RowFacts<'_>, mutation: &MutationInput, tombstone: Option<&Sto
     }
 }
 
+/// The version that the mutation was made on top of: the one given, else the first that its own replica made and saw (an
+/// edit of what the replica has just created knows no version yet; what others changed since then it has not seen). `None`
+/// without either: the newest.
+fn base(facts: &RowFacts<'_>, mutation: &MutationInput) -> Option<Version> {
+    mutation
+        .base_version
+        .or_else(|| facts.seen.iter().map(|seen| seen.version).min())
+}
+
 fn update(facts: &RowFacts<'_>, stored: &StoredRecord, mutation: &MutationInput) -> Decision {
     let model = facts.model;
     let incoming = Incoming {
         values: &mutation.values,
         operations: &mutation.operations,
-        base: mutation.base_version,
+        base: base(facts, mutation),
         seen: facts.seen,
     };
     let (values, outcome, fields) = match merge(model, stored, incoming) {
@@ -321,9 +330,7 @@ pub(super) fn put(
 }
 
 fn delete(facts: &RowFacts<'_>, stored: &StoredRecord, mutation: &MutationInput) -> Decision {
-    let stale = mutation
-        .base_version
-        .is_some_and(|base| is_stale(base, stored.record.meta.version, facts.seen));
+    let stale = base(facts, mutation).is_some_and(|base| is_stale(base, stored.record.meta.version, facts.seen));
     let (outcome, found) = match (stale, facts.model.conflict) {
         (false, _) => (OutcomeKind::Applied, Found::default()),
         (true, ConflictStrategy::LastWriterWins) => (OutcomeKind::Merged, Found::by(RuleName::DeleteAfterEdit)),

@@ -381,6 +381,7 @@ macro_rules! store_suite {
             what_an_older_server_cannot_read_waits,
             a_transaction_half_forgotten_is_still_known,
             what_was_seen_of_one_record_is_not_seen_of_another,
+            an_edit_of_ones_own_creation_does_not_overwrite_what_others_did,
             a_resend_in_the_same_batch,
             a_resend_is_answered_with_the_record_as_it_is_now,
             a_rejection_is_final,

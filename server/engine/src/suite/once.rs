@@ -432,6 +432,26 @@ pub fn what_was_seen_of_one_record_is_not_seen_of_another(place: &impl Place) {
     assert_eq!(title(&world, &verdict.results[1]), Value::Text("another user's".into()));
 }
 
+/// Law: an edit of what the replica itself has just created, made before any version was known, is no licence to overwrite
+/// what another user has changed since.
+pub fn an_edit_of_ones_own_creation_does_not_overwrite_what_others_did(place: &impl Place) {
+    let world = World::new(place);
+    let seen = |number: u64, seen: &[u64]| {
+        let mut envelope = envelope("r", number);
+        envelope.seen = seen.iter().copied().map(MutationNumber).collect();
+        envelope
+    };
+    world.send(envelope("r", 1), world.create("Todo", todo("a", "mine")));
+    world.send(seen(2, &[1]), world.update("Todo", json!({ "id": "a", "done": true })));
+    world.plain(world.update("Todo", json!({ "id": "a", "title": "another user's" })));
+    let own = world.update("Todo", json!({ "id": "a", "title": "mine again", "done": false }));
+    let verdict = world.send(seen(3, &[1, 2]), own);
+    assert_eq!(title(&world, &verdict.results[0]), Value::Text("another user's".into()));
+    assert_eq!(result(verdict).outcome, OutcomeKind::Merged);
+    let gone = world.send(seen(4, &[1, 2, 3]), world.delete("Todo", json!({ "id": "a" })));
+    assert_eq!(code(gone), Some(ErrorType::ConflictUnhandled));
+}
+
 /// Law: a number belongs to one mutation; used for another one of the same record it is refused by name, whole, and stands
 /// as it was. So an edit made in a file that was restored from a backup does not pass for the one that had its number.
 pub fn a_number_is_not_lent_to_another_mutation_of_its_record(place: &impl Place) {
