@@ -105,13 +105,13 @@ impl History {
                 model.name, key.1
             ));
         }
-        let base = input.base_version.unwrap_or(before.meta.version);
-        let known = base.0 > 0 && base <= before.meta.version;
         let made = self.records.get(key).map_or(&[][..], Vec::as_slice);
-        let unseen = made.iter().filter(|made| {
-            let own = made.replica == envelope.replica.0 && envelope.seen.iter().any(|n| n.0 == made.number);
-            (made.version > base || !known) && !own
-        });
+        let own = |made: &Made| made.replica == envelope.replica.0 && envelope.seen.iter().any(|n| n.0 == made.number);
+        // Without a version it is based on what the replica itself made first, else on the newest.
+        let first_own = made.iter().filter(|made| own(made)).map(|made| made.version).min();
+        let base = input.base_version.or(first_own).unwrap_or(before.meta.version);
+        let known = base.0 > 0 && base <= before.meta.version;
+        let unseen = made.iter().filter(|made| (made.version > base || !known) && !own(made));
         let unseen: Vec<&Made> = unseen.collect();
         let mut in_conflict = false;
         let mut perhaps = false;
