@@ -9,7 +9,7 @@ use tombolo_machine::{AnswerBody, CloseReason, Feed, Input, Link};
 pub const STATES: [&str; 7] = ["new", "offline", "waiting", "opening", "catching", "live", "paused"];
 
 /// The machine's inputs.
-pub const EVENTS: [&str; 18] = [
+pub const EVENTS: [&str; 19] = [
     "start",
     "online",
     "offline",
@@ -28,6 +28,7 @@ pub const EVENTS: [&str; 18] = [
     "set scope",
     "token changed",
     "wake",
+    "refresh",
 ];
 
 /// Inputs that no world gives: scopes are never taken back whole.
@@ -125,7 +126,8 @@ fn event(input: &Input) -> &'static str {
         Input::Retry(_) => "retry",
         Input::Discard(_) => "discard",
         Input::SetScope(_) => "set scope",
-        Input::RemoveScope(_) | Input::Refresh => OTHER,
+        Input::RemoveScope(_) => OTHER,
+        Input::Refresh => "refresh",
         Input::TokenChanged => "token changed",
         Input::Wake => "wake",
     }

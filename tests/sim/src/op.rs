@@ -211,6 +211,8 @@ pub enum Op {
         /// In milliseconds.
         silence: u64,
     },
+    /// Another process may have written to the replica's file.
+    Refresh(usize),
     /// The app has its wedged mutations sent again.
     Retry(usize),
     /// The app gives up its first queued or wedged mutation.
@@ -288,6 +290,7 @@ impl fmt::Display for Op {
             Self::Poison(replica) => write!(f, "poison {replica}"),
             Self::Cure => write!(f, "cure"),
             Self::CompactFeed { silence } => write!(f, "compact {silence}"),
+            Self::Refresh(replica) => write!(f, "refresh {replica}"),
             Self::Retry(replica) => write!(f, "retry {replica}"),
             Self::Discard(replica) => write!(f, "discard {replica}"),
             Self::Dismiss(replica) => write!(f, "dismiss {replica}"),
@@ -409,6 +412,7 @@ fn parse(line: &str) -> Option<Op> {
         "compact" => Op::CompactFeed {
             silence: rest.first()?.parse().ok()?,
         },
+        "refresh" => Op::Refresh(replica()?),
         "retry" => Op::Retry(replica()?),
         "discard" => Op::Discard(replica()?),
         "dismiss" => Op::Dismiss(replica()?),

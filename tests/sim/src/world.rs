@@ -266,8 +266,8 @@ impl World {
             | Input::Discard(_)
             | Input::SetScope(_)
             | Input::RemoveScope(_)
-            | Input::TokenChanged
-            | Input::Refresh => true,
+            | Input::Refresh
+            | Input::TokenChanged => true,
             Input::LinkOpened
             | Input::LinkClosed(_)
             | Input::Batch { .. }

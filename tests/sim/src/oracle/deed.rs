@@ -106,12 +106,17 @@ pub(crate) fn laid(json: Option<&Json>, operation: &Json) -> Json {
     if let Some(by) = add.as_i64() {
         return json!(json.and_then(Json::as_i64).unwrap_or_default() + by);
     }
-    let mut items = json.and_then(Json::as_array).cloned().unwrap_or_default();
+    let before = json.and_then(Json::as_array).cloned().unwrap_or_default();
+    let mut items = before.clone();
     for item in add.as_array().into_iter().flatten() {
         if !items.contains(item) {
             items.push(item.clone());
         }
     }
     items.retain(|item| !remove.as_array().is_some_and(|gone| gone.contains(item)));
+    if items == before {
+        // An absent set from which something is taken stays absent.
+        return json.cloned().unwrap_or_default();
+    }
     Json::Array(items)
 }

@@ -142,7 +142,12 @@ impl History {
                 }
                 continue;
             };
-            let changed = unseen.iter().any(|made| made.changed.contains(&id));
+            // What stands there is the newest change's: whether the user had seen that one decides.
+            let newest = made
+                .iter()
+                .rfind(|made| made.changed.contains(&id))
+                .map(|made| made.version);
+            let changed = unseen.iter().any(|made| Some(made.version) == newest);
             let touched = unseen.iter().any(|made| made.sent.contains(&id));
             in_conflict |= changed && sent != was && field.merge.is_none();
             perhaps |= changed || touched;

@@ -273,6 +273,7 @@ impl World {
                 self.pruned_through = self.pruned_through.max(through);
                 Ok(true)
             }
+            Op::Refresh(replica) => self.input(*replica, Input::Refresh),
             Op::Retry(replica) => self.retry(*replica),
             Op::Discard(replica) => self.discard(*replica),
             Op::Dismiss(replica) => self.dismiss(*replica),
@@ -575,6 +576,7 @@ fn actor(op: &Op) -> Option<usize> {
         | Op::FreshToken(replica)
         | Op::FailReplica(replica)
         | Op::Poison(replica)
+        | Op::Refresh(replica)
         | Op::Retry(replica)
         | Op::Discard(replica)
         | Op::Dismiss(replica) => Some(*replica),
