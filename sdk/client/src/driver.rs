@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::HttpLink;
-use pages::Pages;
+use pages::{Pages, Wanted};
 use socket::Socket;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -34,6 +34,8 @@ pub(crate) struct Driver {
     /// Work of the present link; ends with it.
     tasks: JoinSet<Done>,
     wake_at: Option<Duration>,
+    /// Bytes that the transport had brought when the last message or progress was reported.
+    received: u64,
 }
 
 /// The way to the server, for the driver and its tasks.
@@ -88,10 +90,8 @@ impl Line {
         self.transport.request(&credential, request).await
     }
 
-    async fn page(&self, scope: &ScopeCursor) -> Result<Page, CloseReason> {
-        Ok(messages::read_page(
-            &self.request(messages::page(scope, limits::PAGE_ROWS)).await?,
-        ))
+    async fn page(&self, request: tombolo_core::wire::graphql::Request) -> Result<Page, CloseReason> {
+        Ok(messages::read_page(&self.request(request).await?))
     }
 
     /// Opens a socket; where something answers but gives none, asks whether HTTP gets through.
@@ -135,6 +135,7 @@ impl Driver {
             pages: Pages::default(),
             tasks: JoinSet::new(),
             wake_at: None,
+            received: 0,
         }
     }
 
@@ -196,16 +197,16 @@ impl Driver {
         match (&mut self.connection, message) {
             // The machine has not heard yet that the link is gone.
             (Connection::None | Connection::Opening, _) => {}
-            (_, Outgoing::FetchPage { feed, scope }) => {
-                self.pages.want(feed, scope, &self.line, &mut self.tasks);
+            (_, Outgoing::FetchPage { feed, scope, rows }) => {
+                self.pages.want(feed, scope, rows, &self.line, &mut self.tasks);
             }
             (Connection::Socket(socket), Outgoing::Subscribe { feed, replica, scopes }) => {
                 socket.subscribe(feed, &replica, &scopes);
             }
             (Connection::Socket(socket), Outgoing::Unsubscribe { feed }) => socket.unsubscribe(feed),
             (Connection::Socket(socket), Outgoing::Mutation { number, request }) => socket.mutate(number, request),
-            (Connection::Http(link), Outgoing::Subscribe { feed, scopes, .. }) => {
-                link.subscribe(feed, scopes, (self.clock)().monotonic);
+            (Connection::Http(link), Outgoing::Subscribe { feed, replica, scopes }) => {
+                link.subscribe(feed, replica, scopes, (self.clock)().monotonic);
             }
             (Connection::Http(link), Outgoing::Unsubscribe { feed }) => link.unsubscribe(feed),
             (Connection::Http(link), Outgoing::Mutation { number, request }) => {
@@ -218,6 +219,7 @@ impl Driver {
         let Connection::Socket(socket) = &mut self.connection else {
             return Ok(());
         };
+        self.received = self.line.transport.received();
         match socket.read(message) {
             Ok(Some(input)) => self.report(input).await,
             Ok(None) => Ok(()),
@@ -238,10 +240,11 @@ impl Driver {
             }
             Done::NotOpened(reason) => self.lost(reason).await,
             Done::Page { scope, result } => {
-                let Some((feed, scope, result)) = self.pages.arrived(scope, result, &self.line, &mut self.tasks) else {
+                let Some((wanted, scope, result)) = self.pages.arrived(scope, result, &self.line, &mut self.tasks)
+                else {
                     return Ok(());
                 };
-                self.page(feed, scope, result).await
+                self.page(wanted, scope, result).await
             }
             Done::Answered { number, result } => match result {
                 Ok(answer) => {
@@ -266,19 +269,19 @@ impl Driver {
 
     async fn page(
         &mut self,
-        feed: FeedNumber,
+        wanted: Wanted,
         scope: ScopeCursor,
         result: Result<Page, CloseReason>,
     ) -> Result<(), WriterGone> {
         match (result, &mut self.connection) {
-            (Ok(page), _) => match page_input(feed, page) {
+            (Ok(page), _) => match page_input(wanted.feed, page) {
                 Ok(input) => self.report(input).await,
                 Err(reason) => self.lost(reason).await,
             },
             // HTTP does not get through, but the socket is there: the same question over the socket.
             (Err(reason), Connection::Socket(socket)) if !reason.needs_sign_in() => {
                 tracing::debug!(%reason, "a page did not come by HTTP; asking for it over the socket");
-                socket.fetch(feed, &scope);
+                socket.fetch(wanted.feed, &scope, wanted.rows);
                 Ok(())
             }
             (Err(reason), _) => self.lost(reason).await,
@@ -288,6 +291,12 @@ impl Driver {
     async fn time(&mut self, due: Option<Duration>) -> Result<(), WriterGone> {
         if self.wake_at.is_some() && self.wake_at == due {
             self.wake_at = None;
+            let received = self.line.transport.received();
+            if received.saturating_sub(self.received) >= limits::PROGRESS_BYTES_MIN {
+                // The message under way is a large one on a slow line: no reason to give the link up.
+                self.received = received;
+                self.report(Input::Received).await?;
+            }
             return self.report(Input::Wake).await;
         }
         let now = (self.clock)().monotonic;

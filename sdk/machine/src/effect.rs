@@ -89,6 +89,8 @@ pub enum Outgoing {
         feed: FeedNumber,
         /// The scope and where it stands.
         scope: ScopeCursor,
+        /// Most rows that the line bears.
+        rows: u64,
     },
 }
 

@@ -8,9 +8,11 @@ use tombolo_core::wire::batch::ChangeBatch;
 
 use crate::context::Context;
 use crate::effect::Effect;
+use crate::history;
 use crate::input::FeedNumber;
 use crate::link;
 use crate::machine::StepError;
+use crate::pace;
 use crate::scope::{Scope, ScopeRow};
 use crate::store::{Base, StoreError};
 
@@ -38,10 +40,22 @@ pub(crate) fn batch(cx: &mut Context<'_>, feed: FeedNumber, batch: &ChangeBatch)
         // Heard before; a cursor never goes back within an epoch.
         return Ok(());
     }
-    if (batch.reset && scope.cursor.is_some()) || !same_epoch {
+    if !same_epoch && !batch.reset {
+        // Another history from its middle: what this page lacks would be swept as gone. From the beginning, then.
+        scope.cursor = None;
+        scope.generation += 1;
+        scope.base_sync = true;
+        scope.up_to_date = false;
+        cx.tx.put_scope(&scope)?;
+        cx.state.scopes.insert(batch.model.clone(), scope);
+        link::subscribe(cx);
+        return Ok(());
+    }
+    if batch.reset && scope.cursor.is_some() {
         scope.generation += 1;
         scope.base_sync = true;
     }
+    history::doubt_acked(cx, &batch.model, &cursor.epoch.0)?;
 
     let applied = cx.tx.apply_rows(model, batch, scope.generation)?;
     let mut touched: BTreeMap<String, Key> = BTreeMap::new();
@@ -82,10 +96,9 @@ pub(crate) fn batch(cx: &mut Context<'_>, feed: FeedNumber, batch: &ChangeBatch)
     cx.tx.put_scope(&scope)?;
 
     // In the middle of a catch-up a cursor beyond a mutation says nothing: its row may have been written again since and
-    // then stands at a later place, not yet pulled. After a base sync in a new epoch the rows are all there is to know
-    // about what an older one acknowledged.
+    // then stands at a later place, not yet pulled.
     if batch.up_to_date {
-        for entry in cx.tx.acked(&batch.model, &cursor.epoch.0, cursor.position, completes)? {
+        for entry in cx.tx.acked(&batch.model, &cursor.epoch.0, cursor.position, false)? {
             cx.remove_entry(&entry)?;
             if let Some(key) = entry.intent.key_for(shape) {
                 touched.insert(key.to_text(), key);
@@ -98,6 +111,7 @@ pub(crate) fn batch(cx: &mut Context<'_>, feed: FeedNumber, batch: &ChangeBatch)
         cx.rebase(model, key)?;
     }
     cx.progress = true;
+    pace::page_came(cx, &batch.model);
     cx.effects.push(Effect::Pulled {
         model: batch.model.clone(),
         rows,

@@ -68,6 +68,8 @@ pub enum Input {
     RemoveScope(String),
     /// The app has a fresh credential.
     TokenChanged,
+    /// Bytes came over the link, though no whole message yet: a slow line, not a silent one.
+    Received,
     /// The moment of [`crate::Effect::WakeAt`] has come.
     Wake,
     /// Others have written to the file, or may have: read anew what memory holds of it. Every other input does the same
@@ -94,7 +96,8 @@ impl Input {
             | Self::Answers(_)
             | Self::SetScope(_)
             | Self::RemoveScope(_)
-            | Self::TokenChanged => false,
+            | Self::TokenChanged
+            | Self::Received => false,
         }
     }
 }

@@ -25,6 +25,23 @@ pub const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// person's patience.
 pub const NO_PROGRESS_MAX: Duration = Duration::from_secs(30);
 
+/// Rows of one catch-up page: at some 200 B a row 2 MB of JSON, 300 kB on the wire, one transaction of some 60 ms.
+/// A line that stalls on it is asked for less.
+pub const PAGE_ROWS: u64 = 10_000;
+
+/// Rows of the smallest page that a slow line is asked for: some 10 kB, which the slowest line in use brings in time.
+pub const PAGE_ROWS_MIN: u64 = 50;
+
+/// A page that comes within this time lets the next one be twice as large.
+pub const PAGE_QUICK: Duration = Duration::from_secs(5);
+
+/// A link that ends while a page has been on its way for this long was too slow for it: the next ones are half as large.
+pub const PAGE_SLOW: Duration = Duration::from_secs(10);
+
+/// Age at which a subscription is renewed, so that the server learns what this replica holds by now. A day: small beside
+/// the weeks that a server keeps things for absent replicas, and one empty batch for each scope.
+pub const RESUBSCRIBE_AFTER: Duration = Duration::from_secs(24 * 3600);
+
 /// Most keys that a [`crate::ChangeSet`] names for one model; beyond it the whole model counts as changed. Looking up
 /// more keys one by one costs a live query more than running again.
 pub const CHANGED_KEYS_MAX: usize = 256;

@@ -13,6 +13,7 @@ use crate::input::{AnswerBody, CloseReason, FeedNumber};
 use crate::limits::{IN_FLIGHT_MAX, NO_PROGRESS_MAX, RETRYING_MAX, UNDECIDED_TRIES_MAX};
 use crate::machine::StepError;
 use crate::outbox::{EntryState, OutboxEntry};
+use crate::pace;
 use crate::render;
 use crate::state::{Link, clip};
 
@@ -117,7 +118,12 @@ pub(crate) fn subscribe(cx: &mut Context<'_>) {
     cx.state.feed = FeedNumber(cx.state.feed.0 + 1);
     cx.state.paging.clear();
     if cx.settings.base_sync_by_pages {
-        let paging = cx.state.asked().filter(|scope| scope.base_sync);
+        // On a slow line in small pages too what was missed: the server's batches may be too large for it.
+        let slow = cx.state.pace.is_slow();
+        let paging = cx
+            .state
+            .asked()
+            .filter(|scope| scope.base_sync || (slow && !scope.up_to_date));
         cx.state.paging = paging.map(|scope| scope.model.clone()).collect();
     }
     if !cx.state.paging.is_empty() {
@@ -132,6 +138,7 @@ pub(crate) fn subscribe(cx: &mut Context<'_>) {
             scopes,
         }));
         cx.state.subscribed = true;
+        cx.state.pace.subscribed(cx.now.monotonic);
     }
 }
 
@@ -142,7 +149,9 @@ pub(crate) fn fetch_page(cx: &mut Context<'_>) {
         cx.effects.push(Effect::Send(Outgoing::FetchPage {
             feed: cx.state.feed,
             scope: scope.to_send(),
+            rows: cx.state.pace.rows,
         }));
+        cx.state.pace.page_asked(cx.now.monotonic);
     }
 }
 
@@ -458,7 +467,12 @@ pub(crate) fn wake(cx: &mut Context<'_>) -> Result<(), StepError> {
         Link::Waiting { until } if until <= now => open(cx),
         Link::Open { .. } if is_stalled(cx, now) => stall(cx),
         Link::Opening if is_stalled(cx, now) => stall(cx),
-        Link::Open { .. } => send(cx)?,
+        Link::Open { .. } => {
+            if pace::renewal(&cx.state).is_some_and(|at| at <= now) {
+                subscribe(cx);
+            }
+            send(cx)?;
+        }
         Link::Offline | Link::Waiting { .. } | Link::Opening | Link::Paused => {}
     }
     Ok(())

@@ -13,7 +13,7 @@ use crate::input::{Input, Now};
 use crate::limits::{ATOMIC_MUTATIONS_MAX, IN_FLIGHT_MAX, NO_PROGRESS_MAX};
 use crate::state::{Feed, Link, State};
 use crate::store::{StoreError, StoreTx};
-use crate::{feed, link, outbox, refresh};
+use crate::{feed, link, outbox, pace, refresh};
 
 /// How a machine behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -194,6 +194,11 @@ impl Machine {
             Input::SetScope(scope) => feed::set_scope(&mut cx, scope)?,
             Input::RemoveScope(model) => feed::remove_scope(&mut cx, &model)?,
             Input::TokenChanged => link::token_changed(&mut cx),
+            Input::Received => {
+                if let Some(since) = &mut cx.state.owed_since {
+                    *since = now.monotonic;
+                }
+            }
             Input::Wake => {
                 cx.state.wake_at = None;
                 cx.state.send_since = None;
@@ -336,7 +341,11 @@ fn next_wake(state: &State) -> Option<std::time::Duration> {
                 .min()
                 .copied()
                 .filter(|_| state.in_flight.len() < IN_FLIGHT_MAX);
-            due.into_iter().chain(silence).chain(state.send_since).min()
+            due.into_iter()
+                .chain(silence)
+                .chain(state.send_since)
+                .chain(pace::renewal(state))
+                .min()
         }
         Link::Offline | Link::Paused => None,
     }

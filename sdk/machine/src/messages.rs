@@ -16,10 +16,8 @@ use crate::scope::ScopeCursor;
 #[must_use]
 pub fn subscription(replica: &ReplicaId, scopes: &[ScopeCursor]) -> Request {
     let scopes: Vec<Json> = scopes.iter().map(ScopeCursor::to_json).collect();
-    let mut extensions = Map::new();
-    extensions.insert("tombolo".into(), json!({ "replica": replica }));
     Request {
-        extensions: Some(extensions),
+        extensions: Some(named(replica)),
         ..request(
             format!("subscription($scopes: [TomboloScopeInput!]!) {{ tomboloChanges(scopes: $scopes) {SELECTION} }}"),
             json!({ "scopes": scopes }),
@@ -36,6 +34,20 @@ pub fn page(scope: &ScopeCursor, rows: u64) -> Request {
         ),
         json!({ "scope": scope.to_json(), "limit": rows }),
     )
+}
+
+/// The same by name of the replica: it tells the server what this replica holds, as a subscription does. For a link
+/// without subscriptions.
+#[must_use]
+pub fn page_of(replica: &ReplicaId, scope: &ScopeCursor, rows: u64) -> Request {
+    Request {
+        extensions: Some(named(replica)),
+        ..page(scope, rows)
+    }
+}
+
+fn named(replica: &ReplicaId) -> Map<String, Json> {
+    Map::from_iter([("tombolo".to_owned(), json!({ "replica": replica }))])
 }
 
 /// The smallest request that a server answers.

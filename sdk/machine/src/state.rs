@@ -9,6 +9,7 @@ use crate::backoff::Backoff;
 use crate::effect::{LastError, LinkStatus, ScopeStatus, Status};
 use crate::input::{FeedNumber, Now};
 use crate::limits::ERROR_TEXT_MAX;
+use crate::pace::{self, Pace};
 use crate::scope::ScopeRow;
 use crate::store::OutboxCounts;
 
@@ -57,6 +58,8 @@ pub(crate) struct State {
     /// Models fetched by pages before the subscription begins.
     pub paging: BTreeSet<String>,
     pub scopes: BTreeMap<String, ScopeRow>,
+    /// What the line bears.
+    pub pace: Pace,
     /// Scopes that the server will not give on this link, and why: left out of the subscription.
     pub refused: BTreeMap<String, String>,
     /// Feeds that ended with an error since all scopes were last up to date.
@@ -91,6 +94,7 @@ impl State {
             feed: FeedNumber(0),
             subscribed: false,
             paging: BTreeSet::new(),
+            pace: Pace::default(),
             scopes: BTreeMap::new(),
             refused: BTreeMap::new(),
             feed_failures: 0,
@@ -113,6 +117,7 @@ impl State {
 
     /// Forgets what belonged to the link. Mutations in flight become unknown: due again with the next link.
     pub(crate) fn leave(&mut self, to: Link, now: Now) {
+        pace::link_ended(self, now.monotonic);
         let unknown = std::mem::take(&mut self.in_flight);
         self.due
             .extend(unknown.into_keys().map(|number| (number, now.monotonic)));

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use tombolo_core::wire::graphql::Request;
 
+use crate::counted::Received;
 use crate::{BoxFuture, CloseReason, Credential, Endpoint, Link, Transport, limits, tls};
 
 /// HTTP requests to one [`Endpoint`]. Connections are kept between requests; redirects are not followed, since the
@@ -15,6 +16,7 @@ pub struct Http {
     tls: Option<Arc<rustls::ClientConfig>>,
     /// With the connections that it keeps.
     client: Mutex<Option<reqwest::Client>>,
+    received: Received,
 }
 
 impl Http {
@@ -25,6 +27,7 @@ impl Http {
             endpoint,
             tls: None,
             client: Mutex::default(),
+            received: Received::default(),
         }
     }
 
@@ -49,6 +52,7 @@ impl Http {
             .tls_backend_preconfigured((*config).clone())
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(limits::CONNECT_TIMEOUT)
+            .read_timeout(limits::ANSWER_SILENCE_MAX)
             .timeout(limits::REQUEST_TIMEOUT)
             .user_agent(concat!("tombolo/", env!("CARGO_PKG_VERSION")))
             .build()
@@ -85,6 +89,7 @@ impl Http {
                     CloseReason::of_status(status)
                 });
             }
+            self.received.add(chunk.len());
             bytes.extend_from_slice(&chunk);
         }
         match status {
@@ -115,6 +120,10 @@ impl Transport for Http {
 
     fn rest(&self) {
         *self.client.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn received(&self) -> u64 {
+        self.received.total()
     }
 }
 

@@ -11,6 +11,7 @@
 //! - [`loopback`]: no network at all, for tests and examples.
 
 mod close;
+mod counted;
 mod credential;
 mod endpoint;
 pub mod http;
@@ -52,6 +53,12 @@ pub trait Transport: Send + Sync + 'static {
 
     /// Lets go of connections that are kept for later requests: the app is being suspended. Those in use are not touched.
     fn rest(&self) {}
+
+    /// How many bytes have come so far, over all its links and requests, whole messages or not. For telling a slow line
+    /// from a silent one; a transport that cannot say keeps to 0, and is judged by whole messages.
+    fn received(&self) -> u64 {
+        0
+    }
 }
 
 /// An open link: operations out, their results in. Dropping it closes the connection at once.

@@ -49,4 +49,8 @@ impl Transport for Network {
     fn rest(&self) {
         self.http.rest();
     }
+
+    fn received(&self) -> u64 {
+        self.socket.received() + self.http.received()
+    }
 }

@@ -21,6 +21,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tombolo_core::wire::graphql::Request;
 use tombolo_core::wire::ws::SUBPROTOCOL;
 
+use crate::counted::{Counted, Received};
 use crate::{
     BoxFuture, CloseReason, Credential, Endpoint, Incoming, Link, OperationId, Outgoing, Transport, limits, tls,
 };
@@ -31,6 +32,7 @@ pub struct WebSocket {
     endpoint: Endpoint,
     tls: OnceLock<Arc<rustls::ClientConfig>>,
     timing: Timing,
+    received: Received,
 }
 
 /// When a link pings and when it gives up; the defaults are those of [`crate::limits`].
@@ -82,6 +84,7 @@ impl WebSocket {
             endpoint,
             tls: OnceLock::new(),
             timing: Timing::default(),
+            received: Received::default(),
         }
     }
 
@@ -100,27 +103,29 @@ impl WebSocket {
     }
 
     async fn connect(&self, credential: &Credential) -> Result<SocketLink, CloseReason> {
+        let received = Received::default();
         let handshake = async {
-            let stream = self.stream().await?;
+            let stream = self.stream(received.clone()).await?;
             self.upgrade(stream, credential).await
         };
         let socket = tokio::time::timeout(self.timing.connect, handshake)
             .await
             .map_err(|_| CloseReason::TimedOut { what: "connecting" })??;
-        let mut link = SocketLink::new(socket, self.timing);
+        let mut link = SocketLink::new(socket, self.timing, received);
         tokio::time::timeout(self.timing.ack, link.initialise(credential.init_payload()))
             .await
             .map_err(|_| CloseReason::TimedOut { what: "connection_ack" })??;
         Ok(link)
     }
 
-    async fn stream(&self) -> Result<Box<dyn Stream>, CloseReason> {
+    async fn stream(&self, received: Received) -> Result<Box<dyn Stream>, CloseReason> {
         let (host, port) = self.endpoint.host_and_port();
         let tcp = TcpStream::connect((host.as_str(), port))
             .await
             .map_err(CloseReason::unreachable)?;
         // Mutations are small and latency is what people feel.
         tcp.set_nodelay(true).map_err(CloseReason::unreachable)?;
+        let tcp = Counted::new(tcp, [received, self.received.clone()]);
         if !self.endpoint.is_encrypted() {
             return Ok(Box::new(tcp));
         }
@@ -203,5 +208,9 @@ impl Transport for WebSocket {
         request: Request,
     ) -> BoxFuture<'a, Result<Vec<u8>, CloseReason>> {
         Box::pin(self.once(credential, request))
+    }
+
+    fn received(&self) -> u64 {
+        self.received.total()
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
-use tombolo_core::id::MutationNumber;
+use tombolo_core::id::{MutationNumber, ReplicaId};
 use tombolo_core::wire::graphql::Request;
 use tombolo_machine::{FeedNumber, Input, ScopeCursor, messages};
 use tombolo_transport::CloseReason;
@@ -16,7 +16,7 @@ use crate::limits;
 
 pub(super) struct HttpLink {
     /// What the machine subscribed to, and where its scopes stand.
-    feed: Option<(FeedNumber, Vec<ScopeCursor>)>,
+    feed: Option<(FeedNumber, ReplicaId, Vec<ScopeCursor>)>,
     polling: bool,
     /// Something has changed since the present round began.
     again: bool,
@@ -37,13 +37,13 @@ impl HttpLink {
         }
     }
 
-    pub(super) fn subscribe(&mut self, feed: FeedNumber, scopes: Vec<ScopeCursor>, now: Duration) {
-        self.feed = Some((feed, scopes));
+    pub(super) fn subscribe(&mut self, feed: FeedNumber, replica: ReplicaId, scopes: Vec<ScopeCursor>, now: Duration) {
+        self.feed = Some((feed, replica, scopes));
         self.look_again(now);
     }
 
     pub(super) fn unsubscribe(&mut self, feed: FeedNumber) {
-        if self.feed.as_ref().is_some_and(|(open, _)| *open == feed) {
+        if self.feed.as_ref().is_some_and(|(open, ..)| *open == feed) {
             self.feed = None;
         }
     }
@@ -70,14 +70,16 @@ impl HttpLink {
 
     /// Looks at every scope, page by page, until each is up to date.
     pub(super) fn poll(&mut self, line: &Line, inputs: mpsc::Sender<Input>, tasks: &mut JoinSet<Done>) {
-        let Some((feed, scopes)) = &self.feed else { return };
+        let Some((feed, replica, scopes)) = &self.feed else {
+            return;
+        };
         if self.polling {
             return;
         }
         (self.polling, self.again) = (true, false);
-        let (feed, scopes, line) = (*feed, scopes.clone(), line.clone());
+        let (feed, replica, scopes, line) = (*feed, replica.clone(), scopes.clone(), line.clone());
         tasks.spawn(async move {
-            let result = round(&line, feed, scopes, &inputs).await;
+            let result = round(&line, feed, &replica, scopes, &inputs).await;
             Done::Polled { feed, result }
         });
     }
@@ -89,7 +91,7 @@ impl HttpLink {
         } else {
             now + limits::HTTP_POLL_INTERVAL
         };
-        if let Some((open, known)) = &mut self.feed {
+        if let Some((open, _, known)) = &mut self.feed {
             if *open == feed {
                 *known = scopes;
             } else {
@@ -115,12 +117,16 @@ impl HttpLink {
 async fn round(
     line: &Line,
     feed: FeedNumber,
+    replica: &ReplicaId,
     mut scopes: Vec<ScopeCursor>,
     inputs: &mpsc::Sender<Input>,
 ) -> Result<Vec<ScopeCursor>, CloseReason> {
     for scope in &mut scopes {
         loop {
-            let input = page_input(feed, line.page(scope).await?)?;
+            let input = page_input(
+                feed,
+                line.page(messages::page_of(replica, scope, limits::PAGE_ROWS)).await?,
+            )?;
             let (ended, up_to_date) = match &input {
                 Input::Batch { batch, .. } => {
                     scope.cursor = Some(batch.cursor.clone());

@@ -7,17 +7,24 @@ use tombolo_machine::{FeedNumber, ScopeCursor};
 use tombolo_transport::CloseReason;
 
 use super::{Done, Line};
-use tombolo_machine::messages::Page;
+use tombolo_machine::messages::{self, Page};
 
 /// A page and what it answers.
-type Arrived = (FeedNumber, ScopeCursor, Result<Page, CloseReason>);
+type Arrived = (Wanted, ScopeCursor, Result<Page, CloseReason>);
+
+/// How the machine asked for a page.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted {
+    pub(super) feed: FeedNumber,
+    pub(super) rows: u64,
+}
 
 /// The pages of one link, by model: at most one on its way or kept for each.
 #[derive(Default)]
 pub(super) struct Pages {
     ahead: HashMap<String, Ahead>,
     /// What the machine waits for.
-    wanted: HashMap<String, (FeedNumber, ScopeCursor)>,
+    wanted: HashMap<String, (Wanted, ScopeCursor)>,
 }
 
 struct Ahead {
@@ -28,8 +35,16 @@ struct Ahead {
 
 impl Pages {
     /// The machine asks for a page: it is on its way, is here, or is asked for now.
-    pub(super) fn want(&mut self, feed: FeedNumber, scope: ScopeCursor, line: &Line, tasks: &mut JoinSet<Done>) {
-        self.wanted.insert(scope.model.clone(), (feed, scope.clone()));
+    pub(super) fn want(
+        &mut self,
+        feed: FeedNumber,
+        scope: ScopeCursor,
+        rows: u64,
+        line: &Line,
+        tasks: &mut JoinSet<Done>,
+    ) {
+        self.wanted
+            .insert(scope.model.clone(), (Wanted { feed, rows }, scope.clone()));
         match self.ahead.remove(&scope.model) {
             Some(ahead) if ahead.scope == scope => match ahead.result {
                 None => {
@@ -40,7 +55,7 @@ impl Pages {
                     tasks.spawn(async move { Done::Page { scope, result } });
                 }
             },
-            _ => ask(scope, line, tasks),
+            _ => ask(scope, rows, line, tasks),
         }
     }
 
@@ -52,7 +67,7 @@ impl Pages {
         line: &Line,
         tasks: &mut JoinSet<Done>,
     ) -> Option<Arrived> {
-        let Some((feed, _)) = self
+        let Some((how, _)) = self
             .wanted
             .get(&scope.model)
             .filter(|(_, wanted)| *wanted == scope)
@@ -80,16 +95,16 @@ impl Pages {
                     result: None,
                 },
             );
-            ask(next, line, tasks);
+            ask(next, how.rows, line, tasks);
         }
-        Some((feed, scope, result))
+        Some((how, scope, result))
     }
 }
 
-fn ask(scope: ScopeCursor, line: &Line, tasks: &mut JoinSet<Done>) {
+fn ask(scope: ScopeCursor, rows: u64, line: &Line, tasks: &mut JoinSet<Done>) {
     let line = line.clone();
     tasks.spawn(async move {
-        let result = line.page(&scope).await;
+        let result = line.page(messages::page(&scope, rows)).await;
         Done::Page { scope, result }
     });
 }

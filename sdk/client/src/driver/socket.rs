@@ -8,7 +8,6 @@ use tombolo_machine::{AnswerBody, FeedNumber, Input, ScopeCursor, messages};
 use tombolo_transport::{CloseReason, Incoming, Link, OperationId, Outgoing, SendError};
 
 use super::page_input;
-use crate::limits;
 
 pub(super) struct Socket {
     link: Box<dyn Link>,
@@ -55,8 +54,8 @@ impl Socket {
         self.start(Operation::Mutation(number), request);
     }
 
-    pub(super) fn fetch(&mut self, feed: FeedNumber, scope: &ScopeCursor) {
-        self.start(Operation::Page(feed), messages::page(scope, limits::PAGE_ROWS));
+    pub(super) fn fetch(&mut self, feed: FeedNumber, scope: &ScopeCursor, rows: u64) {
+        self.start(Operation::Page(feed), messages::page(scope, rows));
     }
 
     pub(super) async fn receive(&mut self) -> Incoming {

@@ -40,6 +40,7 @@ enum Event {
     SetScope,
     RemoveScope,
     Token,
+    Received,
     WakeEarly,
     WakeLate,
     Refresh,
@@ -53,7 +54,7 @@ const STATES: [At; 6] = [
     At::Live,
     At::Paused,
 ];
-const EVENTS: [Event; 20] = [
+const EVENTS: [Event; 21] = [
     Event::Start,
     Event::Online,
     Event::Offline,
@@ -71,6 +72,7 @@ const EVENTS: [Event; 20] = [
     Event::SetScope,
     Event::RemoveScope,
     Event::Token,
+    Event::Received,
     Event::WakeEarly,
     Event::WakeLate,
     Event::Refresh,
@@ -116,7 +118,7 @@ fn expected(at: At, event: Event) -> (At, &'static str) {
         (Event::Token, Waiting | Paused) => (Opening, "OpenLink"),
         (Event::Token, Opening | CatchingUp | Live) => (Opening, "CloseLink OpenLink"),
         (Event::Token, Offline) => (Offline, "none"),
-        (Event::WakeEarly, at) => (at, "none"),
+        (Event::Received | Event::WakeEarly, at) => (at, "none"),
         (Event::WakeLate, Waiting) => (Opening, "OpenLink"),
         (Event::WakeLate, Opening | CatchingUp) => (Waiting, "Stalled CloseLink"),
         (Event::WakeLate, at @ (Offline | Live | Paused)) => (at, "none"),
@@ -166,6 +168,7 @@ fn input(world: &World, event: Event) -> Input {
         }),
         Event::RemoveScope => Input::RemoveScope("Todo".into()),
         Event::Token => Input::TokenChanged,
+        Event::Received => Input::Received,
         Event::WakeEarly | Event::WakeLate => Input::Wake,
         Event::Refresh => Input::Refresh,
     };
@@ -186,6 +189,7 @@ fn input(world: &World, event: Event) -> Input {
         | Input::SetScope(_)
         | Input::RemoveScope(_)
         | Input::TokenChanged
+        | Input::Received
         | Input::Wake
         | Input::Refresh => {}
     }

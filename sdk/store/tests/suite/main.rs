@@ -8,6 +8,7 @@ mod operations;
 mod others;
 mod pages;
 mod refusals;
+mod resets;
 mod scenarios;
 mod script;
 mod world;

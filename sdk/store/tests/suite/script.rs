@@ -5,7 +5,7 @@
 //! phone scope Todo {"done":{"eq":false}}     phone scope Todo all     phone unscope Todo
 //! phone create Todo/1 title="x"              edit, delete; joined by ` & ` they are one transaction
 //! phone may not edit Todo/1 …                the call is refused
-//! link up | down | unauthorized
+//! link up | down | unauthorized | trickles     the last: bytes come, but no whole message yet
 //! server page Todo e.5 live; Todo/1 v2 title="x"; left Todo/2        more | live, and `reset` before it; v2! is a tombstone
 //! server answers 3 applied e.5 | merged e.5 | rejected CODE | nothing    of a transaction: 3-4
 //! server busy 3                              it is in trouble itself, whatever mutation 3 is
@@ -16,6 +16,7 @@
 //! expect Todo/1 title="x" _version=2         expect Todo/1 gone | deleted
 //! expect outbox 1=queued 2=acked | empty     expect sent 1 2 | nothing     expect cursor Todo e.5 | none
 //! expect status live pending=0 upToDate=true expect effects OpenLink …
+//! expect rows 10000                          of the newest page asked for
 //! expect asked Comment e.5, Todo none        the newest subscription's, or page's, scopes and cursors
 //! ```
 
@@ -119,6 +120,7 @@ fn input(world: &World, line: &str) -> Result<Input, String> {
                 .collect::<Result<_, String>>()?,
         ),
         ("link", "up") => Input::LinkOpened,
+        ("link", "trickles") => Input::Received,
         ("link", "down") => Input::LinkClosed(CloseReason::Lost("gone".into())),
         ("link", "unauthorized") => Input::LinkClosed(CloseReason::Unauthorized("no".into())),
         ("server", "page") => return feed_page(world, rest),
@@ -305,6 +307,7 @@ fn expect(world: &mut World, text: &str) -> Result<(), String> {
             }
             Ok(())
         }
+        "rows" => same(world.rows.to_string(), rest),
         "effects" => same(effects(&world.effects), rest),
         "asked" => {
             let words = |scope: &ScopeCursor| format!("{} {}", scope.model, scope.cursor.as_deref().unwrap_or("none"));

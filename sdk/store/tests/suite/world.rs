@@ -59,6 +59,8 @@ pub(crate) struct World {
     pub feed: FeedNumber,
     /// The scopes of the newest subscription or page asked for.
     pub asked: Vec<ScopeCursor>,
+    /// The rows of the newest page asked for.
+    pub rows: u64,
 }
 
 impl World {
@@ -81,6 +83,7 @@ impl World {
             sent: Vec::new(),
             feed: FeedNumber(0),
             asked: Vec::new(),
+            rows: 0,
         };
         world.restart();
         world
@@ -114,8 +117,9 @@ impl World {
                 Effect::Send(Outgoing::Subscribe { feed, scopes, .. }) => {
                     (self.feed, self.asked) = (*feed, scopes.clone());
                 }
-                Effect::Send(Outgoing::FetchPage { feed, scope }) => {
+                Effect::Send(Outgoing::FetchPage { feed, scope, rows }) => {
                     (self.feed, self.asked) = (*feed, vec![scope.clone()]);
+                    self.rows = *rows;
                 }
                 _ => {}
             }

@@ -306,8 +306,9 @@ impl Wire {
                 let body = answer(server, &request);
                 self.inward.push_back(Input::Answers(vec![(number, body)]));
             }
-            Outgoing::FetchPage { feed, scope } => {
-                let page = server.ask(&messages::page(&scope, crate::limits::PAGE_ROWS));
+            Outgoing::FetchPage { feed, scope, rows } => {
+                let rows = rows.min(crate::limits::PAGE_ROWS);
+                let page = server.ask(&messages::page(&scope, rows));
                 if let Ok(Reply::Once { response, .. }) = page {
                     self.batch(feed, &response);
                 }

@@ -15,6 +15,7 @@ use tokio_tungstenite::tungstenite::{Error as WsError, Message, Utf8Bytes};
 
 use super::frame::{self, Frame};
 use super::{Stream, Timing};
+use crate::counted::Received;
 use crate::{BoxFuture, CloseReason, Incoming, Link, Outgoing, SendError, limits};
 
 /// The code of a close that carries none, RFC 6455 section 7.1.5.
@@ -30,6 +31,9 @@ pub(super) struct SocketLink {
     unflushed: bool,
     timing: Timing,
     heard_at: Instant,
+    received: Received,
+    /// What `received` stood at when it was last looked at.
+    seen: u64,
     /// A ping went out since anything was heard.
     pinged: bool,
     timer: Pin<Box<Sleep>>,
@@ -37,7 +41,7 @@ pub(super) struct SocketLink {
 }
 
 impl SocketLink {
-    pub(super) fn new(socket: Socket, timing: Timing) -> Self {
+    pub(super) fn new(socket: Socket, timing: Timing, received: Received) -> Self {
         let now = Instant::now();
         Self {
             socket,
@@ -45,6 +49,8 @@ impl SocketLink {
             unflushed: false,
             timing,
             heard_at: now,
+            seen: received.total(),
+            received,
             pinged: false,
             timer: Box::pin(tokio::time::sleep_until(now + timing.ping_after)),
             closed: None,
@@ -88,6 +94,7 @@ impl SocketLink {
                 },
             };
             self.heard_at = Instant::now();
+            self.seen = self.received.total();
             self.pinged = false;
             match message {
                 Message::Text(text) => match frame::read(&text) {
@@ -143,6 +150,13 @@ impl SocketLink {
         }
         if self.timer.as_mut().poll(cx).is_pending() {
             return Poll::Pending;
+        }
+        let total = self.received.total();
+        if std::mem::replace(&mut self.seen, total) != total {
+            // A part of a message: the line is slow, not silent.
+            self.heard_at = Instant::now();
+            self.pinged = false;
+            return Poll::Ready(Ok(()));
         }
         if self.pinged {
             return Poll::Ready(Err(CloseReason::TimedOut {
