@@ -12,6 +12,7 @@ use crate::auth::{ApiKey, KEY_CHARS_MIN};
 use crate::limits::Limits;
 use crate::resolver::{ResolverConfig, Secret};
 use crate::telemetry::{self, Log, LogFormat};
+use crate::upkeep::RetentionDays;
 
 /// Where `serve` listens when nothing else is said: this machine only, so that nothing is exposed by accident.
 pub const LISTEN_DEFAULT: &str = "127.0.0.1:4000";
@@ -39,6 +40,8 @@ pub struct Config {
     pub limits: Limits,
     /// Who settles conflicts that the schema leaves to a resolver.
     pub resolver: ResolverConfig,
+    /// How long things are kept for replicas that were away.
+    pub retention: RetentionDays,
 }
 
 impl Config {
@@ -55,6 +58,7 @@ impl Config {
             api_keys: vec![ApiKey::from_clear("test", api_key)],
             limits: Limits::default(),
             resolver: ResolverConfig::default(),
+            retention: RetentionDays::default(),
         }
     }
 }
@@ -161,6 +165,8 @@ struct FileForm {
     limits: Limits,
     #[serde(default)]
     resolver: ResolverConfig,
+    #[serde(default)]
+    retention: RetentionDays,
     #[serde(default)]
     log: Log,
 }
@@ -278,6 +284,19 @@ impl Settings {
                 "is 0; leave it out for the default".to_owned(),
             );
         }
+        let days = form.retention;
+        for (key, value) in [
+            ("tombstones_days", days.tombstones_days),
+            ("replica_silence_days", days.replica_silence_days),
+            ("traces_days", days.traces_days),
+        ] {
+            if value == 0 {
+                wrong(
+                    format!("{name}: retention.{key}"),
+                    "is 0; leave it out for the default".to_owned(),
+                );
+            }
+        }
         if let Err(error) = telemetry::check(&log.filter) {
             wrong(name.to_owned(), error.to_string());
         }
@@ -305,6 +324,7 @@ impl Settings {
                     api_keys,
                     limits,
                     resolver,
+                    retention: form.retention,
                 };
                 Ok(Self {
                     config,
@@ -328,6 +348,7 @@ impl Settings {
             api_keys: Vec<PrintedKey<'a>>,
             limits: &'a Limits,
             resolver: &'a ResolverConfig,
+            retention: &'a RetentionDays,
             log: &'a Log,
         }
         #[derive(Serialize)]
@@ -354,6 +375,7 @@ impl Settings {
                 .collect(),
             limits: &self.config.limits,
             resolver: &self.config.resolver,
+            retention: &self.config.retention,
             log: &self.log,
         };
         toml::to_string(&printed).unwrap_or_else(|e| format!("# cannot be printed: {e}\n"))

@@ -14,6 +14,7 @@ use crate::resolver::ResolverConfig;
 use crate::serve::{failure, until_signal};
 use crate::shutdown::Signals;
 use crate::telemetry::{self, Log, LogFormat};
+use crate::upkeep::RetentionDays;
 use crate::{Running, Server, StartError, demo_data};
 
 /// The database file in the data folder.
@@ -80,6 +81,7 @@ pub async fn run(args: Args) -> Outcome {
             .resolver
             .clone()
             .map_or_else(ResolverConfig::default, ResolverConfig::at),
+        retention: RetentionDays::default(),
     };
     let loaded = args.data.join(LOADED);
     let running = Server::start_with(config, async |api| {

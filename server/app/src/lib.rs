@@ -24,6 +24,7 @@ pub mod serve;
 mod server;
 pub mod shutdown;
 pub mod telemetry;
+pub mod upkeep;
 pub mod writer;
 pub mod ws;
 

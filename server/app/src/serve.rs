@@ -59,7 +59,7 @@ pub async fn run(args: Args) -> Outcome {
 }
 
 /// The environment as text; variables that are not UTF-8 mean nothing here.
-fn environment() -> impl Iterator<Item = (String, String)> {
+pub(crate) fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
         // What this subcommand itself reads.
         .filter(|(k, _)| k != "TOMBOLO_CONFIG")

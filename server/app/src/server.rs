@@ -17,6 +17,7 @@ use crate::config::{Config, Database, SchemaSource, Synchronous};
 use crate::listener;
 use crate::resolver::{Resolver, ResolverError};
 use crate::routes::{self, App};
+use crate::upkeep;
 use crate::writer::Writer;
 
 /// Why a server did not start.
@@ -126,9 +127,13 @@ impl Server {
             };
             let engine = Arc::new(Engine::new(Arc::clone(&schema), store, settings));
             let (writer, writing) = Writer::start(Arc::clone(&engine), &config.limits);
+            let upkeep = upkeep::run(Arc::clone(&engine), config.retention.retention(), app.life.clone());
             let api = app.open(Api::new(engine, writer).with_resolver(resolver));
             match before(api).await {
-                Ok(()) => Ok(writing),
+                Ok(()) => {
+                    app.life.tasks.spawn(upkeep);
+                    Ok(writing)
+                }
                 Err(error) => {
                     api.writer().close();
                     Err(error)
@@ -225,7 +230,7 @@ fn reachable(addr: SocketAddr) -> SocketAddr {
     }
 }
 
-fn read_schema(source: &SchemaSource) -> Result<Schema, StartError> {
+pub(crate) fn read_schema(source: &SchemaSource) -> Result<Schema, StartError> {
     match source {
         SchemaSource::Text { name, text } => Ok(Schema::parse(text, name)?),
         SchemaSource::File(path) => {
@@ -249,7 +254,11 @@ async fn bind(listen: &str) -> Result<TcpListener, StartError> {
 }
 
 /// Opens the store; the database library blocks, so on a thread of its own.
-async fn open(database: &Database, synchronous: Synchronous, schema: &Arc<Schema>) -> Result<SqliteStore, StartError> {
+pub(crate) async fn open(
+    database: &Database,
+    synchronous: Synchronous,
+    schema: &Arc<Schema>,
+) -> Result<SqliteStore, StartError> {
     let (name, database, schema) = (database.to_string(), database.clone(), Arc::clone(schema));
     let synchronous = match synchronous {
         Synchronous::Full => tombolo_store_sqlite::Synchronous::Full,

@@ -8,6 +8,7 @@ pub mod client;
 mod client_commands;
 pub mod completions;
 pub mod conflicts;
+pub mod database;
 pub mod export;
 pub mod import;
 mod import_ledger;
@@ -56,6 +57,10 @@ pub enum Command {
     Client(client::Args),
     /// Show what a server merged and rejected: which rule decided, and what was given up
     Conflicts(conflicts::Args),
+    /// Remove from a server's database what nobody needs any more (a running server does so by itself)
+    Prune(database::PruneArgs),
+    /// Show or renew the identity of a server's history: after a restored backup
+    Epoch(database::EpochArgs),
     /// Print a completion script for a shell
     Completions(completions::Args),
 }
@@ -73,6 +78,8 @@ pub async fn run(cli: Cli) -> Outcome {
         Command::Export(args) => export::run(args).await,
         Command::Client(args) => client::run(args).await,
         Command::Conflicts(args) => conflicts::run(args).await,
+        Command::Prune(args) => database::prune(args).await,
+        Command::Epoch(args) => database::epoch(args).await,
         Command::Completions(args) => completions::run(&args),
     }
 }
