@@ -10,8 +10,8 @@ use tombolo_core::access::{Access, Identity};
 use tombolo_core::id::ReplicaId;
 use tombolo_core::query::{Cache, Filter, QueryLimits};
 use tombolo_core::schema::Schema;
-use tombolo_machine::{Input, Machine, Now, Scope, ScopeRow, Settings, StoreTx};
-use tombolo_store::{Durability, OpenError, Options, Reader, Store};
+use tombolo_machine::{Input, Machine, Now, Scope, ScopeRow, Settings, StoreError, StoreTx};
+use tombolo_store::{Durability, OpenError, Options, Reader, Salvage, Store};
 use tombolo_transport::{Credential, Endpoint, Network, Transport};
 
 use crate::client::{Client, Inner};
@@ -257,8 +257,8 @@ impl Builder {
         std::thread::Builder::new()
             .name("tombolo-writer".to_owned())
             .spawn(move || match start.open(ends) {
-                Ok((writer, readers)) => {
-                    if opened.send(Ok(readers)).is_ok() {
+                Ok((writer, readers, salvage)) => {
+                    if opened.send(Ok((readers, salvage))).is_ok() {
                         writer.run(calls_end, inputs_end);
                     }
                 }
@@ -266,7 +266,7 @@ impl Builder {
                 Err(error) => drop(opened.send(Err(error))),
             })
             .map_err(Error::Thread)?;
-        let readers = opening.await.map_err(|_| Error::Closed)??;
+        let (readers, salvage) = opening.await.map_err(|_| Error::Closed)??;
         readers::start(readers, &questions).map_err(Error::Thread)?;
 
         let credential: SharedCredential = Arc::new(Mutex::new(self.credential));
@@ -286,6 +286,7 @@ impl Builder {
             credential,
             online: AtomicBool::new(self.online && can_link),
             can_link,
+            salvage,
             author,
             account: self.account,
             turns: tokio::sync::Mutex::default(),
@@ -312,6 +313,9 @@ fn system_clock() -> Clock {
     })
 }
 
+/// The writer, the readers, and what was saved if the file was made out of a damaged one.
+type Opened = (Writer, Vec<Reader>, Option<Salvage>);
+
 /// What the writer's thread needs to begin.
 struct Start {
     place: Place,
@@ -324,29 +328,56 @@ struct Start {
 }
 
 impl Start {
-    fn open(self, ends: Ends) -> Result<(Writer, Vec<Reader>), Error> {
+    fn open(self, ends: Ends) -> Result<Opened, Error> {
         if let Some(folder) = self.place.path.parent().filter(|_| self.make_folder) {
             std::fs::create_dir_all(folder).map_err(|source| OpenError::File {
                 path: folder.to_owned(),
                 source,
             })?;
         }
-        let mut store = Store::open(&self.place.path, Arc::clone(&self.schema), self.place.options.clone())?;
+        let problem = match self.open_file(None) {
+            Ok((store, readers)) => match self.begin(store, readers, ends.clone()) {
+                Err(Error::Store(StoreError::Corrupt(problem))) => problem,
+                begun => return begun,
+            },
+            Err(Error::Open(OpenError::Store(StoreError::Corrupt(problem))) | Error::Store(StoreError::Corrupt(problem))) => {
+                problem
+            }
+            Err(error) => return Err(error),
+        };
+        tracing::warn!(%problem, "the database file is damaged; saving what can be read of it");
+        let (store, readers) = self.open_file(Some(&problem))?;
+        self.begin(store, readers, ends)
+    }
+
+    /// With a `problem` out of what can be read of a damaged file.
+    fn open_file(&self, problem: Option<&str>) -> Result<(Store, Vec<Reader>), Error> {
+        let (path, schema, options) = (&self.place.path, Arc::clone(&self.schema), self.place.options.clone());
+        let mut store = match problem {
+            None => Store::open(path, schema, options)?,
+            Some(problem) => Store::salvage(path, schema, options, problem)?,
+        };
         let readers = readers::connect(&store)?;
         self.first_scopes(&mut store)?;
+        Ok((store, readers))
+    }
+
+    fn begin(&self, store: Store, readers: Vec<Reader>, ends: Ends) -> Result<Opened, Error> {
+        let salvage = store.salvaged()?;
         let settings = Settings {
             seed: self.seed,
             durable_enqueue: store.durable_enqueue(),
             base_sync_by_pages: true,
-            author: self.author,
+            author: self.author.clone(),
         };
-        let machine = Machine::new(Arc::clone(&self.schema), settings);
-        let mut writer = Writer::new(self.schema, self.place, store, machine, ends);
+        let schema = Arc::clone(&self.schema);
+        let machine = Machine::new(Arc::clone(&schema), settings);
+        let mut writer = Writer::new(schema, self.place.clone(), store, machine, ends);
         writer.step(Input::Start)?;
         if self.online {
             writer.set_online(true)?;
         }
-        Ok((writer, readers))
+        Ok((writer, readers, salvage))
     }
 
     /// Gives models that this file has not known before their first scopes, and notes that it knows them now: in one

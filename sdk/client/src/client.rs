@@ -11,6 +11,7 @@ use tombolo_core::access::Access;
 use tombolo_core::id::MutationNumber;
 use tombolo_core::query::{Bound, Cache, OperationKind, QueryLimits, Side, Supplied};
 use tombolo_core::schema::Schema;
+use tombolo_store::Salvage;
 use tombolo_machine::{Input, Scope, ScopeStatus, Status};
 use tombolo_transport::Credential;
 
@@ -45,6 +46,8 @@ pub(crate) struct Inner {
     /// What the app last said.
     pub online: AtomicBool,
     pub can_link: bool,
+    /// What was saved when the file was made out of a damaged one.
+    pub salvage: Option<Salvage>,
     pub author: Option<String>,
     pub account: Option<String>,
     /// Suspending, resuming and signing out, one at a time.
@@ -54,6 +57,16 @@ pub(crate) struct Inner {
 impl Client {
     pub(crate) fn new(inner: Inner) -> Self {
         Self { inner: Arc::new(inner) }
+    }
+
+    /// What was saved out of a damaged file when this one was made, and what was not: to be told to the user, as long as
+    /// the app has not done so. `None` for a file that was never damaged.
+    ///
+    /// When the file cannot be read any more, opening it keeps the damaged one aside, takes the queue of mutations out of
+    /// it and fetches the rest anew.
+    #[must_use]
+    pub fn salvage(&self) -> Option<&Salvage> {
+        self.inner.salvage.as_ref()
     }
 
     /// Begins to open a replica: schema, file and, to sync, the server's URL.

@@ -64,7 +64,7 @@ pub use tombolo_core::wire::graphql::{ErrorType, GraphqlError};
 #[doc(hidden)]
 pub use tombolo_machine::Now;
 pub use tombolo_machine::{FinalOutcome, LastError, LinkStatus, Scope, ScopeStatus, Status};
-pub use tombolo_store::{Durability, OpenError};
+pub use tombolo_store::{Durability, OpenError, Salvage};
 #[cfg(feature = "testing")]
 pub use tombolo_testing as testing;
 pub use tombolo_transport as transport;

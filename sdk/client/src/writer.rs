@@ -61,12 +61,14 @@ pub(crate) enum Order {
 }
 
 /// Where the file is and how it is opened.
+#[derive(Clone)]
 pub(crate) struct Place {
     pub path: PathBuf,
     pub options: Options,
 }
 
 /// What the writer shares with the rest of the client.
+#[derive(Clone)]
 pub(crate) struct Ends {
     pub clock: Clock,
     pub hub: Arc<Hub>,
@@ -219,7 +221,14 @@ impl Writer {
             store(error)
         })?;
         let facts = before(&mut tx)?;
-        let step = self.machine.step(&mut tx, input, now)?;
+        let step = match self.machine.step(&mut tx, input, now) {
+            Ok(step) => step,
+            Err(error) => {
+                drop(tx);
+                note_damage(file, &error);
+                return Err(E::from(error));
+            }
+        };
         let gained = after(&mut tx, facts)?;
         tx.commit().map_err(store)?;
         let effects = self.machine.install(step);
@@ -292,6 +301,16 @@ impl Writer {
         };
         let (records, numbers) = self.transact(Input::Enqueue(mutations), before, after)?;
         Ok(Queued { numbers, records })
+    }
+}
+
+/// A file that turns out to be damaged in the middle of its use may open again as if nothing were: the note sees to it that
+/// it is salvaged then.
+fn note_damage(file: &Store, error: &StepError) {
+    if let StepError::Store(StoreError::Corrupt(problem)) = error
+        && let Err(error) = file.mark_damaged(problem)
+    {
+        tracing::warn!(%error, "the file is damaged, and that cannot be noted beside it");
     }
 }
 

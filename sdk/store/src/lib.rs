@@ -13,6 +13,7 @@ mod meta;
 mod open;
 mod outbox;
 mod reader;
+mod salvage;
 mod sql;
 mod tx;
 
@@ -20,4 +21,5 @@ pub use error::OpenError;
 pub use meta::{Peek, Seal, discard, peek};
 pub use open::{BUSY_TIMEOUT, Durability, Options, Store};
 pub use reader::Reader;
+pub use salvage::Salvage;
 pub use tx::Tx;

@@ -188,7 +188,8 @@ pub(crate) fn remove_files(path: &Path) -> Result<(), OpenError> {
     for suffix in ["", "-wal", "-shm"] {
         remove(&beside(path, suffix))?;
     }
-    Ok(())
+    // What was kept of damaged ones holds the same account's records.
+    crate::salvage::remove_damaged(path)
 }
 
 fn remove(path: &Path) -> Result<(), OpenError> {

@@ -18,7 +18,7 @@ use crate::meta::{self, Seal};
 use crate::reader::Reader;
 use crate::sql::ModelSql;
 use crate::tx::Tx;
-use crate::{evolve, internal, outbox};
+use crate::{evolve, internal, outbox, salvage};
 
 /// How long a connection waits for another one's write lock, and an opening for another one's opening. A process holds
 /// the lock for one transaction: a page of the feed takes it some 50 ms, so that five seconds mean that something is stuck.
@@ -112,7 +112,7 @@ impl Store {
     /// must be so already.
     ///
     /// # Errors
-    /// See [`OpenError`]; the file is then as it was.
+    /// See [`OpenError`]; the file is then as it was. With [`StoreError::Corrupt`] there is [`Store::salvage`].
     pub fn open(path: &Path, schema: Arc<Schema>, options: Options) -> Result<Self, OpenError> {
         let begun = Instant::now();
         loop {
@@ -138,6 +138,10 @@ impl Store {
             }
             return Self::with(conn, Some((path, common)), schema, options).map(|s| Attempt::Opened(Box::new(s)));
         };
+        salvage::finish(path)?;
+        if let Some(problem) = salvage::marked(path) {
+            return Err(StoreError::Corrupt(problem).into());
+        }
         let mut conn = connect(path, options)?;
         if meta::seal(&conn)? == Some(Seal::Discarded) {
             // Given up while others still had it open; they are gone now.
@@ -256,6 +260,14 @@ impl Store {
     #[must_use]
     pub fn replica(&self) -> &ReplicaId {
         &self.replica
+    }
+
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.conn
     }
 
     /// The schema that the tables follow.

@@ -14,6 +14,7 @@ use crate::error::store_error;
 use crate::open::Db;
 use crate::read::read_head;
 use crate::tables::quoted;
+use crate::traces;
 use crate::write::meta;
 
 /// Notes that replica ?1 was heard of at ?2.
@@ -65,6 +66,7 @@ pub(crate) fn prune(db: &mut Db, now_ms: i64, retention: &Retention) -> Result<P
         let old_ms = step.before(retention.tombstones);
         step.tombstones(schema, floor, old_ms)?;
         step.departures(floor, old_ms)?;
+        step.traces(retention)?;
         let pruned = step.finish()?;
         tx.commit()?;
         Ok(pruned)
@@ -299,6 +301,14 @@ impl Step<'_> {
         self.highest = self.highest.max(*last);
         self.pruned.departures += old.len() as u64;
         self.spend(old.len());
+        Ok(())
+    }
+
+    /// Nobody goes on from a trace: they go by age alone.
+    fn traces(&mut self, retention: &Retention) -> rusqlite::Result<()> {
+        let removed = traces::prune(self.conn, self.before(retention.traces), self.budget)?;
+        self.pruned.traces += removed as u64;
+        self.spend(removed);
         Ok(())
     }
 

@@ -9,6 +9,7 @@ mod others;
 mod pages;
 mod refusals;
 mod resets;
+mod salvage;
 mod scenarios;
 mod script;
 mod world;

@@ -9,6 +9,7 @@
 pub mod feed;
 pub mod mutations;
 pub mod once;
+pub mod resets;
 pub mod retention;
 pub mod sessions;
 pub mod traces;
@@ -424,6 +425,14 @@ macro_rules! store_suite {
             pruning_goes_in_bounded_steps,
             a_policy_without_patience_is_still_safe,
             a_renewed_identity_is_a_new_one,
+        );
+        $crate::store_suite!(@cases $place, resets:
+            a_cursor_below_the_watermark_begins_again,
+            pruning_leaves_a_base_sync_alone,
+            a_cursor_that_was_shown_holds_back_the_pruning,
+            a_scope_that_is_new_after_a_prune_is_complete,
+            a_cursor_beyond_the_head_renews_the_history,
+            made_up_cursors_renew_the_history_once,
         );
         $crate::store_suite!(@cases $place, sessions:
             a_mutation_is_answered_with_its_outcome,

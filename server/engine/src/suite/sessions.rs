@@ -12,7 +12,7 @@ use crate::service::{Engine, EngineError, Settings};
 use crate::store::Store;
 use crate::subscribe::Subscriber;
 
-struct Server<S>(Engine<S>);
+pub(super) struct Server<S>(pub(super) Engine<S>);
 
 const FEED: &str = "subscription ($scopes: [TomboloScopeInput!]!) { tomboloChanges(scopes: $scopes) \
                     { model cursor upToDate reset fields rows left } }";
@@ -27,13 +27,13 @@ fn request(query: &str, variables: Json, extension: Json) -> Request {
 }
 
 impl<S: Store> Server<S> {
-    fn new(place: &impl Place<Store = S>, settings: Settings) -> Self {
+    pub(super) fn new(place: &impl Place<Store = S>, settings: Settings) -> Self {
         let schema = schema();
         Self(Engine::new(Arc::clone(&schema), place.fresh(&schema), settings))
     }
 
     /// The answer to any request that is not a subscription.
-    fn ask(&self, query: &str, variables: Json, extension: Json) -> Json {
+    pub(super) fn ask(&self, query: &str, variables: Json, extension: Json) -> Json {
         let Self(engine) = self;
         let identity = Identity::ApiKey { name: "test".into() };
         let prepared = engine
@@ -52,7 +52,7 @@ impl<S: Store> Server<S> {
         serde_json::from_slice(&bytes).unwrap()
     }
 
-    fn create(&self, id: &str, list: &str) {
+    pub(super) fn create(&self, id: &str, list: &str) {
         let document = "mutation ($input: CreateTodoInput!) { createTodo(input: $input) { id } }";
         let answer = self.ask(
             document,
@@ -62,7 +62,7 @@ impl<S: Store> Server<S> {
         assert_eq!(answer, json!({ "data": { "createTodo": { "id": id } } }));
     }
 
-    fn move_to(&self, id: &str, list: &str) {
+    pub(super) fn move_to(&self, id: &str, list: &str) {
         let document = "mutation ($input: UpdateTodoInput!) { updateTodo(input: $input) { list } }";
         let answer = self.ask(document, json!({ "input": { "id": id, "list": list } }), Json::Null);
         assert_eq!(answer, json!({ "data": { "updateTodo": { "list": list } } }));
@@ -78,7 +78,7 @@ impl<S: Store> Server<S> {
         self.0.subscribe(&prepared).unwrap()
     }
 
-    fn feed(&self, filter: Json, cursor: Json, replica: Option<&str>) -> Subscriber {
+    pub(super) fn feed(&self, filter: Json, cursor: Json, replica: Option<&str>) -> Subscriber {
         let scope = json!({ "model": "Todo", "filter": filter, "cursor": cursor });
         self.subscribe(FEED, json!({ "scopes": [scope] }), replica)
     }
@@ -89,7 +89,7 @@ impl<S: Store> Server<S> {
     }
 
     /// The next batch: ids of its rows, keys that left, up to date, reset, cursor.
-    fn batch(&self, subscriber: &mut Subscriber) -> Option<(Vec<String>, Json, bool, bool, String)> {
+    pub(super) fn batch(&self, subscriber: &mut Subscriber) -> Option<(Vec<String>, Json, bool, bool, String)> {
         let answer = self.next(subscriber)?;
         let batch = &answer["data"]["tomboloChanges"];
         let id = |row: &Json| row[0].as_str().unwrap().to_owned();
