@@ -11,8 +11,8 @@ use tombolo_core::access::Access;
 use tombolo_core::id::MutationNumber;
 use tombolo_core::query::{Bound, Cache, OperationKind, QueryLimits, Side, Supplied};
 use tombolo_core::schema::Schema;
-use tombolo_store::Salvage;
 use tombolo_machine::{Input, Scope, ScopeStatus, Status};
+use tombolo_store::Salvage;
 use tombolo_transport::Credential;
 
 use crate::builder::{Builder, check_scope};

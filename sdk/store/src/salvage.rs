@@ -179,7 +179,11 @@ fn write_new(path: &Path, schema: &Arc<Schema>, options: &Options, problem: &str
     let aside = (0..DAMAGED_KEPT_MAX)
         .map(|number| beside(path, &format!(".damaged-{number}")))
         .find(|aside| !aside.exists())
-        .ok_or_else(|| failed(std::io::Error::other("too many damaged files stand beside it; move them away")))?;
+        .ok_or_else(|| {
+            failed(std::io::Error::other(
+                "too many damaged files stand beside it; move them away",
+            ))
+        })?;
     {
         let store = Store::open(&temporary, Arc::clone(schema), Options { again: false, ..options.clone() })?;
         let old = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX);
@@ -225,7 +229,10 @@ fn copy(old: &Connection, new: &Connection, schema: &Schema, report: &mut Salvag
             continue;
         }
         if let Some(value) = meta(&name) {
-            new.execute("INSERT OR REPLACE INTO _meta (name, value) VALUES (?1, ?2)", (&name, &value))?;
+            new.execute(
+                "INSERT OR REPLACE INTO _meta (name, value) VALUES (?1, ?2)",
+                (&name, &value),
+            )?;
         }
     }
     copy_scopes(old, new)?;
@@ -273,7 +280,9 @@ fn copy_scopes(old: &Connection, new: &Connection) -> Result<(), OpenError> {
     let Ok(mut statement) = old.prepare("SELECT model, filter FROM _scopes") else {
         return Ok(());
     };
-    let Ok(rows) = statement.query_map((), |row| Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?))) else {
+    let Ok(rows) = statement.query_map((), |row| {
+        Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?))
+    }) else {
         return Ok(());
     };
     let mut whole = true;
@@ -325,7 +334,9 @@ fn copy_outbox(old: &Connection, new: &Connection, report: &mut Salvage) -> Resu
             let row = old.prepare_cached(&select).and_then(|mut statement| {
                 statement
                     .query_row([number], |row| {
-                        (0..shared.len()).map(|at| row.get::<_, Value>(at)).collect::<rusqlite::Result<Vec<_>>>()
+                        (0..shared.len())
+                            .map(|at| row.get::<_, Value>(at))
+                            .collect::<rusqlite::Result<Vec<_>>>()
                     })
                     .optional()
             });
@@ -361,8 +372,12 @@ fn columns(conn: &Connection, table: &str) -> Vec<String> {
 fn numbers(old: &Connection, table: &str) -> (BTreeSet<i64>, bool) {
     let mut numbers: BTreeSet<i64> = BTreeSet::new();
     let mut walk = |sql: String| -> bool {
-        let Ok(mut statement) = old.prepare(&sql) else { return false };
-        let Ok(mut rows) = statement.query(()) else { return false };
+        let Ok(mut statement) = old.prepare(&sql) else {
+            return false;
+        };
+        let Ok(mut rows) = statement.query(()) else {
+            return false;
+        };
         loop {
             match rows.next() {
                 Ok(Some(row)) => match row.get(0) {

@@ -221,7 +221,7 @@ impl Phone {
                 }
                 return true;
             }
-            Some(Outgoing::FetchPage { feed, scope }) => {
+            Some(Outgoing::FetchPage { feed, scope, .. }) => {
                 let prepared = server
                     .engine
                     .prepare(&identity(), &messages::page(&scope, 100))

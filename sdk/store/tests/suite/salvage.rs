@@ -37,7 +37,10 @@ fn used(queued: usize) -> TempDir {
         "#,
     );
     for i in 0..queued {
-        play_on(&mut world, &format!("phone create Todo/q{i} title=\"queued{i}\" rank=2"));
+        play_on(
+            &mut world,
+            &format!("phone create Todo/q{i} title=\"queued{i}\" rank=2"),
+        );
     }
     world.store = None;
     world.dir
@@ -55,7 +58,10 @@ fn spoil(file: &Path, page: i64) {
 
 fn root(file: &Path, table: &str) -> i64 {
     let sql = "SELECT rootpage FROM sqlite_master WHERE name = ?1";
-    Connection::open(file).unwrap().query_row(sql, [table], |row| row.get(0)).unwrap()
+    Connection::open(file)
+        .unwrap()
+        .query_row(sql, [table], |row| row.get(0))
+        .unwrap()
 }
 
 fn fresh() -> Options {
@@ -77,7 +83,10 @@ fn states(store: &mut Store) -> Vec<(u64, &'static str)> {
         EntryState::Rejected(_) => "rejected",
         EntryState::Wedged { .. } => "wedged",
     };
-    entries.iter().map(|entry| (entry.number.0, name(&entry.state))).collect()
+    entries
+        .iter()
+        .map(|entry| (entry.number.0, name(&entry.state)))
+        .collect()
 }
 
 #[test]
@@ -91,7 +100,13 @@ fn a_file_whose_cache_is_damaged_keeps_its_whole_queue_and_its_name() {
     assert_eq!((report.mutations, report.lost, report.uncertain), (5, 0, 0));
     assert_eq!(
         states(&mut store),
-        [(1, "acked"), (2, "rejected"), (3, "inflight"), (4, "queued"), (5, "queued")]
+        [
+            (1, "acked"),
+            (2, "rejected"),
+            (3, "inflight"),
+            (4, "queued"),
+            (5, "queued")
+        ]
     );
     assert!(report.damaged.exists());
 
@@ -130,7 +145,10 @@ fn a_file_whose_name_is_lost_is_a_new_replica_and_sends_nothing_that_was_sent() 
     assert!(!report.same_replica);
     assert_eq!((report.mutations, report.lost, report.uncertain), (5, 0, 1));
     // What was acknowledged is on the server; what was in flight may be.
-    assert_eq!(states(&mut store), [(2, "rejected"), (3, "wedged"), (4, "queued"), (5, "queued")]);
+    assert_eq!(
+        states(&mut store),
+        [(2, "rejected"), (3, "wedged"), (4, "queued"), (5, "queued")]
+    );
 }
 
 #[test]

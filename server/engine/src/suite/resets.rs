@@ -75,7 +75,11 @@ pub fn pruning_leaves_a_base_sync_alone(place: &impl Place) {
     assert_eq!((rows, up_to_date, reset), (vec!["a".to_owned()], false, false));
     assert_eq!(json!(cursor), json!(format!("{}.1/5", server.epoch())));
     server.delete("a");
-    assert_eq!(server.prune(31), 5, "the base sync that began at 5 holds back what came after it, and nothing before");
+    assert_eq!(
+        server.prune(31),
+        5,
+        "the base sync that began at 5 holds back what came after it, and nothing before"
+    );
     for mut session in [session, server.feed(Json::Null, json!(cursor), Some("r"))] {
         let mut seen = Vec::new();
         let last = loop {
@@ -86,7 +90,10 @@ pub fn pruning_leaves_a_base_sync_alone(place: &impl Place) {
                 break cursor;
             }
         };
-        assert_eq!((seen, json!(last)), (vec!["b".into(), "c".into(), "a".into()], server.at(6)));
+        assert_eq!(
+            (seen, json!(last)),
+            (vec!["b".into(), "c".into(), "a".into()], server.at(6))
+        );
     }
     // Away for so long that even that went: then it must begin again.
     server.prune(200);
