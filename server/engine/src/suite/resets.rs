@@ -95,8 +95,9 @@ pub fn pruning_leaves_a_base_sync_alone(place: &impl Place) {
             (vec!["b".into(), "c".into(), "a".into()], server.at(6))
         );
     }
-    // Away for so long that even that went: then it must begin again.
-    server.prune(200);
+    // Away for so long that even that went: then it must begin again. (What was shown counts from the next prune on.)
+    assert_eq!(server.prune(32), 5);
+    assert_eq!(server.prune(200), 6);
     let mut late = server.feed(Json::Null, json!(cursor), None);
     assert!(server.batch(&mut late).unwrap().3);
 }
