@@ -340,9 +340,10 @@ impl Start {
                 Err(Error::Store(StoreError::Corrupt(problem))) => problem,
                 begun => return begun,
             },
-            Err(Error::Open(OpenError::Store(StoreError::Corrupt(problem))) | Error::Store(StoreError::Corrupt(problem))) => {
-                problem
-            }
+            Err(
+                Error::Open(OpenError::Store(StoreError::Corrupt(problem)))
+                | Error::Store(StoreError::Corrupt(problem)),
+            ) => problem,
             Err(error) => return Err(error),
         };
         tracing::warn!(%problem, "the database file is damaged; saving what can be read of it");

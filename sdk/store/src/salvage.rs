@@ -185,7 +185,14 @@ fn write_new(path: &Path, schema: &Arc<Schema>, options: &Options, problem: &str
             ))
         })?;
     {
-        let store = Store::open(&temporary, Arc::clone(schema), Options { again: false, ..options.clone() })?;
+        let store = Store::open(
+            &temporary,
+            Arc::clone(schema),
+            Options {
+                again: false,
+                ..options.clone()
+            },
+        )?;
         let old = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX);
         let new = store.connection();
         new.execute_batch("BEGIN IMMEDIATE")?;

@@ -206,7 +206,7 @@ pub async fn run(args: Args) -> Outcome {
         .await
         .map_err(|e| failure(&e, &args.database))?;
     if let Some(salvage) = client.salvage() {
-        output::say(&format!(
+        super::output::say(&format!(
             "The database file was damaged. {} queued mutations were saved, {} could not be read; the damaged file is {}",
             salvage.mutations,
             salvage.lost,
