@@ -387,7 +387,7 @@ impl World {
                                 number,
                                 request: Box::new(request),
                             },
-                            Outgoing::FetchPage { feed, scope } => ToServer::FetchPage { feed, scope },
+                            Outgoing::FetchPage { feed, scope, .. } => ToServer::FetchPage { feed, scope },
                         };
                         to_server.push(Topic::of_request(&message), clock + replica.weather.delay, message);
                     }
