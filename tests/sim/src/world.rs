@@ -273,6 +273,7 @@ impl World {
             | Input::Batch { .. }
             | Input::FeedRefused { .. }
             | Input::Answers(_)
+            | Input::Received
             | Input::Wake => false,
         };
         match self.drive(index, input)? {
