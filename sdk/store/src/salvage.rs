@@ -34,6 +34,9 @@ const DAMAGED_KEPT_MAX: u32 = 1_000;
 /// Numbers looked up one by one where the outbox cannot be walked: as many as an outbox may hold entries.
 const NUMBERS_PROBED_MAX: i64 = 100_000;
 
+/// SQLite's page size, which no release has changed.
+const PAGE_BYTES: u64 = 4096;
+
 /// Where the new file's meta keeps the report.
 const REPORT: &str = "salvage";
 
@@ -72,6 +75,7 @@ impl Store {
     ///
     /// # Errors
     /// See [`OpenError`]; the damaged file is then still there, under its own name or under its new one.
+    /// [`OpenError::Foreign`] for a file that can never have been a database: nobody's text is moved aside.
     pub fn salvage(path: &Path, schema: Arc<Schema>, options: Options, problem: &str) -> Result<Self, OpenError> {
         // Alone: others that have the damaged file open would go on in it.
         let lock = Lock::take(&beside(path, OPEN_FILE), Hold::Alone, options.busy_timeout)?;
@@ -79,6 +83,9 @@ impl Store {
             return Err(OpenError::InUse(path.to_owned()));
         }
         if !beside(path, ".salvaged").exists() {
+            if !may_be_ours(path) {
+                return Err(OpenError::Foreign(path.to_owned()));
+            }
             write_new(path, &schema, &options, problem)?;
         }
         finish(path)?;
@@ -107,6 +114,17 @@ impl Store {
             .map_err(failure)?;
         Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
     }
+}
+
+/// Whether the file begins as a database does, or at least has the size of one of ours whose first page was spoiled.
+fn may_be_ours(path: &Path) -> bool {
+    const MAGIC: &[u8] = b"SQLite format 3\0";
+    let begins = std::fs::File::open(path).and_then(|mut file| {
+        let mut first = [0; MAGIC.len()];
+        std::io::Read::read_exact(&mut file, &mut first).map(|()| first)
+    });
+    let bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+    begins.is_ok_and(|first| first == MAGIC) || (bytes >= 2 * PAGE_BYTES && bytes.is_multiple_of(PAGE_BYTES))
 }
 
 /// Notes beside the file that it was found damaged in the middle of its use, where opening it may not show that.

@@ -178,12 +178,22 @@ fn of_a_damaged_outbox_all_that_can_be_read_is_saved_and_the_rest_is_counted() {
 fn a_file_of_noise_gives_an_empty_replica_and_is_kept() {
     let dir = used(1);
     let file = path(&dir);
-    let bytes: Vec<u8> = (0..20_000_u32).map(|at| (at * 7 % 253) as u8).collect();
+    let bytes: Vec<u8> = (0..20_480_u32).map(|at| (at * 7 % 253) as u8).collect();
     std::fs::write(&file, &bytes).unwrap();
     let (mut store, report) = salvage(&file);
     assert_eq!(states(&mut store), []);
     assert_eq!((report.mutations, report.same_replica, report.whole), (0, false, false));
     assert_eq!(std::fs::read(&report.damaged).unwrap(), bytes);
+}
+
+#[test]
+fn a_file_that_was_never_a_database_is_refused_and_left_alone() {
+    let dir = TempDir::new().unwrap();
+    let file = path(&dir);
+    std::fs::write(&file, "somebody's letter").unwrap();
+    let refused = Store::salvage(&file, schema(SDL), fresh(), "for the test");
+    assert!(matches!(refused, Err(OpenError::Foreign(_))), "{refused:?}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "somebody's letter");
 }
 
 #[test]
