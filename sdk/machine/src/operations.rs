@@ -4,9 +4,10 @@
 //! operation that leads there from what the view shows. So two phones that both add one make two more.
 
 use serde_json::{Map, Value as Json};
+use tombolo_core::id::FieldId;
 use tombolo_core::merge::{Operation, monotone};
 use tombolo_core::record::Record;
-use tombolo_core::schema::{Field, FieldType, Model, MutationKind};
+use tombolo_core::schema::{ConflictStrategy, Field, FieldType, MergeRule, Model, MutationKind};
 use tombolo_core::value::Value;
 
 use crate::input::NewMutation;
@@ -70,6 +71,30 @@ pub(crate) fn lay(model: &Model, row: &mut Record, intent: &Intent) {
     }
 }
 
+/// What `view` shows in the fields that an update sets, where the schema leaves their conflicts to a resolver: it is to
+/// decide on what the user saw, too.
+pub(crate) fn shown(
+    model: &Model,
+    kind: MutationKind,
+    values: &Map<String, Json>,
+    view: Option<&Record>,
+) -> Map<String, Json> {
+    let (MutationKind::Update, Some(view)) = (kind, view) else {
+        return Map::new();
+    };
+    let custom = |field: FieldId| match model.field_at(field).merge {
+        Some(rule) => rule == MergeRule::Custom,
+        None => model.conflict == ConflictStrategy::Custom,
+    };
+    let of = |name: &String| {
+        let field = model
+            .field(name)
+            .filter(|field| !model.key.contains(field) && custom(*field))?;
+        Some((name.clone(), view.value(field).to_json()))
+    };
+    values.keys().filter_map(of).collect()
+}
+
 /// `earlier` (never sent) and then the update `later`, as one intent. `None` if there is none.
 pub(crate) fn fold(model: &Model, earlier: &Intent, later: &Intent) -> Option<Intent> {
     let mut both = earlier.clone();
@@ -95,6 +120,12 @@ pub(crate) fn fold(model: &Model, earlier: &Intent, later: &Intent) -> Option<In
             (None, None) => {
                 both.operations.insert(name.clone(), json.clone());
             }
+        }
+    }
+    for (name, shown) in &later.base {
+        // What was shown between the two edits was the first one's own effect.
+        if !earlier.values.contains_key(name) {
+            both.base.insert(name.clone(), shown.clone());
         }
     }
     for (name, value) in &later.values {

@@ -42,6 +42,8 @@ pub struct Intent {
     /// What an update does to counters and sets, by field: `{"add": 2}`, `{"add": […], "remove": […]}`. No field is both
     /// here and in `values`.
     pub operations: Map<String, Json>,
+    /// What the user saw in the fields that an update sets, by field: kept where a conflict resolver may be asked.
+    pub base: Map<String, Json>,
     /// The version of the row that the user saw; `None` for a row that the server did not know yet.
     pub base_version: Option<Version>,
     /// The condition that the server is to check.
@@ -296,6 +298,7 @@ impl Draft {
                 model: model.name.clone(),
                 kind: mutation.kind,
                 key: key.0.iter().map(Value::to_json).collect(),
+                base: operations::shown(model, mutation.kind, &values, view.as_ref()),
                 values,
                 operations,
                 base_version,

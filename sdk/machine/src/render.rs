@@ -73,6 +73,7 @@ pub fn request(schema: &Schema, replica: &ReplicaId, entries: &[OutboxEntry], se
 pub(crate) fn request_bytes(entry: &Intent) -> usize {
     map_bytes(&entry.values)
         + map_bytes(&entry.operations)
+        + map_bytes(&entry.base)
         + entry.condition.as_ref().map_or(0, json_bytes)
         + ENTRY_BYTES
 }
@@ -128,9 +129,24 @@ fn envelope(replica: &ReplicaId, entries: &[OutboxEntry], settled_through: u64) 
         settled_through,
         atomic: first.atomic,
         void: false,
-        base: None,
+        base: base(entries, first.atomic),
     })
     .ok()
+}
+
+/// What the user saw: by field, or in a transaction by root field and field.
+fn base(entries: &[OutboxEntry], atomic: bool) -> Option<Map<String, Json>> {
+    let known = entries
+        .iter()
+        .enumerate()
+        .filter(|(_, entry)| !entry.intent.base.is_empty());
+    if atomic {
+        let all: Map<String, Json> = known
+            .map(|(at, entry)| (format!("m{at}"), Json::Object(entry.intent.base.clone())))
+            .collect();
+        return (!all.is_empty()).then_some(all);
+    }
+    known.map(|(_, entry)| entry.intent.base.clone()).next()
 }
 
 fn root_field(schema: &Schema, model: ModelId, kind: MutationKind) -> Option<String> {

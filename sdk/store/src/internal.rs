@@ -53,6 +53,8 @@ const MIGRATIONS: &[&str] = &[
 "#,
     // Operations on counters and sets, beside the plain values.
     "ALTER TABLE _outbox ADD COLUMN operations TEXT;",
+    // What the user saw in the fields that a mutation sets, where a conflict resolver may be asked.
+    "ALTER TABLE _outbox ADD COLUMN base_values TEXT;",
 ];
 
 /// Brings the store's own tables to the newest version, in one transaction.

@@ -11,7 +11,7 @@ use tombolo_machine::{EntryState, Intent, OutboxCounts, OutboxEntry, ScopeRow, S
 use crate::error::failure;
 
 const COLUMNS: &str = "number, first, atomic, model, key, kind, field_values, base_version, condition, state, outcome, epoch, \
-                       position, reason, depends_on, seen, author, schema, created_at_ms, tries, operations";
+                       position, reason, depends_on, seen, author, schema, created_at_ms, tries, operations, base_values";
 
 // States as numbers; the indexes of the table know them.
 const QUEUED: i64 = 0;
@@ -77,7 +77,8 @@ pub(crate) fn put(conn: &Connection, entry: &OutboxEntry) -> Result<()> {
         .min()
         .copied();
     let operations = (!intent.operations.is_empty()).then(|| Json::Object(intent.operations.clone()).to_string());
-    let values: [&dyn ToSql; 22] = [
+    let base = (!intent.base.is_empty()).then(|| Json::Object(intent.base.clone()).to_string());
+    let values: [&dyn ToSql; 23] = [
         &number_out(entry.number),
         &number_out(entry.first),
         &entry.atomic,
@@ -99,11 +100,12 @@ pub(crate) fn put(conn: &Connection, entry: &OutboxEntry) -> Result<()> {
         &entry.created_at_ms,
         &i64::from(entry.tries),
         &operations,
+        &base,
         &number_out(needs.unwrap_or(entry.number)),
     ];
     conn.prepare_cached(&format!(
         "INSERT OR REPLACE INTO _outbox ({COLUMNS}, needs) \
-         VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22)"
+         VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23)"
     ))
     .and_then(|mut s| s.execute(values))
     .map_err(failure)?;
@@ -160,6 +162,10 @@ fn read(row: &Row<'_>) -> rusqlite::Result<OutboxEntry> {
             values: serde_json::from_str(&row.get::<_, String>(6)?).unwrap_or_default(),
             operations: row
                 .get::<_, Option<String>>(20)?
+                .and_then(|text| serde_json::from_str(&text).ok())
+                .unwrap_or_default(),
+            base: row
+                .get::<_, Option<String>>(21)?
                 .and_then(|text| serde_json::from_str(&text).ok())
                 .unwrap_or_default(),
             base_version: row.get::<_, Option<i64>>(7)?.map(Version),

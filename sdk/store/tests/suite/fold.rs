@@ -169,6 +169,7 @@ fn intents_are_laid_in_order_over_whatever_the_base_is() {
         key: vec!["1".into()],
         values: set.as_object().cloned().unwrap(),
         operations: serde_json::Map::new(),
+        base: serde_json::Map::new(),
         base_version: None,
         condition: None,
     };

@@ -165,3 +165,28 @@ fn creating_what_is_shown_deleted_names_the_tombstone() {
     play_on(&mut world, "phone create Todo/9 title=\"new\"");
     assert_eq!(intents(&mut world)[0].base_version, None);
 }
+
+#[test]
+fn what_the_user_saw_is_kept_and_sent_where_a_resolver_may_be_asked() {
+    let mut world = play(
+        "phone scope Memo all\nphone online\nlink up\nserver page Memo e.2 live; Memo/1 v1 body=\"a\" note=\"n\"\nlink down\n\
+         phone edit Memo/1 body=\"b\"\nphone edit Memo/1 body=\"c\" note=\"m\"\nkilled",
+    );
+    let entries = world.outbox();
+    // Folded into one; what the first edit made is not what the user saw before it.
+    assert_eq!(entries.len(), 1);
+    let saw = json!({"body": "a", "note": "n"});
+    assert_eq!(Json::Object(entries[0].intent.base.clone()), saw);
+    let replica = tombolo_core::id::ReplicaId("r".into());
+    let sent = request(&world.schema, &replica, &entries, 0);
+    assert_eq!(sent.extensions.unwrap()["tombolo"]["base"], saw);
+    // In a transaction by root field.
+    let mut atomic = entries;
+    atomic[0].atomic = true;
+    let sent = request(&world.schema, &replica, &atomic, 0);
+    assert_eq!(sent.extensions.unwrap()["tombolo"]["base"], json!({ "m0": saw }));
+    // Nothing where no resolver is asked.
+    let mut world = play(SYNCED);
+    play_on(&mut world, "phone edit Todo/1 title=\"b\"");
+    assert!(intents(&mut world)[0].base.is_empty());
+}

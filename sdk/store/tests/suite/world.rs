@@ -35,6 +35,11 @@ pub(crate) const SDL: &str = r#"
       todoId: ID! @index(name: "byTodo", sortKeyFields: ["text"])
       text: String
     }
+    type Memo @model(conflict: CUSTOM) {
+      id: ID!
+      body: String
+      note: String
+    }
 "#;
 
 pub(crate) fn schema(sdl: &str) -> Arc<Schema> {
