@@ -81,7 +81,9 @@ impl World {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/resolve", listener.local_addr().unwrap());
         let router = Router::new().route("/resolve", post(act)).with_state(Arc::clone(&fake));
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        #[expect(clippy::disallowed_methods, reason = "the test's own endpoint ends with the test")]
+        let serving = axum::serve(listener, router);
+        tokio::spawn(async move { serving.await });
         let mut config = Config::in_memory(SCHEMA, KEY);
         config.resolver = ResolverConfig::at(url);
         config.resolver.header = Some(Secret("X-Secret: s3cret".into()));
