@@ -27,7 +27,7 @@ use error::{During as _, Error, failed};
 use host::Host;
 use options::{Options, Part, Workload};
 use report::Report;
-use workload::{Setting, w1, w2, w4, w6, w7};
+use workload::{Setting, poison, w1, w2, w4, w6, w7};
 
 fn main() -> ExitCode {
     let options = Options::parse();
@@ -106,6 +106,10 @@ async fn bench(options: Options) -> Result<(), Error> {
     if options.wants(Workload::W7) {
         progress("W7: many writers");
         lines.extend(w7::run(&setting).await?);
+    }
+    if options.wants(Workload::Poison) {
+        progress("poison: a queue in which some mutations cannot succeed");
+        lines.extend(poison::run(&setting).await?);
     }
     lines.sort_by_key(|line| line.workload);
     if options.smoke {

@@ -15,6 +15,7 @@ const ROWS: usize = 336_776;
     after_help = "Examples:\n  \
     cargo xtask bench                          all workloads at their full size, some minutes\n  \
     cargo xtask bench --only w1,w6 --rows 50000\n  \
+    cargo xtask bench --only poison            one mutation in each 1,000 cannot succeed\n  \
     cargo xtask bench --json bench.json\n  \
     cargo run -p tombolo-bench -- --smoke      tiny sizes, proves that everything works"
 )]
@@ -31,7 +32,7 @@ pub(crate) struct Options {
     /// Mutations measured one by one (W2, W6)
     #[arg(long, default_value_t = 500)]
     pub(crate) samples: usize,
-    /// Mutations queued offline (W4)
+    /// Mutations queued offline (W4, poison)
     #[arg(long, default_value_t = 10_000)]
     pub(crate) queued: usize,
     /// Clients that write at once (W7)
@@ -94,6 +95,8 @@ pub(crate) enum Workload {
     W6,
     /// Mutations per second, durable
     W7,
+    /// A queue in which some mutations cannot succeed; only when asked for
+    Poison,
 }
 
 impl Options {

@@ -6,6 +6,25 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 #[test]
+fn a_poisoned_queue_settles_all_but_the_poison() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_tombolo-bench"))
+        .args(["--smoke", "--only", "poison", "--directory"])
+        .arg(folder.path())
+        .output()
+        .unwrap();
+    let (said, trouble) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(output.status.success(), "{trouble}");
+    assert!(
+        said.contains("unrelated records: 50 settled, 10 undecidable and 0 that wait for them"),
+        "{said}"
+    );
+}
+
+#[test]
 fn every_workload_runs_beside_its_limit() {
     let folder = tempfile::tempdir().unwrap();
     let report = folder.path().join("report.json");

@@ -5,10 +5,12 @@ mod first_sync;
 mod flush;
 mod live;
 mod local;
+mod poison;
 mod replica;
 mod writes;
 
 pub(crate) use first_sync::REPLICA;
+pub(crate) use poison::POISON;
 pub(crate) use replica::file as replica_file;
 
 use std::io::Write as _;
@@ -62,6 +64,13 @@ pub(crate) enum Job {
         place: Place,
         /// Mutations.
         queued: usize,
+    },
+    /// A queue with poison in it is flushed. Answered by [`Poisoned`].
+    Poison {
+        /// Where.
+        place: Place,
+        /// What is queued.
+        queue: Queue,
     },
     /// W6: the replica of W1, offline, writes and queries. Answered by [`Local`].
     Local {
@@ -120,6 +129,44 @@ pub(crate) struct Flushed {
     pub(crate) peak: Option<u64>,
 }
 
+/// What cannot succeed in a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Poison {
+    /// Nothing.
+    None,
+    /// Ten mutations that the server refuses.
+    Refused,
+    /// Ten mutations that the server fails on, each time.
+    Undecidable,
+}
+
+/// A queue of [`Job::Poison`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Queue {
+    /// Mutations.
+    pub(crate) queued: usize,
+    /// What of them cannot succeed.
+    pub(crate) poison: Poison,
+    /// Chains of edits, or each mutation on a record of its own.
+    pub(crate) related: bool,
+}
+
+/// Of [`Job::Poison`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Poisoned {
+    /// From going online until everything has ended that can.
+    pub(crate) seconds: f64,
+    /// Mutations applied and settled.
+    pub(crate) settled: u64,
+    /// Mutations that cannot succeed.
+    pub(crate) poisoned: u64,
+    /// Mutations that depend on those.
+    pub(crate) dependents: u64,
+    /// Peak memory of the worker.
+    pub(crate) peak: Option<u64>,
+}
+
 /// Of [`Job::Local`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Local {
@@ -152,6 +199,7 @@ pub(crate) async fn run(job: &str) -> Result<(), Error> {
         Job::FirstSync(place) => serde_json::to_string(&first_sync::run(&place).await?)?,
         Job::Live { place, samples } => serde_json::to_string(&live::run(&place, samples).await?)?,
         Job::Flush { place, queued } => serde_json::to_string(&flush::run(&place, queued).await?)?,
+        Job::Poison { place, queue } => serde_json::to_string(&poison::run(&place, &queue).await?)?,
         Job::Local {
             place,
             plain,

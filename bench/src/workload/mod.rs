@@ -1,6 +1,7 @@
 //! The workloads: each starts its server and its worker, measures the limit in the same run, and gives lines for the
 //! table. Runs of product and limit alternate, so that a machine that is busy for a while is so for both.
 
+pub(crate) mod poison;
 pub(crate) mod w1;
 pub(crate) mod w2;
 pub(crate) mod w4;

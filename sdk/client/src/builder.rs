@@ -370,6 +370,7 @@ impl Start {
             durable_enqueue: store.durable_enqueue(),
             base_sync_by_pages: true,
             author: self.author.clone(),
+            ..Settings::default()
         };
         let schema = Arc::clone(&self.schema);
         let machine = Machine::new(Arc::clone(&schema), settings);

@@ -11,7 +11,7 @@ use tombolo_core::access::Access;
 use tombolo_core::id::MutationNumber;
 use tombolo_core::query::{Bound, Cache, OperationKind, QueryLimits, Side, Supplied};
 use tombolo_core::schema::Schema;
-use tombolo_machine::{Input, Scope, ScopeStatus, Status};
+use tombolo_machine::{FinalOutcome, Input, Scope, ScopeStatus, Status};
 use tombolo_store::Salvage;
 use tombolo_transport::Credential;
 
@@ -21,7 +21,10 @@ use crate::hub::{Hub, Standing};
 use crate::mutation::{self, Prepared};
 use crate::readers::{Question, Questions};
 use crate::writer::{Command, Queued};
-use crate::{Error, Event, Mutated, OutboxItem, Response, SyncReport, Transacted, Transaction, Watch, sync};
+use crate::{
+    Error, Event, Mutated, Mutation, MutationFilter, OutboxItem, Response, SyncReport, Transacted, Transaction, Watch,
+    sync,
+};
 
 /// A replica: one SQLite file, one schema, one account, and a link to its server.
 ///
@@ -283,15 +286,101 @@ impl Client {
         Ok(entries.into_iter().map(OutboxItem::from).collect())
     }
 
-    /// Sends a wedged mutation again.
+    /// Lists mutations on their way and ended, by number. What has ended is kept for a week, and of that the newest thousand
+    /// ([`tombolo_machine::limits::ENDED_KEPT`]); a refused one until the app has taken note of it by
+    /// [`Client::discard`], and then as long as the others.
+    ///
+    /// ```
+    #[doc = include_str!("../doc/open.rs")]
+    /// # use serde_json::json;
+    /// use tombolo::{MutationFilter, MutationState};
+    /// client.mutate("mutation { createNote(input: { text: \"wet\" }) { id } }", json!(null)).await?;
+    /// let queued = client.mutations(MutationFilter::in_states([MutationState::Queued])).await?;
+    /// assert_eq!(queued[0].values["text"], "wet");
+    #[doc = include_str!("../doc/close.rs")]
+    /// ```
     ///
     /// # Errors
-    /// [`Error::UnknownMutation`], or [`Error::WrongState`] if it is not wedged.
-    pub async fn retry(&self, number: MutationNumber) -> Result<(), Error> {
-        self.inner.step(Input::Retry(number)).await
+    /// [`Error::Store`] if the file cannot be read.
+    pub async fn mutations(&self, filter: MutationFilter) -> Result<Vec<Mutation>, Error> {
+        self.inner.ask(|reply| Question::Mutations(filter, reply)).await
+    }
+
+    /// One mutation, on its way or ended; `None` if there is none, or if it ended so long ago that it is no longer kept.
+    ///
+    /// # Errors
+    /// [`Error::Store`] if the file cannot be read.
+    pub async fn mutation(&self, number: MutationNumber) -> Result<Option<Mutation>, Error> {
+        let kept = self.inner.ask(|reply| Question::Mutation(number, reply)).await?;
+        Ok(kept.map(Mutation::from))
+    }
+
+    /// Waits for a mutation's final state: at once if it has one, otherwise as long as it takes (without a link, until there
+    /// is one). A wedged mutation has none before the app has done something about it. Dropping the future ends the wait and
+    /// nothing else.
+    ///
+    /// ```
+    #[doc = include_str!("../doc/open.rs")]
+    /// # use serde_json::json;
+    /// let made = client.mutate("mutation { createNote(input: { text: \"wet\" }) { id } }", json!(null)).await?;
+    /// client.discard(made.numbers[0]).await?;
+    /// assert_eq!(client.outcome(made.numbers[0]).await?, tombolo::FinalOutcome::Discarded);
+    #[doc = include_str!("../doc/close.rs")]
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::UnknownMutation`] if there is none under that number, or it ended too long ago; [`Error::Closed`].
+    pub async fn outcome(&self, number: MutationNumber) -> Result<FinalOutcome, Error> {
+        let mut at = number;
+        loop {
+            // First the bell, then the look: what rings in between is not missed.
+            let bell = self.inner.hub.wait_for(at);
+            let kept = self.inner.ask(|reply| Question::Mutation(at, reply)).await?;
+            let kept = kept.ok_or(Error::UnknownMutation(number))?;
+            if let Some(outcome) = kept.outcome() {
+                return Ok(outcome);
+            }
+            if kept.number() == at {
+                bell.await.map_err(|_| self.inner.gone())?;
+            }
+            at = kept.number();
+        }
+    }
+
+    /// Tries a rejected or wedged mutation again; gives the numbers under which it goes on.
+    ///
+    /// A wedged one is sent again as it is, under its own number. A rejected one is final: a new mutation of the same intent
+    /// is made on what the replica holds now (its whole transaction, if it was part of one), and the rejection is taken
+    /// note of.
+    ///
+    /// # Errors
+    /// [`Error::UnknownMutation`]; [`Error::WrongState`] if it is neither rejected nor wedged; [`Error::Refused`] if it
+    /// cannot succeed now (a create whose record exists).
+    pub async fn retry(&self, number: MutationNumber) -> Result<Vec<MutationNumber>, Error> {
+        let numbers = self.inner.redo(Input::Retry(number)).await?;
+        Ok(if numbers.is_empty() { vec![number] } else { numbers })
+    }
+
+    /// Tries a rejected or wedged mutation again with other values for some fields; gives the numbers under which it goes
+    /// on. `values` is an object from field to value; fields that it does not name stay as they were meant.
+    ///
+    /// The edit takes effect once, also if a wedged mutation should turn out to have been carried out: the server is asked
+    /// for its fate first.
+    ///
+    /// # Errors
+    /// As [`Client::retry`]; [`Error::Request`] if a field or its value is wrong.
+    pub async fn edit_and_retry(&self, number: MutationNumber, values: Json) -> Result<Vec<MutationNumber>, Error> {
+        let kept = self.inner.ask(|reply| Question::Mutation(number, reply)).await?;
+        let kept = Mutation::from(kept.ok_or(Error::UnknownMutation(number))?);
+        let values = mutation::edited(&self.inner.schema, &kept.model, values)?;
+        let number = kept.number;
+        self.inner.redo(Input::Edit { number, values }).await
     }
 
     /// Gives up a queued or wedged mutation (its effect is rolled back), or takes note of a refused one.
+    ///
+    /// A wedged one may have been carried out: the server is asked to make sure that it never will be, and its final state is
+    /// what the server says ([`Client::outcome`]).
     ///
     /// # Errors
     /// [`Error::UnknownMutation`], or [`Error::WrongState`] if the server may have carried it out already.
@@ -503,6 +592,10 @@ impl Inner {
 
     pub(crate) async fn set_online(&self, online: bool) -> Result<(), Error> {
         self.call(|reply| Command::SetOnline(online, reply)).await
+    }
+
+    async fn redo(&self, input: Input) -> Result<Vec<MutationNumber>, Error> {
+        self.call(|reply| Command::Redo(input, reply)).await
     }
 
     pub(crate) async fn step(&self, input: Input) -> Result<(), Error> {

@@ -53,13 +53,17 @@ pub enum Error {
     /// A transaction of more mutations than the server takes in one request.
     #[error("{0}")]
     TooManyMutations(String),
+    /// The outbox holds as many mutations as it may ([`tombolo_machine::limits::OUTBOX_ENTRIES_MAX`]): nothing was queued.
+    /// Connect and let them be sent, or discard what is rejected or wedged.
+    #[error("{0}")]
+    OutboxFull(String),
     /// The schema has no such model.
     #[error("the schema has no model `{0}`")]
     UnknownModel(String),
     /// The outbox has no such mutation; it may have been settled meanwhile.
     #[error("the outbox has no mutation {0}; it may have been settled meanwhile")]
     UnknownMutation(MutationNumber),
-    /// The mutation's state does not allow it: only a wedged one can be retried, only one that the server cannot have
+    /// The mutation's state does not allow it: only a rejected or wedged one can be tried again, only one that the server cannot have
     /// carried out can be discarded.
     #[error("{0}")]
     WrongState(String),
@@ -106,6 +110,7 @@ impl Error {
             Self::UnknownRecord { .. } => "unknown_record",
             Self::Refused(_) => "refused",
             Self::TooManyMutations(_) => "too_many_mutations",
+            Self::OutboxFull(_) => "outbox_full",
             Self::UnknownModel(_) => "unknown_model",
             Self::UnknownMutation(_) => "unknown_mutation",
             Self::WrongState(_) => "wrong_state",
@@ -129,13 +134,13 @@ impl Error {
         }
     }
 
-    /// Whether the same call may succeed later without a change by the developer (room on the disk, a file no longer
-    /// busy).
+    /// Whether the same call may succeed later without a change by the developer (room on the disk or in the outbox, a file
+    /// no longer busy).
     #[must_use]
     pub fn can_retry(&self) -> bool {
         matches!(
             self,
-            Self::Store(StoreError::Full | StoreError::Busy(_)) | Self::Open(OpenError::InUse(_))
+            Self::Store(StoreError::Full | StoreError::Busy(_)) | Self::OutboxFull(_) | Self::Open(OpenError::InUse(_))
         )
     }
 
@@ -218,6 +223,7 @@ impl From<StepError> for Error {
         match error {
             StepError::Store(error) => error.into(),
             StepError::NotStarted => Self::Closed,
+            error @ StepError::OutboxFull { .. } => Self::OutboxFull(error.to_string()),
             StepError::UnknownModel(model) => Self::UnknownModel(model),
             StepError::Refused(reason) => Self::Refused(reason),
             StepError::UnknownMutation(number) => Self::UnknownMutation(number),
@@ -227,7 +233,7 @@ impl From<StepError> for Error {
             error @ (StepError::TooManyMutations { .. } | StepError::RequestTooLarge { .. }) => {
                 Self::TooManyMutations(error.to_string())
             }
-            error @ (StepError::NotWedged(_) | StepError::NotDiscardable(_)) => Self::WrongState(error.to_string()),
+            error @ (StepError::NotRetryable(_) | StepError::NotDiscardable(_)) => Self::WrongState(error.to_string()),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{broadcast, oneshot, watch};
 use tombolo_core::id::MutationNumber;
 use tombolo_machine::{ChangeSet, FinalOutcome, Status};
 
@@ -32,6 +32,22 @@ pub enum Event {
     NeedToken,
     /// Another process has signed the account out of this file; this client has ended.
     SignedOut,
+    /// The file was copied or restored from a backup, and another replica has used its numbers: it goes on under a fresh
+    /// identity. Nothing is lost and nothing to be done; [`Event::Renumbered`] says which mutations have other numbers now.
+    ReplicaRenewed {
+        /// The fresh identity.
+        replica: String,
+    },
+    /// Mutations go on under new numbers: number `n` from `low` to `high` became `n + by`. Calls that take a number still
+    /// know the old ones for [`crate::Client::outcome`] and [`crate::Client::mutation`].
+    Renumbered {
+        /// The lowest.
+        low: MutationNumber,
+        /// The highest.
+        high: MutationNumber,
+        /// The distance.
+        by: u64,
+    },
     /// The link was open and owed something, and nothing came for 30 s; it is being opened anew.
     Stalled,
 }
@@ -52,6 +68,14 @@ pub(crate) struct Hub {
     pulled: AtomicU64,
     standing: AtomicU8,
     watches: Mutex<Watches>,
+    waiting: Mutex<Waiting>,
+}
+
+/// Who waits for the final state of which mutation.
+#[derive(Default)]
+struct Waiting {
+    closed: bool,
+    calls: HashMap<MutationNumber, Vec<oneshot::Sender<()>>>,
 }
 
 /// Whether calls are taken.
@@ -91,6 +115,7 @@ impl Hub {
             pulled: AtomicU64::new(0),
             standing: AtomicU8::new(Standing::Open as u8),
             watches: Mutex::default(),
+            waiting: Mutex::default(),
         }
     }
 
@@ -142,9 +167,51 @@ impl Hub {
         for (_, sender) in self.watches().entries.values() {
             sender.send_modify(|count| *count += 1);
         }
+        self.wake_all();
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes when something final is to be known of this mutation, which must be looked up after this call: it may have
+    /// ended before. An error when the client is closed.
+    pub(crate) fn wait_for(&self, number: MutationNumber) -> oneshot::Receiver<()> {
+        let (sender, receiver) = oneshot::channel();
+        let mut waiting = self.waiting();
+        if !waiting.closed {
+            let calls = waiting.calls.entry(number).or_default();
+            calls.retain(|call| !call.is_closed());
+            calls.push(sender);
+        }
+        receiver
+    }
+
+    fn wake(&self, number: MutationNumber) {
+        for call in self.waiting().calls.remove(&number).unwrap_or_default() {
+            // Who has gone away needs no answer.
+            let _ = call.send(());
+        }
+    }
+
+    /// Any mutation may have ended (another process drains the queue): all who wait look again.
+    pub(crate) fn wake_all(&self) {
+        let calls = std::mem::take(&mut self.waiting().calls);
+        for call in calls.into_values().flatten() {
+            let _ = call.send(());
+        }
     }
 
     pub(crate) fn event(&self, event: Event) {
+        match &event {
+            Event::Decided { number, .. } => self.wake(*number),
+            Event::Renumbered { .. } => self.wake_all(),
+            Event::Wedged { .. }
+            | Event::ReplicaRenewed { .. }
+            | Event::NeedToken
+            | Event::SignedOut
+            | Event::Stalled => {}
+        }
         if let Event::Decided { outcome, .. } = &event {
             match outcome {
                 FinalOutcome::Applied | FinalOutcome::Merged => self.pushed.fetch_add(1, Ordering::Relaxed),
@@ -173,5 +240,9 @@ impl Hub {
         let mut watches = self.watches();
         watches.closed = true;
         watches.entries.clear();
+        drop(watches);
+        let mut waiting = self.waiting();
+        waiting.closed = true;
+        waiting.calls.clear();
     }
 }

@@ -5,6 +5,13 @@ use std::time::Duration;
 /// Calls of the app that wait for the writer. A caller beyond it waits; nothing is dropped.
 pub const WAITING_CALLS_MAX: usize = 1_024;
 
+/// Calls of `mutate` that share one commit when they are waiting. A commit costs the disk's flush, some ms on a phone, whatever
+/// is in it; this many add about as much work again.
+pub const GATHERED_CALLS_MAX: usize = 64;
+
+/// Most mutations that [`crate::Client::mutations`] lists in one call: some MB at the usual sizes.
+pub const MUTATIONS_LISTED_MAX: usize = 1_000;
+
 /// Messages from the link that wait for the writer. Small, so that a writer that lags holds back the network rather than
 /// filling memory with pages.
 pub const WAITING_INPUTS_MAX: usize = 4;

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
+use tombolo_core::id::FieldId;
 use tombolo_core::query::{Bound, OperationKind, RootField};
 use tombolo_core::schema::Schema;
+use tombolo_core::value::Value;
 use tombolo_core::wire::graphql::{ErrorType, GraphqlError};
 use tombolo_machine::NewMutation;
 
@@ -64,6 +66,25 @@ pub(crate) fn refusals(bound: &Bound) -> Result<(), Error> {
 
 pub(crate) fn wrong_kind(message: &str) -> Error {
     Error::Request(vec![GraphqlError::new(ErrorType::BadRequest, message)])
+}
+
+/// The values of an edit, checked against their fields.
+pub(crate) fn edited(schema: &Schema, model: &str, values: Json) -> Result<Vec<(FieldId, Value)>, Error> {
+    let id = schema
+        .model_named(model)
+        .ok_or_else(|| Error::UnknownModel(model.to_owned()))?;
+    let model = schema.model(id);
+    variables(values)?
+        .into_iter()
+        .map(|(name, json)| {
+            let field = model
+                .field(&name)
+                .ok_or_else(|| wrong_kind(&format!("{} has no field `{name}`", model.name)))?;
+            let value = model.field_at(field).ty.parse_json(schema, &json);
+            let value = value.map_err(|error| wrong_kind(&format!("`{name}`: {error}")))?;
+            Ok((field, value))
+        })
+        .collect()
 }
 
 /// Variables as a map: `null` is none.

@@ -55,8 +55,10 @@ pub enum OutboxState {
     Acked,
     /// The server refused it; rolled back. Discard it to take note.
     Rejected,
-    /// It cannot be decided as it stands; retry or discard it.
+    /// It cannot be decided as it stands; retry, edit or discard it.
     Wedged,
+    /// The app gave it up after it was sent; the server is still to say whether it had carried it out.
+    GivenUp,
 }
 
 impl From<OutboxEntry> for OutboxItem {
@@ -67,6 +69,7 @@ impl From<OutboxEntry> for OutboxItem {
             EntryState::Acked { .. } => (OutboxState::Acked, None, None),
             EntryState::Rejected(why) => (OutboxState::Rejected, Some(why.message), Some(why.code.to_string())),
             EntryState::Wedged { reason } => (OutboxState::Wedged, Some(reason), None),
+            EntryState::GivenUp => (OutboxState::GivenUp, None, None),
         };
         Self {
             number: entry.number,

@@ -3,11 +3,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
+use tombolo_core::id::MutationNumber;
 use tombolo_core::query::{Answer, Bound, Supplied};
 use tombolo_machine::OutboxEntry;
-use tombolo_store::{Reader, Store};
+use tombolo_store::{Kept, Reader, Store};
 
-use crate::{Error, limits};
+use crate::limits::MUTATIONS_LISTED_MAX;
+use crate::{Error, Mutation, MutationFilter, limits};
 
 /// Entries of the outbox read at once.
 const OUTBOX_PAGE: usize = 1_000;
@@ -23,6 +25,10 @@ pub(crate) enum Question {
     },
     /// The whole outbox.
     Outbox(oneshot::Sender<Result<Vec<OutboxEntry>, Error>>),
+    /// One mutation, on its way or ended.
+    Mutation(MutationNumber, oneshot::Sender<Result<Option<Kept>, Error>>),
+    /// Mutations, on their way and ended.
+    Mutations(MutationFilter, oneshot::Sender<Result<Vec<Mutation>, Error>>),
     /// Nothing more: one reader ends. Its connection is closed before the other side of the channel hears of it.
     End(oneshot::Sender<()>),
 }
@@ -95,6 +101,27 @@ fn read(reader: &mut Reader, question: Question) {
             drop(reply.send(reader.answer(execution).map_err(Error::from)));
         }
         Question::Outbox(reply) => drop(reply.send(outbox(reader))),
+        Question::Mutation(number, reply) => drop(reply.send(reader.find(number).map_err(Error::from))),
+        Question::Mutations(filter, reply) => drop(reply.send(mutations(reader, &filter))),
+    }
+}
+
+fn mutations(reader: &mut Reader, filter: &MutationFilter) -> Result<Vec<Mutation>, Error> {
+    let most = filter.limit.min(MUTATIONS_LISTED_MAX);
+    let (mut found, mut after) = (Vec::new(), filter.after.0);
+    loop {
+        let page = reader.mutations(after, OUTBOX_PAGE)?;
+        let last = page.len() < OUTBOX_PAGE;
+        after = page.last().map_or(after, |kept| kept.number().0);
+        found.extend(
+            page.into_iter()
+                .map(Mutation::from)
+                .filter(|mutation| filter.takes(mutation)),
+        );
+        if last || found.len() >= most {
+            found.truncate(most);
+            return Ok(found);
+        }
     }
 }
 

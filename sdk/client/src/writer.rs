@@ -12,11 +12,12 @@ use tombolo_core::id::MutationNumber;
 use tombolo_core::record::{Key, Record};
 use tombolo_core::schema::{MutationKind, Schema};
 use tombolo_machine::{
-    Effect, Input, Machine, NewMutation, Now, OutboxCounts, Outgoing, StepError, StoreError, StoreTx,
+    Effect, Input, Machine, NewMutation, Now, OutboxCounts, Outgoing, Renumbered, StepError, StoreError, StoreTx,
 };
 use tombolo_store::{Options, Reader, Store, Tx};
 
 use crate::hub::{Event, Hub, Standing};
+use crate::limits::GATHERED_CALLS_MAX;
 use crate::readers::{self, Questions};
 use crate::suspend::{self, Sealed, Sealing};
 use crate::{Error, limits};
@@ -28,6 +29,8 @@ pub(crate) type Clock = Arc<dyn Fn() -> Now + Send + Sync>;
 pub(crate) enum Command {
     /// Queue mutations in one transaction.
     Mutate(Vec<NewMutation>, oneshot::Sender<Result<Queued, Error>>),
+    /// Give the machine an input that may queue mutations anew; answered with their numbers.
+    Redo(Input, oneshot::Sender<Result<Vec<MutationNumber>, Error>>),
     /// Give the machine an input.
     Step(Input, oneshot::Sender<Result<(), Error>>),
     /// The app wants a link, or none.
@@ -88,6 +91,8 @@ pub(crate) struct Writer {
     pub(crate) wants_link: bool,
     /// Another process has signed out of the file.
     pub(crate) signed_out: bool,
+    /// The file's version as of which those who wait for a final state have looked.
+    data_version: i64,
 }
 
 /// Who waits for the writer's end.
@@ -107,6 +112,7 @@ impl Writer {
             ends,
             wants_link: false,
             signed_out: false,
+            data_version: 0,
         }
     }
 
@@ -126,12 +132,15 @@ impl Writer {
                     _ = look.tick(), if self.file.is_some() => self.look_at_others(),
                     call = calls.recv() => match call {
                         None => break Ending::Nobody,
-                        Some(Command::Close(done)) => break Ending::Close(done),
-                        Some(Command::SignOut(sealing, reply)) => match self.seal(sealing) {
-                            Ok(sealed) => break Ending::SignOut(sealed, reply),
-                            Err(error) => drop(reply.send(Err(error))),
+                        Some(call) => match self.calls(call, &mut calls) {
+                            Some(Command::Close(done)) => break Ending::Close(done),
+                            Some(Command::SignOut(sealing, reply)) => match self.seal(sealing) {
+                                Ok(sealed) => break Ending::SignOut(sealed, reply),
+                                Err(error) => drop(reply.send(Err(error))),
+                            },
+                            Some(next) => self.call(next),
+                            None => {}
                         },
-                        Some(call) => self.call(call),
                     },
                     Some(input) = inputs.recv() => {
                         let (input, next) = gather(input, &mut inputs);
@@ -189,11 +198,12 @@ impl Writer {
         match call {
             Command::Suspend(parked) => self.suspend(parked),
             Command::Resume(reply) => drop(reply.send(self.resume())),
-            Command::Mutate(_, reply) if self.file.is_none() => drop(reply.send(Err(Error::Suspended))),
+            Command::Redo(_, reply) if self.file.is_none() => drop(reply.send(Err(Error::Suspended))),
             Command::Step(_, reply) | Command::SetOnline(_, reply) if self.file.is_none() => {
                 drop(reply.send(Err(Error::Suspended)));
             }
-            Command::Mutate(mutations, reply) => drop(reply.send(self.mutate(mutations))),
+            Command::Mutate(mutations, reply) => self.mutate_all(vec![(mutations, reply)]),
+            Command::Redo(input, reply) => drop(reply.send(self.redo(input))),
             Command::Step(input, reply) => drop(reply.send(self.step(input).map_err(Error::from))),
             Command::SetOnline(online, reply) => drop(reply.send(self.set_online(online))),
             Command::SignOut(_, reply) => drop(reply.send(Err(Error::Suspended))),
@@ -201,42 +211,64 @@ impl Writer {
         }
     }
 
-    /// Carries out one input in a transaction of its own.
-    pub(crate) fn step(&mut self, input: Input) -> Result<(), StepError> {
-        self.transact(input, |_| Ok(()), |_, ()| Ok(())).map(|_| ())
+    /// Carries out calls of `mutate` that wait one behind the other: one commit serves them all. Gives back the call that is
+    /// none or that ended them.
+    fn calls(&mut self, first: Command, calls: &mut mpsc::Receiver<Command>) -> Option<Command> {
+        let Command::Mutate(mutations, reply) = first else {
+            return Some(first);
+        };
+        let mut waiting = vec![(mutations, reply)];
+        let mut next = None;
+        while waiting.len() < GATHERED_CALLS_MAX {
+            match calls.try_recv() {
+                Ok(Command::Mutate(mutations, reply)) => waiting.push((mutations, reply)),
+                Ok(other) => {
+                    next = Some(other);
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        self.mutate_all(waiting);
+        next
     }
 
-    fn transact<B, A, E: From<StepError>>(
-        &mut self,
-        input: Input,
-        before: impl FnOnce(&mut dyn StoreTx) -> Result<B, E>,
-        after: impl FnOnce(&mut dyn StoreTx, B) -> Result<A, E>,
-    ) -> Result<(A, Vec<MutationNumber>), E> {
-        let store = |error| E::from(StepError::Store(error));
+    /// Carries out one input in a transaction of its own.
+    pub(crate) fn step(&mut self, input: Input) -> Result<(), StepError> {
+        self.take(input).map(drop)
+    }
+
+    fn redo(&mut self, input: Input) -> Result<Vec<MutationNumber>, Error> {
+        Ok(self.take(input)?)
+    }
+
+    fn take(&mut self, input: Input) -> Result<Vec<MutationNumber>, StepError> {
         let durable = self.machine.durable(&input);
         let now = (self.ends.clock)();
-        let file = self.file.as_mut().ok_or_else(|| E::from(StepError::NotStarted))?;
-        let mut tx: Tx<'_> = file.begin(durable).map_err(|error| {
-            self.signed_out |= matches!(error, StoreError::SignedOut);
-            store(error)
-        })?;
-        let facts = before(&mut tx)?;
+        let file = self.file.as_mut().ok_or(StepError::NotStarted)?;
+        let mut tx = file
+            .begin(durable)
+            .inspect_err(|error| self.signed_out |= matches!(error, StoreError::SignedOut))?;
         let step = match self.machine.step(&mut tx, input, now) {
             Ok(step) => step,
             Err(error) => {
                 drop(tx);
                 note_damage(file, &error);
-                return Err(E::from(error));
+                return Err(error);
             }
         };
-        let gained = after(&mut tx, facts)?;
-        tx.commit().map_err(store)?;
+        tx.commit()?;
         let effects = self.machine.install(step);
-        Ok((gained, self.carry_out(effects)))
+        Ok(self.carry_out(effects))
     }
 
     /// Lets effects go out; gives back the numbers of what was queued.
     pub(crate) fn carry_out(&mut self, effects: Vec<Effect>) -> Vec<MutationNumber> {
+        let version = self.machine.data_version();
+        if std::mem::replace(&mut self.data_version, version) != version {
+            // Another process may have been told how something ended.
+            self.ends.hub.wake_all();
+        }
         let mut queued = Vec::new();
         for effect in effects {
             match effect {
@@ -252,6 +284,10 @@ impl Writer {
                 Effect::Wedged { number, reason } => self.ends.hub.event(Event::Wedged { number, reason }),
                 Effect::Pulled { rows, left, .. } => self.ends.hub.pulled(rows + left),
                 Effect::Stalled => self.ends.hub.event(Event::Stalled),
+                Effect::Renewed { replica } => self.ends.hub.event(Event::ReplicaRenewed { replica: replica.0 }),
+                Effect::Renumbered(Renumbered { low, high, by }) => {
+                    self.ends.hub.event(Event::Renumbered { low, high, by });
+                }
             }
         }
         queued
@@ -277,31 +313,121 @@ impl Writer {
         self.carry_out(effects);
     }
 
-    fn mutate(&mut self, mutations: Vec<NewMutation>) -> Result<Queued, Error> {
-        let schema = Arc::clone(&self.schema);
-        let targets: Vec<_> = mutations
-            .iter()
-            .map(|m| (m.model, m.kind, key_of(&schema, m)))
-            .collect();
-        let before = |tx: &mut dyn StoreTx| check(tx, &schema, &targets);
-        let after = |tx: &mut dyn StoreTx, before: Vec<Option<Record>>| {
-            let mut records = Vec::with_capacity(targets.len());
-            for ((model, kind, key), before) in targets.iter().zip(before) {
-                let now = match key {
-                    Some(key) => tx.view(*model, key).map_err(Error::from)?,
-                    None => None,
-                };
-                let record = match (kind, now) {
-                    (MutationKind::Delete, None) => before.map(deleted),
-                    (MutationKind::Create | MutationKind::Update | MutationKind::Delete, now) => now,
-                };
-                records.push(record.map(Arc::new));
+    /// Carries out calls of `mutate` in one transaction, each for itself: one that is refused takes nothing from the others.
+    fn mutate_all(&mut self, calls: Vec<Call>) {
+        let memory = self.machine.remember();
+        let (mutations, replies): (Vec<_>, Vec<_>) = calls.into_iter().unzip();
+        match self.queue(mutations) {
+            Ok((results, effects)) => {
+                // First, so that the status that a caller looks at knows of its call.
+                self.carry_out(effects);
+                for (reply, result) in replies.into_iter().zip(results) {
+                    // A caller that has gone away meanwhile does not undo what it asked for.
+                    let _ = reply.send(result);
+                }
             }
-            Ok(records)
-        };
-        let (records, numbers) = self.transact(Input::Enqueue(mutations), before, after)?;
-        Ok(Queued { numbers, records })
+            Err(error) => {
+                self.machine.recall(memory);
+                if let Some(file) = &self.file {
+                    note_damage(file, &StepError::Store(again(&error)));
+                }
+                for reply in replies {
+                    let _ = reply.send(Err(Error::Store(again(&error))));
+                }
+            }
+        }
     }
+
+    /// Gives the result of each call, and what is to go out now that they are committed.
+    #[expect(clippy::type_complexity, reason = "it is taken apart at once by the one caller")]
+    fn queue(&mut self, calls: Vec<Vec<NewMutation>>) -> Result<(Vec<Result<Queued, Error>>, Vec<Effect>), StoreError> {
+        let durable = self.machine.durable(&Input::Enqueue(Vec::new()));
+        let now = (self.ends.clock)();
+        let many = calls.len() > 1;
+        let Some(file) = &mut self.file else {
+            return Ok((calls.iter().map(|_| Err(Error::Suspended)).collect(), Vec::new()));
+        };
+        let mut tx: Tx<'_> = file
+            .begin(durable)
+            .inspect_err(|error| self.signed_out |= matches!(error, StoreError::SignedOut))?;
+        let (mut results, mut effects) = (Vec::with_capacity(calls.len()), Vec::new());
+        for mutations in calls {
+            if many {
+                tx.mark()?;
+            }
+            match mutate(&mut self.machine, &self.schema, &mut tx, mutations, now) {
+                Ok((queued, more)) => {
+                    if many {
+                        tx.forget_mark()?;
+                    }
+                    effects.extend(more);
+                    results.push(Ok(queued));
+                }
+                // Alone, the transaction is dropped.
+                Err(Error::Store(error)) if !many => return Err(error),
+                Err(error) if !many => return Ok((vec![Err(error)], Vec::new())),
+                Err(error) => {
+                    match (tx.undo_to_mark(), error) {
+                        (Ok(()), error) => results.push(Err(error)),
+                        // After some failures (a full disk) nothing is left of the transaction: that one is what happened.
+                        (Err(_), Error::Store(error)) | (Err(error), _) => return Err(error),
+                    }
+                }
+            }
+        }
+        tx.commit()?;
+        Ok((results, effects))
+    }
+}
+
+/// A call of `mutate` and where its answer goes.
+type Call = (Vec<NewMutation>, oneshot::Sender<Result<Queued, Error>>);
+
+/// The same error for each of several callers.
+fn again(error: &StoreError) -> StoreError {
+    match error {
+        StoreError::Full => StoreError::Full,
+        StoreError::ReadOnly => StoreError::ReadOnly,
+        StoreError::SignedOut => StoreError::SignedOut,
+        StoreError::Corrupt(words) => StoreError::Corrupt(words.clone()),
+        StoreError::Busy(words) => StoreError::Busy(words.clone()),
+        StoreError::BadBatch(words) => StoreError::BadBatch(words.clone()),
+        StoreError::BadFilter(words) => StoreError::BadFilter(words.clone()),
+        StoreError::Other(words) => StoreError::Other(words.clone()),
+    }
+}
+
+/// One call: checked, queued, its records read. The machine takes the step in before the commit; whoever calls this has it
+/// remember what it was.
+fn mutate(
+    machine: &mut Machine,
+    schema: &Schema,
+    tx: &mut Tx<'_>,
+    mutations: Vec<NewMutation>,
+    now: Now,
+) -> Result<(Queued, Vec<Effect>), Error> {
+    let targets: Vec<_> = mutations.iter().map(|m| (m.model, m.kind, key_of(schema, m))).collect();
+    let before = check(tx, schema, &targets)?;
+    let step = machine.step(tx, Input::Enqueue(mutations), now)?;
+    let mut records = Vec::with_capacity(targets.len());
+    for ((model, kind, key), before) in targets.iter().zip(before) {
+        let now = match key {
+            Some(key) => tx.view(*model, key).map_err(Error::from)?,
+            None => None,
+        };
+        let record = match (kind, now) {
+            (MutationKind::Delete, None) => before.map(deleted),
+            (MutationKind::Create | MutationKind::Update | MutationKind::Delete, now) => now,
+        };
+        records.push(record.map(Arc::new));
+    }
+    let (mut numbers, mut effects) = (Vec::new(), machine.install(step));
+    for effect in &mut effects {
+        if let Effect::Enqueued(queued) = effect {
+            numbers.append(queued);
+        }
+    }
+    Ok((Queued { numbers, records }, effects))
 }
 
 /// A file that turns out to be damaged in the middle of its use may open again as if nothing were: the note sees to it that

@@ -86,6 +86,8 @@ pub(crate) struct Context<'a> {
     pub progress: bool,
     /// There may be something to send; to be looked at in a step of its own, whose commit is durable.
     pub wake_now: bool,
+    /// Something has left the outbox.
+    pub ended: bool,
 }
 
 impl Context<'_> {
@@ -105,6 +107,7 @@ impl Context<'_> {
             acked,
             rejected,
             wedged,
+            given_up,
         } = &mut self.state.counts;
         match state {
             EntryState::Queued => queued,
@@ -112,6 +115,7 @@ impl Context<'_> {
             EntryState::Acked { .. } => acked,
             EntryState::Rejected(_) => rejected,
             EntryState::Wedged { .. } => wedged,
+            EntryState::GivenUp => given_up,
         }
     }
 
@@ -121,7 +125,8 @@ impl Context<'_> {
         Ok(())
     }
 
-    pub(crate) fn remove_entry(&mut self, entry: &OutboxEntry) -> Result<(), StepError> {
+    /// Removes an entry without a trace: `ended` keeps those that end.
+    pub(crate) fn forget(&mut self, entry: &OutboxEntry) -> Result<(), StepError> {
         self.tx.remove_entry(entry.number)?;
         let count = self.count(&entry.state);
         *count = count.saturating_sub(1);
@@ -133,7 +138,7 @@ impl Context<'_> {
         *count = count.saturating_sub(1);
         *self.count(&state) += 1;
         entry.state = state;
-        self.tx.put_entry(entry)?;
+        self.tx.set_state(entry)?;
         Ok(())
     }
 
@@ -168,7 +173,22 @@ impl Context<'_> {
         Ok(())
     }
 
-    /// The same for an entry's record; an entry of a model that the schema no longer has lies over nothing.
+    /// Keeps the base row of an entry's record apart, before an optimistic update is laid over it.
+    pub(crate) fn save_base(&mut self, entry: &OutboxEntry) -> Result<(), StepError> {
+        let Some(model) = self.model_id(&entry.intent.model) else {
+            return Ok(());
+        };
+        let Some(key) = self.schema.models.get(model.0).and_then(|m| entry.intent.key_for(m)) else {
+            return Ok(());
+        };
+        if self.tx.base(model, &key)? == Base::Unsaved {
+            let view = self.tx.view(model, &key)?;
+            self.tx.put_base(model, &key, view.as_ref(), None)?;
+        }
+        Ok(())
+    }
+
+    /// [`Context::rebase`] for an entry's record; an entry of a model that the schema no longer has lies over nothing.
     pub(crate) fn rebase_entry(&mut self, entry: &OutboxEntry) -> Result<(), StepError> {
         let Some(model) = self.model_id(&entry.intent.model) else {
             return Ok(());

@@ -45,6 +45,13 @@ pub enum Effect {
         /// The last undecided answer.
         reason: String,
     },
+    /// The file was copied or restored from a backup: the replica goes on under a fresh identity.
+    Renewed {
+        /// The fresh one.
+        replica: ReplicaId,
+    },
+    /// Mutations go on under new numbers.
+    Renumbered(Renumbered),
     /// Rows of a feed page were applied.
     Pulled {
         /// The model.
@@ -92,6 +99,18 @@ pub enum Outgoing {
         /// Most rows that the line bears.
         rows: u64,
     },
+}
+
+/// Mutations that go on under new numbers, in their order: number `n` from `low` to `high` became `n + by`. Not every number
+/// in between need have been one of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Renumbered {
+    /// The lowest.
+    pub low: MutationNumber,
+    /// The highest.
+    pub high: MutationNumber,
+    /// The distance.
+    pub by: u64,
 }
 
 /// How a mutation ended.
@@ -174,6 +193,8 @@ pub struct Status {
     pub wedged: u64,
     /// Refused mutations that the app has not taken note of.
     pub rejected: u64,
+    /// Of the pending ones, held back until the server knows their schema: it is older than this app.
+    pub held: u64,
     /// The newest trouble, until the next progress.
     pub last_error: Option<LastError>,
     /// The link is open and every scope is complete up to the server's head as of its newest word.

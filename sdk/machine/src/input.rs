@@ -58,9 +58,19 @@ pub enum Input {
     Answers(Vec<(MutationNumber, AnswerBody)>),
     /// The app mutates; more than one = an atomic transaction. Answered by [`crate::Effect::Enqueued`].
     Enqueue(Vec<NewMutation>),
-    /// The app wants a wedged mutation to be sent again.
+    /// The app wants a wedged mutation to be sent again, or the intent of a rejected one to be tried anew (answered by
+    /// [`crate::Effect::Enqueued`]).
     Retry(MutationNumber),
-    /// The app gives up a queued or wedged mutation, or has taken note of a rejected one.
+    /// The same with other values for some fields; of a wedged one too a new mutation. Answered by
+    /// [`crate::Effect::Enqueued`].
+    Edit {
+        /// Which one.
+        number: MutationNumber,
+        /// The fields that change; the others stay as they were meant.
+        values: Vec<(FieldId, Value)>,
+    },
+    /// The app gives up a queued or wedged mutation, or has taken note of a rejected one. A wedged one ends when the server
+    /// has said what became of it.
     Discard(MutationNumber),
     /// The replica is to hold this scope of its model: new, or another filter than before.
     SetScope(Scope),
@@ -86,7 +96,7 @@ impl Input {
     #[must_use]
     pub fn durable(&self, enqueue: bool) -> bool {
         match self {
-            Self::Enqueue(_) | Self::Retry(_) | Self::Discard(_) => enqueue,
+            Self::Enqueue(_) | Self::Retry(_) | Self::Edit { .. } | Self::Discard(_) => enqueue,
             Self::LinkOpened | Self::Wake | Self::Refresh => true,
             Self::Start
             | Self::SetOnline(_)

@@ -19,6 +19,7 @@
 mod backoff;
 mod context;
 mod effect;
+mod ended;
 mod feed;
 mod history;
 mod input;
@@ -30,17 +31,22 @@ pub mod messages;
 mod operations;
 mod outbox;
 mod pace;
+mod redo;
 mod refresh;
 mod render;
+mod renew;
 mod scope;
 mod state;
 mod store;
 
 pub use backoff::Backoff;
-pub use effect::{ChangeSet, ChangedKeys, Effect, FinalOutcome, LastError, LinkStatus, Outgoing, ScopeStatus, Status};
+pub use effect::{
+    ChangeSet, ChangedKeys, Effect, FinalOutcome, LastError, LinkStatus, Outgoing, Renumbered, ScopeStatus, Status,
+};
+pub use ended::Ended;
 pub use input::{AnswerBody, CloseReason, FeedNumber, Input, NewMutation, Now};
 pub use lay::lay;
-pub use machine::{Machine, Settings, Step, StepError};
+pub use machine::{Machine, Memory, Settings, Step, StepError};
 pub use outbox::{EntryState, Intent, OutboxEntry};
 pub use render::request;
 pub use scope::{Scope, ScopeCursor, ScopeRow};

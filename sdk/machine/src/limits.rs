@@ -14,6 +14,22 @@ pub const RETRYING_MAX: usize = 256;
 /// [`BACKOFF_MAX`] and full jitter this is about five minutes.
 pub const UNDECIDED_TRIES_MAX: u32 = 24;
 
+/// How long a mutation is held back whose schema the server does not know, before it is asked again. A server learns a
+/// schema by an upgrade, which also ends the link; with each new link everything is asked again at once.
+pub const HELD_RETRY: Duration = Duration::from_secs(600);
+
+/// Most entries of the outbox. At some 500 B each it is a file of 50 MB, and a queue that takes a server minutes: whoever
+/// fills it has no link for weeks, or a loop.
+pub const OUTBOX_ENTRIES_MAX: u64 = 100_000;
+
+/// Most mutations kept after they have ended, for the app to look at. Rejected ones do not count before the app has taken
+/// note of them.
+pub const ENDED_KEPT: u64 = 1_000;
+
+/// How long a mutation is kept after it has ended, in milliseconds: 7 days, so that a support call on Monday can look at the
+/// week before.
+pub const ENDED_LIFE_MS: i64 = 7 * 24 * 60 * 60 * 1_000;
+
 /// First ceiling of the back-off: a link that fails at once is tried again within this time.
 pub const BACKOFF_MIN: Duration = Duration::from_millis(250);
 

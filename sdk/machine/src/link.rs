@@ -10,12 +10,11 @@ use tombolo_core::wire::graphql::{ErrorType, GraphqlError};
 use crate::context::Context;
 use crate::effect::{Effect, FinalOutcome, Outgoing};
 use crate::input::{AnswerBody, CloseReason, FeedNumber};
-use crate::limits::{IN_FLIGHT_MAX, NO_PROGRESS_MAX, RETRYING_MAX, UNDECIDED_TRIES_MAX};
+use crate::limits::{HELD_RETRY, IN_FLIGHT_MAX, NO_PROGRESS_MAX, RETRYING_MAX, UNDECIDED_TRIES_MAX};
 use crate::machine::StepError;
 use crate::outbox::{EntryState, OutboxEntry};
-use crate::pace;
-use crate::render;
 use crate::state::{Link, clip};
+use crate::{pace, redo, render, renew};
 
 /// The app wants a link, or none.
 pub(crate) fn set_online(cx: &mut Context<'_>, online: bool) {
@@ -221,6 +220,12 @@ fn is_final(error: &GraphqlError) -> bool {
         )
 }
 
+/// The server no longer knows what became of the mutation, and the replica's numbers are behind its own: it goes on under a
+/// fresh identity, or new mutations would be taken for old ones.
+pub(crate) fn is_uncertain(code: &ErrorType) -> bool {
+    matches!(code, ErrorType::OutcomeForgotten | ErrorType::ReplicaWrittenOff)
+}
+
 /// The server says of itself that it is in trouble, not the request.
 fn is_temporary(error: &GraphqlError) -> bool {
     let retry = error.error_info.as_ref().and_then(|info| info.get("retry"));
@@ -242,27 +247,10 @@ pub(crate) fn send(cx: &mut Context<'_>) -> Result<(), StepError> {
     let mut groups = Vec::new();
     let room = IN_FLIGHT_MAX.saturating_sub(cx.state.in_flight.len());
     let now = cx.now.monotonic;
-    let due: Vec<MutationNumber> = cx
-        .state
-        .due
-        .iter()
-        .filter(|(_, at)| **at <= now)
-        .map(|(number, _)| *number)
-        .take(room)
-        .collect();
-    for number in due {
-        cx.state.due.remove(&number);
-        let group = cx.tx.group(number)?;
-        // Sent before under another account's name: only that account may say it again.
-        if !group.iter().all(|entry| cx.is_ours(entry)) {
-            continue;
-        }
-        if group.iter().any(|entry| entry.state == EntryState::InFlight) {
-            groups.push((number, group));
-        }
-    }
+    again(cx, false, room, &mut groups)?;
     let room = room.saturating_sub(groups.len());
-    if room > 0 && cx.state.counts.queued > 0 && cx.state.due.len() < RETRYING_MAX {
+    let retrying = cx.state.due.len().saturating_sub(cx.state.held.len());
+    if room > 0 && cx.state.counts.queued > 0 && retrying < RETRYING_MAX {
         for number in cx.tx.sendable(cx.settings.author.as_deref(), room)? {
             let mut group = cx.tx.group(number)?;
             for entry in &mut group {
@@ -271,24 +259,81 @@ pub(crate) fn send(cx: &mut Context<'_>) -> Result<(), StepError> {
             groups.push((number, group));
         }
     }
+    // Whatever their number, those that the server cannot read keep nobody waiting.
+    again(cx, true, room.saturating_sub(groups.len()), &mut groups)?;
     if groups.is_empty() {
         return Ok(());
     }
     let settled_through = settled_through(cx)?;
-    let replica = cx.tx.replica();
+    let (replica, since) = (cx.tx.replica(), cx.tx.replica_since()?);
     for (number, mut group) in groups {
         let bytes: usize = group.iter().map(|entry| render::request_bytes(&entry.intent)).sum();
         if bytes > REQUEST_BYTES_MAX {
             // Made before the outbox refused such a mutation: sent, it would cost the link each time.
             let reason = format!("the request has {bytes} bytes; the most is {REQUEST_BYTES_MAX} (REQUEST_BYTES_MAX)");
             wedge(cx, &mut group, &reason)?;
+            for entry in group.iter().filter(|entry| entry.state == EntryState::GivenUp) {
+                redo::given_up(cx, entry, never_sent())?;
+            }
             continue;
         }
-        let request = render::request(cx.schema, &replica, &group, settled_through);
+        // What is sent under an earlier identity says nothing of what this one has settled, and the other way round.
+        let old = group.first().and_then(|entry| entry.replica.clone());
+        if old.is_none() {
+            for entry in &mut group {
+                entry.depends_on.retain(|number| number.0 > since);
+                entry.seen.retain(|number| number.0 > since);
+            }
+        }
+        let request = match &old {
+            Some(old) => render::request(cx.schema, old, &group, 0),
+            None => render::request(cx.schema, &replica, &group, settled_through),
+        };
         cx.effects.push(Effect::Send(Outgoing::Mutation { number, request }));
         cx.state.in_flight.insert(number, now);
     }
     Ok(())
+}
+
+/// Takes those that are due again, of the held ones or of the others.
+fn again(
+    cx: &mut Context<'_>,
+    held: bool,
+    room: usize,
+    groups: &mut Vec<(MutationNumber, Vec<OutboxEntry>)>,
+) -> Result<(), StepError> {
+    let now = cx.now.monotonic;
+    let is_due = |(number, at): &(&MutationNumber, &Duration)| **at <= now && cx.state.held.contains(number) == held;
+    let due: Vec<MutationNumber> = cx.state.due.iter().filter(is_due).map(|(n, _)| *n).take(room).collect();
+    for number in due {
+        cx.state.due.remove(&number);
+        cx.state.held.remove(&number);
+        let group = cx.tx.group(number)?;
+        // Sent before under another account's name: only that account may say it again.
+        if !group.iter().all(|entry| cx.is_ours(entry)) {
+            continue;
+        }
+        if group.iter().any(|entry| is_sent(&entry.state)) {
+            groups.push((number, group));
+        }
+    }
+    Ok(())
+}
+
+/// Whether an entry in this state waits for an answer.
+fn is_sent(state: &EntryState) -> bool {
+    match state {
+        EntryState::InFlight | EntryState::GivenUp => true,
+        EntryState::Queued | EntryState::Acked { .. } | EntryState::Rejected(_) | EntryState::Wedged { .. } => false,
+    }
+}
+
+/// The outcome of one given up that cannot have reached the server.
+fn never_sent() -> RejectReason {
+    RejectReason {
+        code: ErrorType::Discarded,
+        message: "the app gave it up, and it was too large to be sent".to_owned(),
+    }
 }
 
 /// These wait for the app: sent again as they stand, they would not be decided.
@@ -325,16 +370,17 @@ pub(crate) fn answer(cx: &mut Context<'_>, number: MutationNumber, body: AnswerB
             cx.state.in_flight.remove(&number);
             cx.state.due.remove(&number);
             cx.state.busy.remove(&number);
-            for outcome in answer.outcomes {
+            cx.state.held.remove(&number);
+            let reused = |outcome: &MutationOutcome| is_code(outcome, &ErrorType::NumberReused);
+            let (reused, others): (Vec<_>, Vec<_>) = answer.outcomes.into_iter().partition(reused);
+            for outcome in others {
                 decided(cx, outcome)?;
             }
+            if !reused.is_empty() {
+                number_reused(cx, number, reused)?;
+            }
             // An answer that leaves a part of its transaction undecided is no answer to that part.
-            if cx
-                .tx
-                .group(number)?
-                .iter()
-                .any(|entry| entry.state == EntryState::InFlight)
-            {
+            if cx.tx.group(number)?.iter().any(|entry| is_sent(&entry.state)) {
                 cx.state.in_flight.insert(number, cx.now.monotonic);
                 undecided(cx, number, &[])?;
             }
@@ -349,6 +395,29 @@ pub(crate) fn answer(cx: &mut Context<'_>, number: MutationNumber, body: AnswerB
     Ok(())
 }
 
+fn is_code(outcome: &MutationOutcome, code: &ErrorType) -> bool {
+    outcome.reason.as_ref().is_some_and(|reason| reason.code == *code)
+}
+
+/// Another file has used these numbers; nothing of this group was carried out.
+fn number_reused(cx: &mut Context<'_>, first: MutationNumber, reused: Vec<MutationOutcome>) -> Result<(), StepError> {
+    let given_up = cx
+        .tx
+        .group(first)?
+        .iter()
+        .any(|entry| entry.state == EntryState::GivenUp);
+    if !given_up {
+        return renew::number_reused(cx, first);
+    }
+    if cx.tx.group(first)?.iter().any(|entry| entry.replica.is_none()) {
+        renew::renew(cx)?;
+    }
+    for outcome in reused {
+        decided(cx, outcome)?;
+    }
+    Ok(())
+}
+
 fn decided(cx: &mut Context<'_>, outcome: MutationOutcome) -> Result<(), StepError> {
     let Some(mut entry) = cx.tx.entry(outcome.number)? else {
         return Ok(());
@@ -356,12 +425,25 @@ fn decided(cx: &mut Context<'_>, outcome: MutationOutcome) -> Result<(), StepErr
     if !entry.state.is_undecided() {
         return Ok(());
     }
+    entry.conflict = outcome.conflict;
     let last = match outcome.outcome {
         OutcomeKind::Rejected => {
             let reason = outcome.reason.unwrap_or_else(|| RejectReason {
                 code: ErrorType::BadRequest,
                 message: "the server refused it without a reason".to_owned(),
             });
+            if entry.state == EntryState::GivenUp {
+                return redo::given_up(cx, &entry, reason);
+            }
+            if is_uncertain(&reason.code) && entry.replica.is_none() {
+                entry.replica = Some(renew::renew(cx)?);
+            }
+            for dependent in cx.tx.dependents(entry.number)? {
+                // The server looks among the mutations of one replica.
+                if dependent.replica != entry.replica && dependent.depends_on.contains(&entry.number) {
+                    redo::refuse(cx, dependent.first, &redo::depends_on(entry.number, &reason))?;
+                }
+            }
             cx.set_state(&mut entry, EntryState::Rejected(reason.clone()))?;
             cx.rebase_entry(&entry)?;
             FinalOutcome::Rejected(reason)
@@ -371,6 +453,10 @@ fn decided(cx: &mut Context<'_>, outcome: MutationOutcome) -> Result<(), StepErr
             for mut dependent in cx.tx.dependents(entry.number)? {
                 if dependent.depends_on.contains(&entry.number) {
                     dependent.depends_on.retain(|n| *n != entry.number);
+                    cx.tx.set_links(&dependent)?;
+                }
+                if dependent.replaces == Some(entry.number) {
+                    redo::replaced(cx, &entry, &mut dependent);
                     cx.tx.put_entry(&dependent)?;
                 }
             }
@@ -395,23 +481,25 @@ fn decided(cx: &mut Context<'_>, outcome: MutationOutcome) -> Result<(), StepErr
                             .is_some_and(|at| at.epoch == cursor.epoch && at.position >= cursor.position)
                 }
             };
-            if passed {
-                cx.remove_entry(&entry)?;
-                cx.rebase_entry(&entry)?;
-            } else {
-                cx.set_state(
-                    &mut entry,
-                    EntryState::Acked {
-                        outcome: outcome.outcome,
-                        cursor,
-                    },
-                )?;
-            }
-            if outcome.outcome == OutcomeKind::Merged {
+            let last = if outcome.outcome == OutcomeKind::Merged {
                 FinalOutcome::Merged
             } else {
                 FinalOutcome::Applied
+            };
+            let was_laid = entry.state.is_unsettled();
+            if passed {
+                cx.end(&entry, last.clone(), None)?;
+            } else {
+                if !was_laid {
+                    cx.save_base(&entry)?;
+                }
+                let outcome = outcome.outcome;
+                cx.set_state(&mut entry, EntryState::Acked { outcome, cursor })?;
             }
+            if passed || !was_laid {
+                cx.rebase_entry(&entry)?;
+            }
+            last
         }
     };
     cx.effects.push(Effect::Decided {
@@ -435,7 +523,17 @@ fn undecided(cx: &mut Context<'_>, number: MutationNumber, errors: &[GraphqlErro
         return Ok(());
     }
     cx.state.note_error("undecided", &message, cx.now);
-    if errors.iter().any(is_temporary) {
+    if errors
+        .iter()
+        .any(|error| error.error_type == Some(ErrorType::UnknownSchema))
+    {
+        cx.state.held.insert(number);
+        cx.state.due.insert(number, cx.now.monotonic + HELD_RETRY);
+        return Ok(());
+    }
+    // The server has only to note that a mutation is void: there is nothing about that for the app to mend.
+    let given_up = group.iter().any(|entry| entry.state == EntryState::GivenUp);
+    if given_up || errors.iter().any(is_temporary) {
         // A server in trouble says nothing about the mutation: it waits, however long that takes.
         let times = cx.state.busy.entry(number).or_default();
         *times = times.saturating_add(1);
@@ -448,7 +546,7 @@ fn undecided(cx: &mut Context<'_>, number: MutationNumber, errors: &[GraphqlErro
         entry.tries = entry.tries.saturating_add(1);
         tries = tries.max(entry.tries);
         if entry.tries < UNDECIDED_TRIES_MAX {
-            cx.tx.put_entry(entry)?;
+            cx.tx.set_state(entry)?;
         }
     }
     if tries >= UNDECIDED_TRIES_MAX {

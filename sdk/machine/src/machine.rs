@@ -10,10 +10,10 @@ use tombolo_core::wire::envelope::RejectReason;
 use crate::context::{Context, References};
 use crate::effect::{ChangeSet, Effect, Status};
 use crate::input::{Input, Now};
-use crate::limits::{ATOMIC_MUTATIONS_MAX, IN_FLIGHT_MAX, NO_PROGRESS_MAX};
+use crate::limits::{ATOMIC_MUTATIONS_MAX, IN_FLIGHT_MAX, NO_PROGRESS_MAX, OUTBOX_ENTRIES_MAX};
 use crate::state::{Feed, Link, State};
 use crate::store::{StoreError, StoreTx};
-use crate::{feed, link, outbox, pace, refresh};
+use crate::{feed, link, outbox, pace, redo, refresh};
 
 /// How a machine behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub struct Settings {
     pub base_sync_by_pages: bool,
     /// In whose name the link speaks. A mutation of another author is never sent; one without an author always may be.
     pub author: Option<String>,
+    /// Most entries of the outbox ([`OUTBOX_ENTRIES_MAX`]).
+    pub outbox_entries_max: u64,
 }
 
 impl Default for Settings {
@@ -36,6 +38,7 @@ impl Default for Settings {
             durable_enqueue: true,
             base_sync_by_pages: false,
             author: None,
+            outbox_entries_max: OUTBOX_ENTRIES_MAX,
         }
     }
 }
@@ -56,6 +59,10 @@ pub struct Step {
     state: State,
     effects: Vec<Effect>,
 }
+
+/// What a machine knew at one moment; see [`Machine::remember`].
+#[derive(Debug)]
+pub struct Memory(State);
 
 /// Why an input was not carried out. The transaction is to be dropped; nothing has changed.
 #[derive(Debug, thiserror::Error)]
@@ -98,9 +105,18 @@ pub enum StepError {
     /// No such entry.
     #[error("the outbox has no mutation {0}; it may have been settled meanwhile")]
     UnknownMutation(MutationNumber),
-    /// Only a wedged mutation, or one waiting to be sent again, can be retried.
-    #[error("mutation {0} is not wedged; only a wedged one can be retried")]
-    NotWedged(MutationNumber),
+    /// Only a rejected or wedged mutation can be tried again; one on its way is tried until it ends.
+    #[error("mutation {0} is neither rejected nor wedged; only such a one can be tried again")]
+    NotRetryable(MutationNumber),
+    /// The outbox holds as many mutations as it may.
+    #[error(
+        "the outbox is full: it holds {most} mutations that the server has not taken or the app has not taken note of; \
+             connect and let them be sent, or discard what is rejected or wedged"
+    )]
+    OutboxFull {
+        /// How many it may hold.
+        most: u64,
+    },
     /// A mutation that the server may have carried out cannot be taken back.
     #[error("mutation {0} has been sent and cannot be discarded; wait for the server's answer")]
     NotDiscardable(MutationNumber),
@@ -163,6 +179,7 @@ impl Machine {
             changes: ChangeSet::default(),
             progress: false,
             wake_now: false,
+            ended: false,
         };
         if self.state.started && cx.tx.data_version()? != self.state.data_version {
             refresh::refresh(&mut cx)?;
@@ -184,11 +201,15 @@ impl Machine {
                 send_or_wake(&mut cx)?;
             }
             Input::Retry(number) => {
-                outbox::retry(&mut cx, number)?;
+                redo::retry(&mut cx, number)?;
+                send_or_wake(&mut cx)?;
+            }
+            Input::Edit { number, values } => {
+                redo::edit(&mut cx, number, &values)?;
                 send_or_wake(&mut cx)?;
             }
             Input::Discard(number) => {
-                outbox::discard(&mut cx, number)?;
+                redo::discard(&mut cx, number)?;
                 send_or_wake(&mut cx)?;
             }
             Input::SetScope(scope) => feed::set_scope(&mut cx, scope)?,
@@ -209,6 +230,7 @@ impl Machine {
                 link::send(&mut cx)?;
             }
         }
+        cx.trim_ended()?;
         Ok(finish(cx))
     }
 
@@ -228,6 +250,17 @@ impl Machine {
         state.wake_at = None;
         tell(&mut state, &mut effects);
         self.install(Step { state, effects })
+    }
+
+    /// The machine's memory as of the last installed step, for a driver that installs several steps before one commit.
+    #[must_use]
+    pub fn remember(&self) -> Memory {
+        Memory(self.state.clone())
+    }
+
+    /// Goes back to what was remembered: the commit has failed, and with it every step since.
+    pub fn recall(&mut self, memory: Memory) {
+        self.state = memory.0;
     }
 
     /// Takes in a step whose transaction has been committed, and gives what is to be done.

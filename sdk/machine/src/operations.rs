@@ -44,7 +44,7 @@ pub(crate) fn split(
 }
 
 /// The operation that [`Operation::to_json`] gave, by its own form: the field's rule may have changed since.
-fn kept(ty: &FieldType, json: &Json) -> Option<Operation> {
+pub(crate) fn kept(ty: &FieldType, json: &Json) -> Option<Operation> {
     let list = |name: &str| json.get(name).and_then(Json::as_array).cloned();
     match (list("add"), list("remove")) {
         (None, None) => match ty.value_from_json(json.get("add")?) {
@@ -93,6 +93,61 @@ pub(crate) fn shown(
         Some((name.clone(), view.value(field).to_json()))
     };
     values.keys().filter_map(of).collect()
+}
+
+/// What is left to do of `wanted` where `done` was carried out already: the difference of both, field by field. A field with
+/// a plain value needs none.
+pub(crate) fn after(model: &Model, done: &Intent, wanted: &Intent) -> Map<String, Json> {
+    let mut left = Map::new();
+    for field in &model.fields {
+        let name = &field.name;
+        if wanted.values.contains_key(name) {
+            continue;
+        }
+        let of = |intent: &Intent| intent.operations.get(name).and_then(|json| kept(&field.ty, json));
+        let next = match (of(done), of(wanted)) {
+            (None, wanted) => wanted,
+            (Some(Operation::Add(done)), wanted) => {
+                let wanted = match wanted {
+                    Some(Operation::Add(wanted)) => wanted,
+                    Some(Operation::Set { .. }) | None => match done {
+                        Value::Float(_) => Value::Float(0.0),
+                        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Text(_) | Value::Json(_) => Value::Int(0),
+                    },
+                };
+                difference(&done, &wanted).map(Operation::Add)
+            }
+            (Some(Operation::Set { add, remove }), wanted) => {
+                let (more, less) = match wanted {
+                    Some(Operation::Set { add, remove }) => (add, remove),
+                    Some(Operation::Add(_)) | None => (Vec::new(), Vec::new()),
+                };
+                let without = |these: &[Json], those: &[Json]| {
+                    these
+                        .iter()
+                        .filter(|one| !those.contains(one))
+                        .cloned()
+                        .collect::<Vec<_>>()
+                };
+                Some(Operation::Set {
+                    add: [without(&more, &add), without(&remove, &less)].concat(),
+                    remove: [without(&less, &remove), without(&add, &more)].concat(),
+                })
+            }
+        };
+        if let Some(next) = next.filter(|next| !next.is_nothing()) {
+            left.insert(name.clone(), next.to_json());
+        }
+    }
+    left
+}
+
+fn difference(done: &Value, wanted: &Value) -> Option<Value> {
+    match (done, wanted) {
+        (Value::Int(done), Value::Int(wanted)) => wanted.checked_sub(*done).map(Value::Int),
+        (Value::Float(done), Value::Float(wanted)) => Some(Value::Float(wanted - done)),
+        _ => None,
+    }
 }
 
 /// `earlier` (never sent) and then the update `later`, as one intent. `None` if there is none.

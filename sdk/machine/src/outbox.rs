@@ -2,16 +2,19 @@
 //!
 //! ```text
 //!            sent            answered             the feed has passed it
-//!   Queued ───────▶ InFlight ────────▶ Acked ─────────────────────────▶ (settled: gone)
-//!     │ folded          │ refused ───▶ Rejected ── the app took note ──▶ (gone)
-//!     ▼                 │ never decided ▶ Wedged ── retry ▶ InFlight, or discard ▶ (gone)
-//!   (gone)
+//!   Queued ───────▶ InFlight ────────▶ Acked ─────────────────────────▶ (settled)
+//!     │ folded          │ refused ───▶ Rejected ── the app took note ──▶ (ended)
+//!     ▼                 │ never decided ▶ Wedged ── retry ▶ InFlight
+//!   (gone)                                 └── discard, edit ▶ GivenUp ── void ▶ (ended), or Acked after all
 //! ```
+//!
+//! What leaves the outbox is written down among what has ended (`ended`).
 //!
 //! An entry that was ever sent may have taken effect: it is resent with the same number, and nothing is folded into it.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
-use tombolo_core::id::{Cursor, FieldId, ModelId, MutationNumber, Version};
+use tombolo_core::id::{Cursor, FieldId, ModelId, MutationNumber, ReplicaId, Version};
 use tombolo_core::limits::{RECORD_BYTES_MAX, REQUEST_BYTES_MAX};
 use tombolo_core::record::{Key, Record};
 use tombolo_core::schema::{Model, MutationKind};
@@ -29,7 +32,8 @@ use crate::render;
 use crate::store::Base;
 
 /// What the user meant, by names, so that it outlives schema changes.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Intent {
     /// The model's name.
     pub model: String,
@@ -41,6 +45,7 @@ pub struct Intent {
     pub values: Map<String, Json>,
     /// What an update does to counters and sets, by field: `{"add": 2}`, `{"add": […], "remove": […]}`. No field is both
     /// here and in `values`.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub operations: Map<String, Json>,
     /// What the user saw in the fields that an update sets, by field: kept where a conflict resolver may be asked.
     pub base: Map<String, Json>,
@@ -75,6 +80,12 @@ pub struct OutboxEntry {
     pub created_at_ms: i64,
     /// How often the server answered without deciding.
     pub tries: u32,
+    /// The identity under which it may have been sent, if this replica has taken another one since.
+    pub replica: Option<ReplicaId>,
+    /// The mutation that the app gave up for this one.
+    pub replaces: Option<MutationNumber>,
+    /// What was in conflict or refused, in the server's words ([`tombolo_core::wire::trace`]).
+    pub conflict: Option<Json>,
 }
 
 /// Where an entry stands.
@@ -98,6 +109,9 @@ pub enum EntryState {
         /// The last undecided answer.
         reason: String,
     },
+    /// The app has given it up after it was sent: rolled back, and the server is asked to make its number void. It may
+    /// answer that it has carried it out.
+    GivenUp,
 }
 
 impl EntryState {
@@ -106,7 +120,7 @@ impl EntryState {
     pub fn is_unsettled(&self) -> bool {
         match self {
             Self::Queued | Self::InFlight | Self::Acked { .. } | Self::Wedged { .. } => true,
-            Self::Rejected(_) => false,
+            Self::Rejected(_) | Self::GivenUp => false,
         }
     }
 
@@ -114,7 +128,7 @@ impl EntryState {
     #[must_use]
     pub fn is_undecided(&self) -> bool {
         match self {
-            Self::Queued | Self::InFlight | Self::Wedged { .. } => true,
+            Self::Queued | Self::InFlight | Self::Wedged { .. } | Self::GivenUp => true,
             Self::Acked { .. } | Self::Rejected(_) => false,
         }
     }
@@ -149,36 +163,58 @@ pub(crate) fn enqueue(cx: &mut Context<'_>, mutations: Vec<NewMutation>) -> Resu
         let number = match fold(cx, &draft)? {
             Some(number) => number,
             None => {
+                room(cx, 1)?;
                 let number = cx.tx.take_numbers(1)?;
-                put(cx, draft, number, number, false)?;
+                put(cx, draft, number, number, false, None)?;
                 number
             }
         };
         cx.effects.push(Effect::Enqueued(vec![number]));
     } else {
-        let count = mutations.len() as u64;
-        let first = cx.tx.take_numbers(count)?;
-        let mut numbers = Vec::with_capacity(mutations.len());
-        let (mut outside, mut bytes) = (Vec::new(), 0);
-        for (at, mutation) in (0..count).zip(&mutations) {
-            let number = MutationNumber(first.0 + at);
-            let draft = Draft::make(cx, mutation)?;
-            bytes += render::request_bytes(&draft.intent);
-            within_request(bytes)?;
-            outside.extend(draft.depends_on.iter().copied().filter(|n| *n < first));
-            put(cx, draft, number, first, true)?;
-            numbers.push(number);
-        }
-        outside.sort_unstable();
-        outside.dedup();
-        // The whole group waits for whatever one of its members waits for.
-        for number in &numbers {
-            if let Some(mut entry) = cx.tx.entry(*number)? {
-                entry.depends_on.clone_from(&outside);
-                cx.tx.put_entry(&entry)?;
-            }
-        }
+        let numbers = put_all(cx, &mutations, &[])?;
         cx.effects.push(Effect::Enqueued(numbers));
+    }
+    Ok(())
+}
+
+/// Puts mutations, more than one as an atomic transaction; `replaces` names for each the one that the app gave up for it.
+pub(crate) fn put_all(
+    cx: &mut Context<'_>,
+    mutations: &[NewMutation],
+    replaces: &[Option<MutationNumber>],
+) -> Result<Vec<MutationNumber>, StepError> {
+    room(cx, mutations.len())?;
+    let count = mutations.len() as u64;
+    let first = cx.tx.take_numbers(count)?;
+    let mut numbers = Vec::with_capacity(mutations.len());
+    let (mut outside, mut bytes): (Vec<_>, _) = (replaces.iter().flatten().copied().collect(), 0);
+    for (at, mutation) in (0..count).zip(mutations) {
+        let number = MutationNumber(first.0 + at);
+        let draft = Draft::make(cx, mutation)?;
+        bytes += render::request_bytes(&draft.intent);
+        within_request(bytes)?;
+        outside.extend(draft.depends_on.iter().copied().filter(|n| *n < first));
+        let replaces = replaces.get(numbers.len()).copied().flatten();
+        put(cx, draft, number, first, mutations.len() > 1, replaces)?;
+        numbers.push(number);
+    }
+    outside.sort_unstable();
+    outside.dedup();
+    // The whole group waits for whatever one of its members waits for.
+    for number in &numbers {
+        if let Some(mut entry) = cx.tx.entry(*number)? {
+            entry.depends_on.clone_from(&outside);
+            cx.tx.set_links(&entry)?;
+        }
+    }
+    Ok(numbers)
+}
+
+/// Refuses what the outbox has no room for.
+fn room(cx: &Context<'_>, count: usize) -> Result<(), StepError> {
+    let most = cx.settings.outbox_entries_max;
+    if cx.state.counts.total().saturating_add(count as u64) > most {
+        return Err(StepError::OutboxFull { most });
     }
     Ok(())
 }
@@ -329,6 +365,7 @@ fn fold(cx: &mut Context<'_>, draft: &Draft) -> Result<Option<MutationNumber>, S
         && same_base
         && last.author == draft.author
         && last.schema == cx.schema.hash
+        && last.replica.is_none()
         && draft.depends_on.iter().all(|number| *number <= last.number);
     if !may {
         return Ok(None);
@@ -377,6 +414,7 @@ fn put(
     number: MutationNumber,
     first: MutationNumber,
     atomic: bool,
+    replaces: Option<MutationNumber>,
 ) -> Result<(), StepError> {
     if let Some(view) = &draft.to_save {
         cx.tx.put_base(draft.model, &draft.key, view.as_ref(), None)?;
@@ -393,59 +431,10 @@ fn put(
         schema: cx.schema.hash.clone(),
         created_at_ms: cx.now.wall_ms,
         tries: 0,
+        replica: None,
+        replaces,
+        conflict: None,
     };
     cx.add_entry(&entry)?;
     cx.rebase(draft.model, &draft.key)
-}
-
-/// The app wants a wedged mutation to be sent again, now.
-pub(crate) fn retry(cx: &mut Context<'_>, number: MutationNumber) -> Result<(), StepError> {
-    let entry = cx.tx.entry(number)?.ok_or(StepError::UnknownMutation(number))?;
-    match entry.state {
-        EntryState::Wedged { .. } => {
-            for mut entry in cx.tx.group(entry.first)? {
-                entry.tries = 0;
-                cx.set_state(&mut entry, EntryState::InFlight)?;
-            }
-        }
-        EntryState::InFlight => {}
-        EntryState::Queued | EntryState::Acked { .. } | EntryState::Rejected(_) => {
-            return Err(StepError::NotWedged(number));
-        }
-    }
-    if !cx.state.in_flight.contains_key(&entry.first) {
-        cx.state.due.insert(entry.first, cx.now.monotonic);
-    }
-    Ok(())
-}
-
-/// The app gives a mutation up, or has taken note of a refused one.
-pub(crate) fn discard(cx: &mut Context<'_>, number: MutationNumber) -> Result<(), StepError> {
-    let entry = cx.tx.entry(number)?.ok_or(StepError::UnknownMutation(number))?;
-    match entry.state {
-        EntryState::Rejected(_) => {
-            cx.remove_entry(&entry)?;
-            Ok(())
-        }
-        EntryState::Queued | EntryState::Wedged { .. } => {
-            for entry in cx.tx.group(entry.first)? {
-                // Those that waited for it no longer do: whether they make sense without it the server will say.
-                for mut dependent in cx.tx.dependents(entry.number)? {
-                    dependent.depends_on.retain(|n| *n != entry.number);
-                    dependent.seen.retain(|n| *n != entry.number);
-                    cx.tx.put_entry(&dependent)?;
-                }
-                cx.state.due.remove(&entry.first);
-                cx.state.busy.remove(&entry.first);
-                cx.remove_entry(&entry)?;
-                cx.effects.push(Effect::Decided {
-                    number: entry.number,
-                    outcome: FinalOutcome::Discarded,
-                });
-                cx.rebase_entry(&entry)?;
-            }
-            Ok(())
-        }
-        EntryState::InFlight | EntryState::Acked { .. } => Err(StepError::NotDiscardable(number)),
-    }
 }

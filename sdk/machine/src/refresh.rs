@@ -7,7 +7,7 @@
 //! | `scopes` | read anew; if one is not what it was, the subscription is asked for again from the new cursors |
 //! | `refused` | kept for scopes that are as they were, asked again for others |
 //! | `in_flight` | what the store no longer has in flight is forgotten |
-//! | `due`, `busy` | the same; what is in flight in the store and unknown here is due now (its sender died, or it was retried there) |
+//! | `due`, `busy`, `held` | the same; what is in flight in the store and unknown here is due now (its sender died, or it was retried there) |
 //! | `link`, `failures`, `backoff`, `feed`, `subscribed`, `paging`, `feed_failures`, `owed_since`, `send_since`, `wake_at`, `last_error` | this process's own link: kept |
 //! | `status` | follows from the others |
 //!
@@ -49,6 +49,7 @@ fn sent(cx: &mut Context<'_>) -> Result<(), StepError> {
     state.in_flight.retain(|number, _| in_flight.contains(number));
     state.due.retain(|number, _| in_flight.contains(number));
     state.busy.retain(|number, _| in_flight.contains(number));
+    state.held.retain(|number| in_flight.contains(number));
     for number in in_flight {
         if !state.in_flight.contains_key(&number) {
             state.due.entry(number).or_insert(cx.now.monotonic);

@@ -9,7 +9,7 @@ use tombolo_core::schema::{Model, MutationKind, MutationRoot, Schema};
 use tombolo_core::wire::envelope::MutationEnvelope;
 use tombolo_core::wire::graphql::Request;
 
-use crate::outbox::{Intent, OutboxEntry};
+use crate::outbox::{EntryState, Intent, OutboxEntry};
 
 /// The request for an entry, or for all entries of one atomic transaction, by number.
 #[must_use]
@@ -128,7 +128,7 @@ fn envelope(replica: &ReplicaId, entries: &[OutboxEntry], settled_through: u64) 
         schema: first.schema.clone(),
         settled_through,
         atomic: first.atomic,
-        void: false,
+        void: first.state == EntryState::GivenUp,
         base: base(entries, first.atomic),
     })
     .ok()

@@ -68,6 +68,8 @@ pub(crate) struct State {
     pub in_flight: BTreeMap<MutationNumber, Duration>,
     /// Sent before, undecided, to be sent again at the given moment.
     pub due: BTreeMap<MutationNumber, Duration>,
+    /// Of `due`, those whose schema the server does not know: they go last.
+    pub held: BTreeSet<MutationNumber>,
     /// How often the server was too busy for a mutation: only its back-off grows by it.
     pub busy: BTreeMap<MutationNumber, u32>,
     pub counts: OutboxCounts,
@@ -100,6 +102,7 @@ impl State {
             feed_failures: 0,
             in_flight: BTreeMap::new(),
             due: BTreeMap::new(),
+            held: BTreeSet::new(),
             busy: BTreeMap::new(),
             counts: OutboxCounts::default(),
             data_version: 0,
@@ -182,10 +185,11 @@ impl State {
                 Link::Open { feed: Feed::Live } => LinkStatus::Live,
                 Link::Paused => LinkStatus::Paused,
             },
-            pending: self.counts.queued + self.counts.in_flight + self.counts.acked,
+            pending: self.counts.pending(),
             in_flight: self.counts.in_flight,
             wedged: self.counts.wedged,
             rejected: self.counts.rejected,
+            held: self.held.len() as u64,
             last_error: self.last_error.clone(),
             up_to_date: self.is_open() && self.feed_state() == Feed::Live,
             scopes: self

@@ -7,6 +7,8 @@ use tombolo_core::id::{ModelId, MutationNumber, Position, ReplicaId};
 use tombolo_core::record::{Key, Record};
 use tombolo_core::wire::batch::ChangeBatch;
 
+use crate::effect::Renumbered;
+use crate::ended::Ended;
 use crate::outbox::OutboxEntry;
 use crate::scope::ScopeRow;
 
@@ -72,6 +74,22 @@ pub struct OutboxCounts {
     pub rejected: u64,
     /// Waiting for the app.
     pub wedged: u64,
+    /// Given up by the app, with the server still to say what became of them.
+    pub given_up: u64,
+}
+
+impl OutboxCounts {
+    /// Those on their way: the server or the feed is still to say something.
+    #[must_use]
+    pub fn pending(&self) -> u64 {
+        self.queued + self.in_flight + self.acked + self.given_up
+    }
+
+    /// All.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.pending() + self.rejected + self.wedged
+    }
 }
 
 /// One open transaction on the replica's store. Models are named by their names where the outbox is concerned (an entry
@@ -142,7 +160,7 @@ pub trait StoreTx {
     /// The store's.
     fn sendable(&mut self, author: Option<&str>, limit: usize) -> Result<Vec<MutationNumber>, StoreError>;
 
-    /// First numbers of entries or groups that are in flight, by number.
+    /// First numbers of entries or groups that are in flight or given up, by number.
     ///
     /// # Errors
     /// The store's.
@@ -172,6 +190,72 @@ pub trait StoreTx {
     /// # Errors
     /// The store's.
     fn put_entry(&mut self, entry: &OutboxEntry) -> Result<(), StoreError>;
+
+    /// Writes an entry's state, tries and conflict, and nothing else of it.
+    ///
+    /// # Errors
+    /// The store's.
+    fn set_state(&mut self, entry: &OutboxEntry) -> Result<(), StoreError>;
+
+    /// Writes what an entry depends on and has seen, and nothing else of it.
+    ///
+    /// # Errors
+    /// The store's.
+    fn set_links(&mut self, entry: &OutboxEntry) -> Result<(), StoreError>;
+
+    /// Queued entries under this identity after `number`, by number.
+    ///
+    /// # Errors
+    /// The store's.
+    fn queued_after(&mut self, number: MutationNumber, replica: &ReplicaId) -> Result<Vec<OutboxEntry>, StoreError>;
+
+    /// Queued entries after `number` that depend on others, by number.
+    ///
+    /// # Errors
+    /// The store's.
+    fn waiting_after(&mut self, number: MutationNumber) -> Result<Vec<OutboxEntry>, StoreError>;
+
+    /// Notes `replica` as the identity of all entries that have none of their own.
+    ///
+    /// # Errors
+    /// The store's.
+    fn keep_replica(&mut self, replica: &ReplicaId) -> Result<(), StoreError>;
+
+    /// Takes a fresh identity, which [`StoreTx::replica`] gives from now on.
+    ///
+    /// # Errors
+    /// The store's.
+    fn renew_replica(&mut self) -> Result<ReplicaId, StoreError>;
+
+    /// The highest number taken before the present identity began, 0 for the first one.
+    ///
+    /// # Errors
+    /// The store's.
+    fn replica_since(&mut self) -> Result<u64, StoreError>;
+
+    /// Notes that mutations go on under new numbers.
+    ///
+    /// # Errors
+    /// The store's.
+    fn put_renumbered(&mut self, renumbered: &Renumbered) -> Result<(), StoreError>;
+
+    /// Writes down what has ended, replacing what stands under its number.
+    ///
+    /// # Errors
+    /// The store's.
+    fn put_ended(&mut self, ended: &Ended) -> Result<(), StoreError>;
+
+    /// One that has ended.
+    ///
+    /// # Errors
+    /// The store's.
+    fn ended(&mut self, number: MutationNumber) -> Result<Option<Ended>, StoreError>;
+
+    /// Forgets all but the `keep` newest, and those that ended before `before_ms`.
+    ///
+    /// # Errors
+    /// The store's.
+    fn trim_ended(&mut self, keep: u64, before_ms: i64) -> Result<(), StoreError>;
 
     /// Removes an entry.
     ///

@@ -55,6 +55,37 @@ const MIGRATIONS: &[&str] = &[
     "ALTER TABLE _outbox ADD COLUMN operations TEXT;",
     // What the user saw in the fields that a mutation sets, where a conflict resolver may be asked.
     "ALTER TABLE _outbox ADD COLUMN base_values TEXT;",
+    r#"
+    -- replica: the identity that an entry was sent under, if the file has taken another since. replaces: the mutation that
+    -- the app gave up for this one.
+    ALTER TABLE _outbox ADD COLUMN replica TEXT;
+    ALTER TABLE _outbox ADD COLUMN replaces INTEGER;
+    ALTER TABLE _outbox ADD COLUMN conflict TEXT;
+    CREATE INDEX _outbox_given_up ON _outbox (first) WHERE state = 5;
+    -- What has left the outbox, in that order; intent is JSON and whole.
+    CREATE TABLE _ended (
+        id INTEGER PRIMARY KEY,
+        number INTEGER NOT NULL UNIQUE,
+        first INTEGER NOT NULL,
+        atomic INTEGER NOT NULL,
+        replica TEXT NOT NULL,
+        author TEXT,
+        model TEXT NOT NULL,
+        key TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        intent TEXT NOT NULL,
+        schema TEXT NOT NULL,
+        outcome TEXT NOT NULL,
+        reason TEXT,
+        conflict TEXT,
+        became INTEGER,
+        created_at_ms INTEGER NOT NULL,
+        ended_at_ms INTEGER NOT NULL
+    );
+    CREATE INDEX _ended_at ON _ended (ended_at_ms);
+    -- Mutations that go on under new numbers: n from low to high became n + by.
+    CREATE TABLE _renumbered (low INTEGER NOT NULL, high INTEGER NOT NULL, by INTEGER NOT NULL);
+"#,
 ];
 
 /// Brings the store's own tables to the newest version, in one transaction.

@@ -5,8 +5,10 @@
 //! `tombolo-machine` decides, through [`tombolo_machine::StoreTx`], and answers local queries.
 
 mod bulk;
+mod ended;
 mod error;
 mod evolve;
+mod identity;
 mod internal;
 mod locks;
 mod meta;
@@ -17,6 +19,7 @@ mod salvage;
 mod sql;
 mod tx;
 
+pub use ended::Kept;
 pub use error::OpenError;
 pub use meta::{Peek, Seal, discard, peek};
 pub use open::{BUSY_TIMEOUT, Durability, Options, Store};

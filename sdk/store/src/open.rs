@@ -49,7 +49,8 @@ pub enum Durability {
 /// How a store is opened.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The identity that a new file gets: a fresh random UUID. A file that has one keeps it.
+    /// A fresh random UUID at each opening: the identity that a new file gets, and that a file takes which turns out to have
+    /// been copied or restored from a backup. Any other keeps the one that it has.
     pub fresh_replica: ReplicaId,
     /// See [`Durability`].
     pub durability: Durability,
@@ -88,6 +89,7 @@ pub struct Store {
     schema: Arc<Schema>,
     sql: Vec<ModelSql>,
     replica: ReplicaId,
+    fresh_replica: ReplicaId,
     durability: Durability,
     busy_timeout: Duration,
     /// What `PRAGMA synchronous` stands at: 2 = FULL.
@@ -201,6 +203,7 @@ impl Store {
             schema: Arc::clone(schema),
             sql: schema.models.iter().map(ModelSql::new).collect(),
             replica,
+            fresh_replica: options.fresh_replica.clone(),
             durability: options.durability,
             busy_timeout: options.busy_timeout,
             synchronous_full: true,
@@ -256,7 +259,7 @@ impl Store {
         Ok(counts)
     }
 
-    /// This replica's identity.
+    /// This replica's identity as of the opening; [`Tx`] gives the present one.
     #[must_use]
     pub fn replica(&self) -> &ReplicaId {
         &self.replica
@@ -296,9 +299,17 @@ impl Store {
         }
         self.conn.execute_batch("BEGIN IMMEDIATE").map_err(failure)?;
         let looked = self.look_at_others();
-        let tx = Tx::begun(&self.conn, &self.schema, &self.sql, &self.replica, self.data_version);
+        let mut tx = Tx::begun(
+            &self.conn,
+            &self.schema,
+            &self.sql,
+            &self.fresh_replica,
+            self.data_version,
+        );
         // Dropping it rolls back.
-        looked.map(|()| tx)
+        looked?;
+        tx.read_replica()?;
+        Ok(tx)
     }
 
     /// Reads anew what another process may have written over.

@@ -1,8 +1,8 @@
 //! The outbox and the scopes as rows.
 
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
-use serde_json::Value as Json;
-use tombolo_core::id::{Cursor, Epoch, MutationNumber, Position, Version};
+use serde_json::{Map, Value as Json};
+use tombolo_core::id::{Cursor, Epoch, MutationNumber, Position, ReplicaId, Version};
 use tombolo_core::schema::MutationKind;
 use tombolo_core::wire::envelope::{OutcomeKind, RejectReason};
 use tombolo_core::wire::graphql::ErrorType;
@@ -11,7 +11,8 @@ use tombolo_machine::{EntryState, Intent, OutboxCounts, OutboxEntry, ScopeRow, S
 use crate::error::failure;
 
 const COLUMNS: &str = "number, first, atomic, model, key, kind, field_values, base_version, condition, state, outcome, epoch, \
-                       position, reason, depends_on, seen, author, schema, created_at_ms, tries, operations, base_values";
+                       position, reason, depends_on, seen, author, schema, created_at_ms, tries, operations, replica, \
+                       replaces, conflict, base_values";
 
 // States as numbers; the indexes of the table know them.
 const QUEUED: i64 = 0;
@@ -19,14 +20,15 @@ const IN_FLIGHT: i64 = 1;
 const ACKED: i64 = 2;
 const REJECTED: i64 = 3;
 const WEDGED: i64 = 4;
+const GIVEN_UP: i64 = 5;
 
 type Result<T> = std::result::Result<T, StoreError>;
 
-fn number_out(number: MutationNumber) -> i64 {
+pub(crate) fn number_out(number: MutationNumber) -> i64 {
     i64::try_from(number.0).unwrap_or(i64::MAX)
 }
 
-fn number_in(number: i64) -> MutationNumber {
+pub(crate) fn number_in(number: i64) -> MutationNumber {
     MutationNumber(u64::try_from(number).unwrap_or(0))
 }
 
@@ -39,60 +41,92 @@ fn numbers_in(text: Option<String>) -> Vec<MutationNumber> {
         .unwrap_or_default()
 }
 
-pub(crate) fn put(conn: &Connection, entry: &OutboxEntry) -> Result<()> {
-    let intent = &entry.intent;
-    let (mut outcome, mut epoch, mut position, mut reason) = (None, None, None, None);
-    let state = match &entry.state {
-        EntryState::Queued => QUEUED,
-        EntryState::InFlight => IN_FLIGHT,
-        EntryState::Acked { outcome: how, cursor } => {
-            outcome = Some(if *how == OutcomeKind::Merged {
-                "merged"
-            } else {
-                "applied"
-            });
-            epoch = cursor.as_ref().map(|c| c.epoch.0.clone());
-            position = cursor.as_ref().map(|c| c.position.0);
-            ACKED
-        }
-        EntryState::Rejected(why) => {
-            reason = serde_json::to_string(why).ok();
-            REJECTED
-        }
-        EntryState::Wedged { reason: why } => {
-            reason = Some(why.clone());
-            WEDGED
-        }
-    };
-    let kind = match intent.kind {
+/// The columns that say where an entry stands.
+struct StateColumns {
+    state: i64,
+    outcome: Option<&'static str>,
+    epoch: Option<String>,
+    position: Option<i64>,
+    reason: Option<String>,
+}
+
+impl StateColumns {
+    fn of(state: &EntryState) -> Self {
+        let mut columns = Self {
+            state: QUEUED,
+            outcome: None,
+            epoch: None,
+            position: None,
+            reason: None,
+        };
+        columns.state = match state {
+            EntryState::Queued => QUEUED,
+            EntryState::InFlight => IN_FLIGHT,
+            EntryState::Acked { outcome, cursor } => {
+                columns.outcome = Some(match outcome {
+                    OutcomeKind::Merged => "merged",
+                    OutcomeKind::Applied | OutcomeKind::Rejected => "applied",
+                });
+                columns.epoch = cursor.as_ref().map(|c| c.epoch.0.clone());
+                columns.position = cursor.as_ref().map(|c| c.position.0);
+                ACKED
+            }
+            EntryState::Rejected(why) => {
+                columns.reason = serde_json::to_string(why).ok();
+                REJECTED
+            }
+            EntryState::Wedged { reason } => {
+                columns.reason = Some(reason.clone());
+                WEDGED
+            }
+            EntryState::GivenUp => GIVEN_UP,
+        };
+        columns
+    }
+}
+
+pub(crate) fn kind_out(kind: MutationKind) -> &'static str {
+    match kind {
         MutationKind::Create => "create",
         MutationKind::Update => "update",
         MutationKind::Delete => "delete",
-    };
-    let needs = entry
-        .depends_on
-        .iter()
-        .chain(&entry.seen)
-        .chain([&entry.number])
-        .min()
-        .copied();
+    }
+}
+
+pub(crate) fn kind_in(kind: &str) -> MutationKind {
+    match kind {
+        "create" => MutationKind::Create,
+        "delete" => MutationKind::Delete,
+        _ => MutationKind::Update,
+    }
+}
+
+/// The lowest number that an entry is, depends on or has seen.
+fn needs(entry: &OutboxEntry) -> MutationNumber {
+    let links = entry.depends_on.iter().chain(&entry.seen);
+    links.copied().min().map_or(entry.number, |link| link.min(entry.number))
+}
+
+pub(crate) fn put(conn: &Connection, entry: &OutboxEntry) -> Result<()> {
+    let intent = &entry.intent;
+    let at = StateColumns::of(&entry.state);
     let operations = (!intent.operations.is_empty()).then(|| Json::Object(intent.operations.clone()).to_string());
     let base = (!intent.base.is_empty()).then(|| Json::Object(intent.base.clone()).to_string());
-    let values: [&dyn ToSql; 23] = [
+    let values: [&dyn ToSql; 26] = [
         &number_out(entry.number),
         &number_out(entry.first),
         &entry.atomic,
         &intent.model,
         &intent.key_text(),
-        &kind,
+        &kind_out(intent.kind),
         &Json::Object(intent.values.clone()).to_string(),
         &intent.base_version.map(|v| v.0),
         &intent.condition.as_ref().map(Json::to_string),
-        &state,
-        &outcome,
-        &epoch,
-        &position,
-        &reason,
+        &at.state,
+        &at.outcome,
+        &at.epoch,
+        &at.position,
+        &at.reason,
         &numbers_out(&entry.depends_on),
         &numbers_out(&entry.seen),
         &entry.author,
@@ -100,16 +134,71 @@ pub(crate) fn put(conn: &Connection, entry: &OutboxEntry) -> Result<()> {
         &entry.created_at_ms,
         &i64::from(entry.tries),
         &operations,
+        &entry.replica.as_ref().map(|replica| replica.0.as_str()),
+        &entry.replaces.map(number_out),
+        &entry.conflict.as_ref().map(Json::to_string),
         &base,
-        &number_out(needs.unwrap_or(entry.number)),
+        &number_out(needs(entry)),
     ];
+    let places: Vec<String> = (1..=values.len()).map(|at| format!("?{at}")).collect();
     conn.prepare_cached(&format!(
-        "INSERT OR REPLACE INTO _outbox ({COLUMNS}, needs) \
-         VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23)"
+        "INSERT OR REPLACE INTO _outbox ({COLUMNS}, needs) VALUES ({})",
+        places.join(",")
     ))
     .and_then(|mut s| s.execute(values))
     .map_err(failure)?;
     Ok(())
+}
+
+/// Where an entry stands changes several times, what the user meant does not: its payload is not written again.
+pub(crate) fn set_state(conn: &Connection, entry: &OutboxEntry) -> Result<()> {
+    let at = StateColumns::of(&entry.state);
+    conn.prepare_cached(
+        "UPDATE _outbox SET state = ?2, outcome = ?3, epoch = ?4, position = ?5, reason = ?6, tries = ?7, conflict = ?8, \
+         replica = ?9 WHERE number = ?1",
+    )
+    .and_then(|mut s| {
+        s.execute(params![
+            number_out(entry.number),
+            at.state,
+            at.outcome,
+            at.epoch,
+            at.position,
+            at.reason,
+            i64::from(entry.tries),
+            entry.conflict.as_ref().map(Json::to_string),
+            entry.replica.as_ref().map(|replica| replica.0.as_str()),
+        ])
+    })
+    .map_err(failure)?;
+    Ok(())
+}
+
+pub(crate) fn set_links(conn: &Connection, entry: &OutboxEntry) -> Result<()> {
+    conn.prepare_cached("UPDATE _outbox SET depends_on = ?2, seen = ?3, needs = ?4 WHERE number = ?1")
+        .and_then(|mut s| {
+            s.execute(params![
+                number_out(entry.number),
+                numbers_out(&entry.depends_on),
+                numbers_out(&entry.seen),
+                number_out(needs(entry)),
+            ])
+        })
+        .map_err(failure)?;
+    Ok(())
+}
+
+/// An intent of which nothing but its record is known.
+pub(crate) fn bare_intent(model: String, kind: MutationKind, key: &str) -> Intent {
+    Intent {
+        model,
+        kind,
+        key: serde_json::from_str(key).unwrap_or_default(),
+        values: Map::new(),
+        operations: Map::new(),
+        base_version: None,
+        condition: None,
+    }
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<OutboxEntry> {
@@ -143,14 +232,11 @@ fn read(row: &Row<'_>) -> rusqlite::Result<OutboxEntry> {
         WEDGED => EntryState::Wedged {
             reason: reason.unwrap_or_default(),
         },
+        GIVEN_UP => EntryState::GivenUp,
         // Sent, as far as anyone knows: resending is always safe.
         _ => EntryState::InFlight,
     };
-    let kind = match row.get::<_, String>(5)?.as_str() {
-        "create" => MutationKind::Create,
-        "delete" => MutationKind::Delete,
-        _ => MutationKind::Update,
-    };
+    let kind = kind_in(&row.get::<_, String>(5)?);
     Ok(OutboxEntry {
         number: number_in(row.get(0)?),
         first: number_in(row.get(1)?),
@@ -165,7 +251,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<OutboxEntry> {
                 .and_then(|text| serde_json::from_str(&text).ok())
                 .unwrap_or_default(),
             base: row
-                .get::<_, Option<String>>(21)?
+                .get::<_, Option<String>>(24)?
                 .and_then(|text| serde_json::from_str(&text).ok())
                 .unwrap_or_default(),
             base_version: row.get::<_, Option<i64>>(7)?.map(Version),
@@ -180,6 +266,11 @@ fn read(row: &Row<'_>) -> rusqlite::Result<OutboxEntry> {
         schema: row.get(17)?,
         created_at_ms: row.get(18)?,
         tries: u32::try_from(row.get::<_, i64>(19)?).unwrap_or(u32::MAX),
+        replica: row.get::<_, Option<String>>(21)?.map(ReplicaId),
+        replaces: row.get::<_, Option<i64>>(22)?.map(number_in),
+        conflict: row
+            .get::<_, Option<String>>(23)?
+            .and_then(|text| serde_json::from_str(&text).ok()),
     })
 }
 
@@ -232,7 +323,7 @@ pub(crate) fn sendable(conn: &Connection, author: Option<&str>, limit: usize) ->
     numbers(
         conn,
         "SELECT number FROM _outbox AS o WHERE state = 0 AND number = first AND (author IS NULL OR author = ?2) AND (depends_on IS NULL OR NOT EXISTS ( \
-           SELECT 1 FROM json_each(o.depends_on) AS d JOIN _outbox AS p ON p.number = d.value WHERE p.state IN (0, 1, 4))) \
+           SELECT 1 FROM json_each(o.depends_on) AS d JOIN _outbox AS p ON p.number = d.value WHERE p.state IN (0, 1, 4, 5))) \
          ORDER BY number LIMIT ?1",
         &[&i64::try_from(limit).unwrap_or(i64::MAX), &author],
     )
@@ -241,7 +332,7 @@ pub(crate) fn sendable(conn: &Connection, author: Option<&str>, limit: usize) ->
 pub(crate) fn in_flight(conn: &Connection) -> Result<Vec<MutationNumber>> {
     numbers(
         conn,
-        "SELECT DISTINCT first FROM _outbox WHERE state = 1 ORDER BY first",
+        "SELECT first FROM _outbox WHERE state = 1 UNION SELECT first FROM _outbox WHERE state = 5 ORDER BY first",
         &[],
     )
 }
@@ -271,6 +362,28 @@ pub(crate) fn dependents(conn: &Connection, number: MutationNumber) -> Result<Ve
     )
 }
 
+pub(crate) fn queued_after(conn: &Connection, number: MutationNumber, replica: &ReplicaId) -> Result<Vec<OutboxEntry>> {
+    select(
+        conn,
+        "WHERE state = 0 AND number > ?1 AND replica = ?2 ORDER BY number",
+        &[&number_out(number), &replica.0],
+    )
+}
+
+pub(crate) fn waiting_after(conn: &Connection, number: MutationNumber) -> Result<Vec<OutboxEntry>> {
+    select(
+        conn,
+        "WHERE state = 0 AND number > ?1 AND depends_on IS NOT NULL ORDER BY number",
+        &[&number_out(number)],
+    )
+}
+
+pub(crate) fn keep_replica(conn: &Connection, replica: &ReplicaId) -> Result<()> {
+    conn.execute("UPDATE _outbox SET replica = ?1 WHERE replica IS NULL", [&replica.0])
+        .map_err(failure)?;
+    Ok(())
+}
+
 pub(crate) fn remove(conn: &Connection, number: MutationNumber) -> Result<()> {
     conn.prepare_cached("DELETE FROM _outbox WHERE number = ?1")
         .and_then(|mut s| s.execute([number_out(number)]))
@@ -291,6 +404,7 @@ pub(crate) fn counts(conn: &Connection) -> Result<OutboxCounts> {
             ACKED => &mut counts.acked,
             REJECTED => &mut counts.rejected,
             WEDGED => &mut counts.wedged,
+            GIVEN_UP => &mut counts.given_up,
             _ => &mut counts.in_flight,
         };
         *slot += u64::try_from(count).unwrap_or(0);
@@ -299,7 +413,7 @@ pub(crate) fn counts(conn: &Connection) -> Result<OutboxCounts> {
 }
 
 pub(crate) fn unsettled_keys(conn: &Connection, model: &str) -> Result<Vec<String>> {
-    conn.prepare_cached("SELECT DISTINCT key FROM _outbox WHERE model = ?1 AND state <> 3 ORDER BY key")
+    conn.prepare_cached("SELECT DISTINCT key FROM _outbox WHERE model = ?1 AND state NOT IN (3, 5) ORDER BY key")
         .and_then(|mut s| s.query_map([model], |row| row.get(0))?.collect())
         .map_err(failure)
 }

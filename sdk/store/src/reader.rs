@@ -2,10 +2,12 @@
 
 use rusqlite::types::ValueRef as SqlRef;
 use rusqlite::{Connection, params_from_iter};
+use tombolo_core::id::MutationNumber;
 use tombolo_core::query::{Answer, Execution, RunStatement, Statement};
 use tombolo_core::value::{Row, Value, ValueRef};
 use tombolo_machine::{OutboxEntry, ScopeRow, StoreError};
 
+use crate::ended::{self, Kept};
 use crate::error::failure;
 use crate::outbox;
 
@@ -34,6 +36,29 @@ impl Reader {
     /// The store's.
     pub fn outbox(&mut self, after: u64, limit: usize) -> Result<Vec<OutboxEntry>, StoreError> {
         outbox::list(&self.conn, after, limit)
+    }
+
+    /// The mutation under this number, on its way or ended, under whatever number it goes on.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn find(&mut self, number: MutationNumber) -> Result<Option<Kept>, StoreError> {
+        self.snapshot(|conn| ended::find(conn, number))
+    }
+
+    /// Mutations with numbers after `after`, on their way and ended, in order, at most `limit`.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn mutations(&mut self, after: u64, limit: usize) -> Result<Vec<Kept>, StoreError> {
+        let mut all: Vec<Kept> = self.snapshot(|conn| {
+            let waiting = outbox::list(conn, after, limit)?.into_iter().map(Kept::Waiting);
+            let ended = ended::list(conn, after, limit)?.into_iter().map(Kept::Ended);
+            Ok(waiting.chain(ended).collect())
+        })?;
+        all.sort_by_key(Kept::number);
+        all.truncate(limit);
+        Ok(all)
     }
 
     /// All scopes, by model name.

@@ -11,12 +11,13 @@ use tombolo_core::record::{Key, Meta, Record};
 use tombolo_core::schema::{Field, Model, Schema, Storage};
 use tombolo_core::value::Value;
 use tombolo_core::wire::batch::ChangeBatch;
-use tombolo_machine::{Applied, Base, OutboxCounts, OutboxEntry, ScopeRow, StoreError, StoreTx};
+use tombolo_machine::{Applied, Base, Ended, OutboxCounts, OutboxEntry, Renumbered, ScopeRow, StoreError, StoreTx};
 
+use crate::ended::Kept;
 use crate::error::failure;
 use crate::reader::{Param, Runner};
 use crate::sql::{ModelSql, quote};
-use crate::{bulk, outbox};
+use crate::{bulk, ended, identity, outbox};
 
 type Result<T> = std::result::Result<T, StoreError>;
 
@@ -26,7 +27,9 @@ pub struct Tx<'a> {
     pub(crate) conn: &'a Connection,
     schema: &'a Schema,
     sql: &'a [ModelSql],
-    replica: &'a ReplicaId,
+    replica: ReplicaId,
+    /// To be taken if the identity is renewed.
+    fresh_replica: &'a ReplicaId,
     data_version: i64,
     open: bool,
 }
@@ -37,17 +40,24 @@ impl<'a> Tx<'a> {
         conn: &'a Connection,
         schema: &'a Schema,
         sql: &'a [ModelSql],
-        replica: &'a ReplicaId,
+        fresh_replica: &'a ReplicaId,
         data_version: i64,
     ) -> Self {
         Self {
             conn,
             schema,
             sql,
-            replica,
+            replica: ReplicaId(String::new()),
+            fresh_replica,
             data_version,
             open: true,
         }
+    }
+
+    /// To be asked at the beginning: a transaction before this one may have renewed it, here or in another process.
+    pub(crate) fn read_replica(&mut self) -> Result<()> {
+        self.replica = identity::read(self.conn)?;
+        Ok(())
     }
 
     /// Makes everything stand.
@@ -74,6 +84,43 @@ impl<'a> Tx<'a> {
     /// The store's.
     pub fn outbox(&self, after: u64, limit: usize) -> Result<Vec<OutboxEntry>> {
         outbox::list(self.conn, after, limit)
+    }
+
+    /// A mark within the transaction: [`Tx::undo_to_mark`] goes back to it, [`Tx::forget_mark`] lets what came after it
+    /// stand with the rest. For several inputs in one commit, each of which may fail alone.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn mark(&mut self) -> Result<()> {
+        self.conn.execute_batch("SAVEPOINT mark").map_err(failure)
+    }
+
+    /// Forgets the mark.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn forget_mark(&mut self) -> Result<()> {
+        self.conn.execute_batch("RELEASE mark").map_err(failure)
+    }
+
+    /// Undoes what was written since the mark, and forgets it.
+    ///
+    /// # Errors
+    /// The store's; after some failures (a full disk) SQLite has undone the whole transaction, and none of it stands.
+    pub fn undo_to_mark(&mut self) -> Result<()> {
+        self.conn
+            .execute_batch("ROLLBACK TO mark; RELEASE mark")
+            .map_err(failure)?;
+        self.replica = identity::read(self.conn)?;
+        Ok(())
+    }
+
+    /// The mutation under this number, on its way or ended, under whatever number it goes on.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn find(&self, number: MutationNumber) -> Result<Option<Kept>> {
+        ended::find(self.conn, number)
     }
 
     fn model(&self, model: ModelId) -> Result<(&'a Model, &'a ModelSql)> {
@@ -162,6 +209,52 @@ impl StoreTx for Tx<'_> {
 
     fn dependents(&mut self, number: MutationNumber) -> Result<Vec<OutboxEntry>> {
         outbox::dependents(self.conn, number)
+    }
+
+    fn set_state(&mut self, entry: &OutboxEntry) -> Result<()> {
+        outbox::set_state(self.conn, entry)
+    }
+
+    fn set_links(&mut self, entry: &OutboxEntry) -> Result<()> {
+        outbox::set_links(self.conn, entry)
+    }
+
+    fn queued_after(&mut self, number: MutationNumber, replica: &ReplicaId) -> Result<Vec<OutboxEntry>> {
+        outbox::queued_after(self.conn, number, replica)
+    }
+
+    fn waiting_after(&mut self, number: MutationNumber) -> Result<Vec<OutboxEntry>> {
+        outbox::waiting_after(self.conn, number)
+    }
+
+    fn keep_replica(&mut self, replica: &ReplicaId) -> Result<()> {
+        outbox::keep_replica(self.conn, replica)
+    }
+
+    fn renew_replica(&mut self) -> Result<ReplicaId> {
+        let last = self.last_number()?;
+        self.replica = identity::renew(self.conn, &self.replica, self.fresh_replica, last)?;
+        Ok(self.replica.clone())
+    }
+
+    fn replica_since(&mut self) -> Result<u64> {
+        outbox::meta_number(self.conn, identity::SINCE)
+    }
+
+    fn put_renumbered(&mut self, renumbered: &Renumbered) -> Result<()> {
+        ended::put_renumbered(self.conn, renumbered)
+    }
+
+    fn put_ended(&mut self, ended: &Ended) -> Result<()> {
+        ended::put(self.conn, ended)
+    }
+
+    fn ended(&mut self, number: MutationNumber) -> Result<Option<Ended>> {
+        ended::get(self.conn, number)
+    }
+
+    fn trim_ended(&mut self, keep: u64, before_ms: i64) -> Result<()> {
+        ended::trim(self.conn, keep, before_ms)
     }
 
     fn put_entry(&mut self, entry: &OutboxEntry) -> Result<()> {

@@ -126,7 +126,7 @@ fn event(input: &Input) -> &'static str {
         Input::Retry(_) => "retry",
         Input::Discard(_) => "discard",
         Input::SetScope(_) => "set scope",
-        Input::RemoveScope(_) | Input::Received => OTHER,
+        Input::RemoveScope(_) | Input::Received | Input::Edit { .. } => OTHER,
         Input::Refresh => "refresh",
         Input::TokenChanged => "token changed",
         Input::Wake => "wake",

@@ -166,7 +166,10 @@ pub(crate) fn next_position(last: Position, position: Position) -> Result<(), St
 /// in order. Laid here field by field, without the machine's own function.
 pub(crate) fn read_your_writes(tx: &mut dyn StoreTx, schema: &Schema, entries: &[OutboxEntry]) -> Result<(), String> {
     let mut records: BTreeMap<(ModelId, String), Vec<&OutboxEntry>> = BTreeMap::new();
-    for entry in entries.iter().filter(|e| !matches!(e.state, EntryState::Rejected(_))) {
+    for entry in entries
+        .iter()
+        .filter(|e| !matches!(e.state, EntryState::Rejected(_) | EntryState::GivenUp))
+    {
         let Some(model) = schema.models.iter().position(|m| m.name == entry.intent.model) else {
             continue;
         };

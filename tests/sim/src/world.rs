@@ -263,6 +263,7 @@ impl World {
             | Input::SetOnline(_)
             | Input::Enqueue(_)
             | Input::Retry(_)
+            | Input::Edit { .. }
             | Input::Discard(_)
             | Input::SetScope(_)
             | Input::RemoveScope(_)
@@ -404,7 +405,8 @@ impl World {
                 }
                 Effect::Stalled => self.count(Group::Event, "links found silent"),
                 Effect::Pulled { .. } => self.count(Group::Event, "batches applied"),
-                Effect::Changed(_) | Effect::Status(_) | Effect::Enqueued(_) => {}
+                Effect::Renewed { .. } => self.count(Group::Event, "identities renewed"),
+                Effect::Changed(_) | Effect::Status(_) | Effect::Enqueued(_) | Effect::Renumbered(_) => {}
             }
         }
         Ok(())
@@ -425,9 +427,9 @@ impl World {
         }
         if says.is_none() {
             self.count(Group::Mutation, "discarded");
-            let wedged = self.meant.get(&(index, number.0)).is_none_or(|meant| meant.wedged);
-            // A wedged one was sent: what the server made of it the replica cannot know when the app gives it up.
-            if server.is_some() && !wedged {
+            // One that was sent is given up only when the server has made its number void.
+            let carried_out = matches!(server, Some(OutcomeKind::Applied | OutcomeKind::Merged));
+            if carried_out && !self.forgotten.contains(&(index, number.0)) {
                 let detail = format!("replica {index} took back mutation {number}, which the server {server:?}");
                 return Err(self.broken("one end", detail));
             }

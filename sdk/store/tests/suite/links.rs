@@ -36,6 +36,7 @@ enum Event {
     Undecided,
     Enqueue,
     Retry,
+    Edit,
     Discard,
     SetScope,
     RemoveScope,
@@ -54,7 +55,7 @@ const STATES: [At; 6] = [
     At::Live,
     At::Paused,
 ];
-const EVENTS: [Event; 21] = [
+const EVENTS: [Event; 22] = [
     Event::Start,
     Event::Online,
     Event::Offline,
@@ -68,6 +69,7 @@ const EVENTS: [Event; 21] = [
     Event::Undecided,
     Event::Enqueue,
     Event::Retry,
+    Event::Edit,
     Event::Discard,
     Event::SetScope,
     Event::RemoveScope,
@@ -111,7 +113,11 @@ fn expected(at: At, event: Event) -> (At, &'static str) {
         (Event::Enqueue, at @ (Offline | Waiting | Opening | Paused)) => (at, "Enqueued"),
         (Event::Retry, at @ (CatchingUp | Live)) => (at, "Mutation"),
         (Event::Retry, at @ (Offline | Waiting | Opening | Paused)) => (at, "none"),
-        (Event::Discard, at) => (at, "Decided"),
+        (Event::Edit, at @ (CatchingUp | Live)) => (at, "Enqueued Mutation"),
+        (Event::Edit, at @ (Offline | Waiting | Opening | Paused)) => (at, "Enqueued"),
+        // The server is asked to make its number void.
+        (Event::Discard, at @ (CatchingUp | Live)) => (at, "Mutation"),
+        (Event::Discard, at @ (Offline | Waiting | Opening | Paused)) => (at, "none"),
         (Event::SetScope, CatchingUp | Live) => (CatchingUp, "Unsubscribe Subscribe"),
         (Event::RemoveScope, CatchingUp | Live) => (Live, "Unsubscribe"),
         (Event::SetScope | Event::RemoveScope, at @ (Offline | Waiting | Opening | Paused)) => (at, "none"),
@@ -161,6 +167,10 @@ fn input(world: &World, event: Event) -> Input {
             &Default::default(),
         )]),
         Event::Retry => Input::Retry(MutationNumber(1)),
+        Event::Edit => Input::Edit {
+            number: MutationNumber(1),
+            values: Vec::new(),
+        },
         Event::Discard => Input::Discard(MutationNumber(1)),
         Event::SetScope => Input::SetScope(Scope {
             model: "Todo".into(),
@@ -185,6 +195,7 @@ fn input(world: &World, event: Event) -> Input {
         | Input::Answers(_)
         | Input::Enqueue(_)
         | Input::Retry(_)
+        | Input::Edit { .. }
         | Input::Discard(_)
         | Input::SetScope(_)
         | Input::RemoveScope(_)

@@ -6,6 +6,7 @@ mod fold;
 mod links;
 mod operations;
 mod others;
+mod outcomes;
 mod pages;
 mod refusals;
 mod resets;

@@ -1,7 +1,7 @@
 //! A small language for scenarios: who acts, what arrives, what is seen. One line, one thing.
 //!
 //! ```text
-//! phone online | offline | token | retry 3 | discard 3
+//! phone online | offline | token | retry 3 | discard 3 | redo 3 Todo title="y" (edit and retry)
 //! phone scope Todo {"done":{"eq":false}}     phone scope Todo all     phone unscope Todo
 //! phone create Todo/1 title="x"              edit, delete; joined by ` & ` they are one transaction
 //! phone may not edit Todo/1 …                the call is refused
@@ -14,6 +14,7 @@
 //! killed                                     the process dies; only the file is left
 //! killed before commit of phone edit …       it dies with the writes made and not committed
 //! expect Todo/1 title="x" _version=2         expect Todo/1 gone | deleted
+//! expect ended 1=applied 2=rejected>5 | nothing   what has left the outbox, and what the app made of it
 //! expect outbox 1=queued 2=acked | empty     expect sent 1 2 | nothing     expect cursor Todo e.5 | none
 //! expect status live pending=0 upToDate=true expect effects OpenLink …
 //! expect rows 10000                          of the newest page asked for
@@ -28,7 +29,9 @@ use tombolo_core::id::MutationNumber;
 use tombolo_core::schema::MutationKind;
 use tombolo_core::wire::envelope::{MutationAnswer, MutationOutcome, OutcomeKind, RejectReason};
 use tombolo_core::wire::graphql::{ErrorType, GraphqlError};
-use tombolo_machine::{AnswerBody, CloseReason, Effect, EntryState, Input, Outgoing, Scope, ScopeCursor};
+use tombolo_machine::{
+    AnswerBody, CloseReason, Effect, Ended, EntryState, FinalOutcome, Input, Outgoing, Scope, ScopeCursor,
+};
 
 use crate::world::{World, page};
 
@@ -92,6 +95,21 @@ fn input(world: &World, line: &str) -> Result<Input, String> {
         ("phone", "token") => Input::TokenChanged,
         ("phone", "retry") => Input::Retry(number(rest)?),
         ("phone", "discard") => Input::Discard(number(rest)?),
+        ("phone", "redo") => {
+            let [of, model, set] = rest.splitn(3, ' ').collect::<Vec<_>>()[..] else {
+                return Err("redo N MODEL field=value".into());
+            };
+            let (_, shape) = world.model(model);
+            let (_, _, set) = record(&format!("{model}/- {set}"))?;
+            let field = |(name, json): (String, Json)| {
+                let field = shape.field(&name).ok_or("no such field")?;
+                Ok((field, shape.fields[field.0].ty.value_from_json(&json)))
+            };
+            Input::Edit {
+                number: number(of)?,
+                values: set.into_iter().map(field).collect::<Result<_, String>>()?,
+            }
+        }
         ("phone", "unscope") => Input::RemoveScope(rest.into()),
         ("phone", "scope") => {
             let (model, filter) = rest.split_once(' ').ok_or("scope MODEL FILTER")?;
@@ -270,6 +288,17 @@ fn expect(world: &mut World, text: &str) -> Result<(), String> {
                 rest,
             )
         }
+        "ended" => {
+            let seen: Vec<String> = world.ended().iter().map(ended).collect();
+            same(
+                if seen.is_empty() {
+                    "nothing".into()
+                } else {
+                    seen.join(" ")
+                },
+                rest,
+            )
+        }
         "sent" => {
             let seen: Vec<String> = std::mem::take(&mut world.sent)
                 .iter()
@@ -346,7 +375,19 @@ fn state(state: &EntryState) -> &'static str {
         EntryState::Acked { .. } => "acked",
         EntryState::Rejected(_) => "rejected",
         EntryState::Wedged { .. } => "wedged",
+        EntryState::GivenUp => "givenup",
     }
+}
+
+fn ended(ended: &Ended) -> String {
+    let outcome = match ended.outcome {
+        FinalOutcome::Applied => "applied",
+        FinalOutcome::Merged => "merged",
+        FinalOutcome::Rejected(_) => "rejected",
+        FinalOutcome::Discarded => "discarded",
+    };
+    let became = ended.became.map_or_else(String::new, |number| format!(">{number}"));
+    format!("{}={outcome}{became}", ended.number)
 }
 
 /// The names of effects, without those that every step may have.
@@ -366,6 +407,8 @@ pub(crate) fn effects(effects: &[Effect]) -> String {
             Effect::Wedged { .. } => Some("Wedged"),
             Effect::Pulled { .. } => Some("Pulled"),
             Effect::Stalled => Some("Stalled"),
+            Effect::Renewed { .. } => Some("Renewed"),
+            Effect::Renumbered(_) => Some("Renumbered"),
             Effect::WakeAt(_) | Effect::Changed(_) | Effect::Status(_) => None,
         })
         .collect();

@@ -12,8 +12,8 @@ use tombolo_core::schema::{Model, MutationKind, Schema};
 use tombolo_core::value::Value;
 use tombolo_core::wire::batch::ChangeBatch;
 use tombolo_machine::{
-    Effect, FeedNumber, Input, Machine, NewMutation, Now, OutboxEntry, Outgoing, ScopeCursor, Settings, StepError,
-    StoreTx,
+    Effect, Ended, FeedNumber, Input, Machine, NewMutation, Now, OutboxEntry, Outgoing, ScopeCursor, Settings,
+    StepError, StoreTx,
 };
 use tombolo_store::{Options, Store};
 
@@ -158,6 +158,15 @@ impl World {
             .unwrap()
     }
 
+    pub(crate) fn ended(&mut self) -> Vec<Ended> {
+        self.tx(|tx| {
+            let last = tx.last_number().unwrap();
+            (1..=last)
+                .filter_map(|n| tx.ended(MutationNumber(n)).unwrap())
+                .collect()
+        })
+    }
+
     pub(crate) fn model(&self, name: &str) -> (ModelId, Model) {
         let at = self.schema.models.iter().position(|m| m.name == name).unwrap();
         (ModelId(at), self.schema.models[at].clone())
@@ -196,7 +205,7 @@ impl World {
     fn check_bounds(&mut self) {
         let status = self.machine.status().clone();
         let counts = self.tx(|tx| tx.counts().unwrap());
-        assert_eq!(status.pending, counts.queued + counts.in_flight + counts.acked);
+        assert_eq!(status.pending, counts.pending());
         assert_eq!(
             (status.in_flight, status.wedged, status.rejected),
             (counts.in_flight, counts.wedged, counts.rejected)

@@ -29,6 +29,7 @@ pub(super) fn failure(error: &Error, database: &Path) -> Failure {
         | Error::UnknownRecord { .. }
         | Error::Refused(_)
         | Error::TooManyMutations(_)
+        | Error::OutboxFull(_)
         | Error::UnknownMutation(_)
         | Error::WrongState(_)
         | Error::Answer(_)
@@ -181,7 +182,7 @@ impl Replica<'_> {
         for number in numbers {
             let number = MutationNumber(number);
             let done = if retry {
-                self.client.retry(number).await
+                self.client.retry(number).await.map(drop)
             } else {
                 self.client.discard(number).await
             };

@@ -501,8 +501,10 @@ impl World {
             return Ok(false);
         };
         let done = self.input(index, Input::Discard(entry.number))?;
-        // Also if the app died before it was told: it is given up when it is no longer there.
-        let after: BTreeSet<MutationNumber> = self.outbox(index)?.into_iter().map(|e| e.number).collect();
+        // Also if the app died before it was told: it is given up when it is no longer there, or waits for the server's word.
+        let mut after = self.outbox(index)?;
+        after.retain(|e| e.state != EntryState::GivenUp);
+        let after: BTreeSet<MutationNumber> = after.into_iter().map(|e| e.number).collect();
         for given_up in before
             .iter()
             .filter(|e| e.first == entry.first && !after.contains(&e.number))

@@ -203,11 +203,7 @@ impl World {
         let counts = self.with_tx(index, |tx| tx.counts().map_err(|e| e.to_string()))?;
         let status = self.replica(index)?.machine.status();
         let told = (status.pending, status.wedged, status.rejected);
-        let held = (
-            counts.queued + counts.in_flight + counts.acked,
-            counts.wedged,
-            counts.rejected,
-        );
+        let held = (counts.pending(), counts.wedged, counts.rejected);
         if told != held {
             let detail =
                 format!("replica {index} tells of {told:?} mutations pending, wedged, rejected and holds {held:?}");

@@ -1,0 +1,432 @@
+//! How mutations end, what the app can do about those that got stuck, and files that were copied or restored.
+
+use serde_json::{Value as Json, json};
+use tombolo_core::id::MutationNumber;
+use tombolo_core::wire::graphql::{ErrorType, GraphqlError};
+use tombolo_machine::{AnswerBody, Effect, Input, Outgoing, Settings, StepError, limits};
+
+use crate::script::{play, play_on};
+use crate::world::World;
+
+const UP: &str = "phone scope Todo all\nphone online\nlink up\nserver page Todo e.1 live; Todo/9 v1 title=\"z\"\n";
+
+/// A live replica whose mutation 1 (the line) is wedged.
+fn wedged(line: &str) -> World {
+    let mut script = format!("{UP}{line}\nserver answers 1 nothing\n");
+    for _ in 1..limits::UNDECIDED_TRIES_MAX {
+        script.push_str("time 30s\nserver page Todo e.1 live\nserver answers 1 nothing\n");
+    }
+    let mut world = play(&script);
+    play_on(&mut world, "expect outbox 1=wedged");
+    world.sent.clear();
+    world
+}
+
+/// `extensions.tombolo` and the first input of each mutation that the newest step sent.
+fn envelopes(world: &World) -> Vec<(Json, Json)> {
+    let sent = world.effects.iter().filter_map(|effect| match effect {
+        Effect::Send(Outgoing::Mutation { request, .. }) => {
+            let json = serde_json::to_value(request).unwrap();
+            Some((json["extensions"]["tombolo"].clone(), json["variables"]["i0"].clone()))
+        }
+        _ => None,
+    });
+    sent.collect()
+}
+
+#[test]
+fn whatever_leaves_the_outbox_is_kept_with_how_it_ended() {
+    play(&format!(
+        r#"{UP}
+        phone create Todo/1 title="a"
+        phone create Todo/2 title="b"
+        phone edit Todo/9 rank=1
+        server answers 1 applied e.2
+        server answers 2 rejected ConflictUnhandled
+        server answers 3 merged e.3
+        # Decided, and still in the outbox: the one waits for the feed, the other for the app.
+        expect outbox 1=acked 2=rejected 3=acked
+        expect ended nothing
+        server page Todo e.3 live; Todo/1 v1 title="a"; Todo/9 v2 title="z" rank=1
+        phone discard 2
+        expect outbox empty
+        expect ended 1=applied 2=rejected 3=merged
+        phone offline
+        phone create Todo/4
+        phone delete Todo/4
+        phone create Todo/5
+        phone discard 5
+        expect ended 1=applied 2=rejected 3=merged 4=discarded 5=discarded
+        killed
+        expect ended 1=applied 2=rejected 3=merged 4=discarded 5=discarded
+        "#
+    ));
+}
+
+#[test]
+fn what_has_ended_is_kept_within_bounds() {
+    let mut world = World::new();
+    for at in 0..limits::ENDED_KEPT + 10 {
+        play_on(&mut world, &format!("phone create Todo/{at}\nphone delete Todo/{at}"));
+    }
+    let count = |world: &mut World| {
+        let highest = limits::ENDED_KEPT + 11;
+        world.tx(|tx| {
+            (1..highest)
+                .filter(|n| tx.ended(MutationNumber(*n)).unwrap().is_some())
+                .count() as u64
+        })
+    };
+    assert_eq!(count(&mut world), limits::ENDED_KEPT);
+    let week = limits::ENDED_LIFE_MS / 1_000 + 1;
+    play_on(
+        &mut world,
+        &format!("time {week}s\nphone create Todo/a\nphone delete Todo/a"),
+    );
+    assert_eq!(count(&mut world), 0, "the one that ended just now has a higher number");
+}
+
+#[test]
+fn a_rejected_mutation_is_tried_again_as_a_new_one_on_the_newest_base() {
+    let mut world = play(&format!(
+        r#"{UP}
+        phone edit Todo/9 title="mine"
+        server answers 1 rejected ConflictUnhandled
+        server page Todo e.5 live; Todo/9 v4 title="theirs"
+        expect Todo/9 title="theirs"
+        phone retry 1
+        expect effects Enqueued Mutation
+        expect Todo/9 title="mine"
+        expect outbox 2=inflight
+        expect ended 1=rejected>2
+        phone may not retry 1
+        "#
+    ));
+    play_on(&mut world, "link down\ntime 30s\nlink up");
+    assert_eq!(envelopes(&world)[0].1["_version"], 4, "made on what is here now");
+}
+
+#[test]
+fn a_rejected_mutation_is_edited_and_tried_again_and_one_dismissed_can_still_be() {
+    play(&format!(
+        r#"{UP}
+        phone create Todo/1 title="toolong" rank=1
+        server answers 1 rejected BadRequest
+        phone redo 1 Todo title="short"
+        expect Todo/1 title="short" rank=1
+        expect ended 1=rejected>2
+        server answers 2 rejected BadRequest
+        phone discard 2
+        expect outbox empty
+        phone retry 2
+        expect Todo/1 title="short" rank=1
+        expect outbox 3=inflight
+        expect ended 1=rejected>2 2=rejected>3
+        phone may not redo 3 Todo title="x"
+        phone may not redo 1 Todo title="x"
+        "#
+    ));
+}
+
+#[test]
+fn a_rejected_transaction_is_tried_again_whole() {
+    play(&format!(
+        r#"{UP}
+        phone create Todo/1 title="a" & create Todo/2 title="b"
+        server answers 1-2 rejected BadRequest
+        expect Todo/1 gone
+        phone redo 2 Todo title="c"
+        expect Todo/1 title="a"
+        expect Todo/2 title="c"
+        expect sent 1 3
+        server answers 3-4 applied e.7
+        expect ended 1=rejected>3 2=rejected>4
+        "#
+    ));
+}
+
+/// The rule: an edit takes effect once, whether what it edits was carried out or not.
+#[test]
+fn an_edited_mutation_of_unknown_fate_waits_until_its_old_number_is_void() {
+    let mut world = wedged("phone create Todo/1 title=\"a\" rank=1");
+    play_on(
+        &mut world,
+        "phone redo 1 Todo title=\"b\"\nexpect outbox 1=givenup 2=queued\nexpect sent 1",
+    );
+    let sent = envelopes(&world);
+    assert_eq!((&sent[0].0["number"], &sent[0].0["void"]), (&json!(1), &json!(true)));
+    play_on(
+        &mut world,
+        r#"
+        expect Todo/1 title="b" rank=1
+        # Its fate is asked for until it is known; it is never wedged again.
+        server answers 1 nothing
+        time 30s
+        expect outbox 1=givenup 2=queued
+        killed
+        phone online
+        link up
+        expect sent 1 1
+        server answers 1 rejected Discarded
+        expect ended 1=discarded
+        time 0s
+        expect outbox 2=inflight
+        expect sent 2
+        expect Todo/1 title="b" rank=1
+        "#,
+    );
+    assert_eq!(
+        envelopes(&world)[0].0.get("dependsOn"),
+        None,
+        "nothing is left to wait for"
+    );
+}
+
+#[test]
+fn an_edited_mutation_that_was_carried_out_after_all_becomes_an_edit_of_its_effect() {
+    let mut world = wedged("phone create Todo/1 title=\"a\" rank=1");
+    play_on(
+        &mut world,
+        r#"
+        phone redo 1 Todo title="b"
+        server answers 1 applied e.2
+        expect outbox 1=acked 2=queued
+        expect Todo/1 title="b" rank=1
+        time 0s
+        expect sent 1 2
+        server page Todo e.2 live; Todo/1 v1 title="a" rank=1
+        expect ended 1=applied
+        expect Todo/1 title="b" rank=1
+        "#,
+    );
+    play_on(&mut world, "link down\ntime 30s\nlink up");
+    let query = world.effects.iter().find_map(|effect| match effect {
+        Effect::Send(Outgoing::Mutation { request, .. }) => Some(request.query.clone()),
+        _ => None,
+    });
+    assert!(
+        query.unwrap().contains("updateTodo"),
+        "a second creation would be refused"
+    );
+}
+
+#[test]
+fn a_discarded_mutation_of_unknown_fate_ends_as_the_server_says() {
+    for (answer, ended) in [("rejected Discarded", "discarded"), ("rejected BadRequest", "rejected")] {
+        let mut world = wedged("phone create Todo/1 title=\"a\"");
+        play_on(
+            &mut world,
+            &format!(
+                r#"
+                phone create Comment/1 todoId="1"
+                expect outbox 1=wedged 2=queued
+                phone discard 1
+                expect Todo/1 gone
+                expect outbox 1=givenup 2=queued
+                expect status live wedged=0 pending=2
+                server answers 1 {answer}
+                expect ended 1={ended}
+                # What waited for it no longer does.
+                time 0s
+                expect outbox 2=inflight
+                "#
+            ),
+        );
+    }
+    let mut world = wedged("phone create Todo/1 title=\"a\"");
+    play_on(
+        &mut world,
+        r#"
+        phone discard 1
+        server answers 1 applied e.2
+        expect Todo/1 title="a"
+        server page Todo e.2 live; Todo/1 v1 title="a"
+        expect ended 1=applied
+        "#,
+    );
+}
+
+#[test]
+fn a_number_used_by_another_file_is_given_up_for_a_fresh_identity_and_nothing_is_lost() {
+    let mut world = play(&format!(
+        r#"{UP}
+        phone edit Todo/9 rank=1
+        phone create Todo/1 title="a"
+        phone create Comment/1 todoId="1" text="b"
+        phone create Comment/2 todoId="1" text="c" & create Todo/2
+        phone edit Todo/1 rank=5
+        expect outbox 1=inflight 2=inflight 3=queued 4=queued 5=queued 6=queued
+        server answers 2 rejected NumberReused
+        expect effects Renewed Unsubscribe Subscribe Renumbered
+        # 1 is out under the old name: its own answer decides it.
+        expect outbox 1=inflight 7=queued 8=queued 9=queued 10=queued 11=queued
+        expect Todo/1 title="a" rank=5
+        time 0s
+        expect sent 1 2 7
+        server answers 1 applied e.3
+        server answers 7 applied e.4
+        time 0s
+        expect sent 8 9 11
+        "#
+    ));
+    let renewed = world.effects.iter().find_map(|effect| match effect {
+        Effect::Send(Outgoing::Mutation { number, request }) if number.0 == 9 => {
+            Some(serde_json::to_value(request).unwrap()["extensions"]["tombolo"].clone())
+        }
+        _ => None,
+    });
+    assert_ne!(renewed.unwrap()["replica"], world_replica());
+    let found = world.tx(|tx| tx.replica());
+    assert_ne!(json!(found), world_replica());
+    play_on(&mut world, "killed");
+    assert_eq!(world.tx(|tx| tx.replica()), found, "a restart keeps it");
+    let tx = world.store.as_mut().unwrap().begin(false).unwrap();
+    for (old, new) in [(3, 8), (6, 11)] {
+        assert_eq!(tx.find(MutationNumber(old)).unwrap().unwrap().number().0, new);
+    }
+}
+
+fn world_replica() -> Json {
+    json!(crate::world::options().fresh_replica)
+}
+
+#[test]
+fn what_may_be_out_under_the_old_name_is_sent_again_under_it() {
+    let mut world = play(&format!(
+        r#"{UP}
+        phone edit Todo/9 rank=1
+        phone create Todo/1 title="a"
+        server answers 2 rejected NumberReused
+        link down
+        killed
+        phone online
+        link up
+        "#
+    ));
+    let names: Vec<_> = envelopes(&world)
+        .iter()
+        .map(|(envelope, _)| (envelope["number"].clone(), envelope["replica"] == world_replica()))
+        .collect();
+    assert_eq!(names, [(json!(1), true), (json!(3), false)]);
+    // A second time: a fresh one again.
+    let first = world.tx(|tx| tx.replica());
+    play_on(
+        &mut world,
+        "server answers 3 rejected NumberReused\nexpect outbox 1=inflight 4=queued",
+    );
+    assert_ne!(world.tx(|tx| tx.replica()), first);
+}
+
+#[test]
+fn a_refusal_under_the_old_name_takes_down_what_waits_under_the_new_one() {
+    play(&format!(
+        r#"{UP}
+        phone create Todo/1 title="a"
+        phone create Todo/2 title="b"
+        server answers 2 rejected NumberReused
+        expect outbox 1=inflight 3=queued
+        phone create Comment/1 todoId="1"
+        phone edit Comment/1 text="x"
+        expect outbox 1=inflight 3=inflight 4=queued
+        server answers 1 rejected BadRequest
+        expect outbox 1=rejected 3=inflight 4=rejected
+        expect Comment/1 gone
+        "#
+    ));
+}
+
+#[test]
+fn a_mutation_whose_fate_is_forgotten_is_told_to_the_app_and_not_sent_twice() {
+    for code in ["OutcomeForgotten", "ReplicaWrittenOff"] {
+        let mut world = play(&format!(
+            r#"{UP}
+            phone create Todo/1 title="a"
+            server answers 1 rejected {code}
+            expect outbox 1=rejected
+            phone create Todo/2 title="b"
+            expect sent 1 2
+            "#
+        ));
+        assert_ne!(json!(world.tx(|tx| tx.replica())), world_replica());
+        // An edit of it might be its second effect: that too is the app's to decide.
+        let mut world = wedged("phone create Todo/1 title=\"a\"");
+        play_on(
+            &mut world,
+            &format!(
+                "phone redo 1 Todo title=\"b\"\nserver answers 1 rejected {code}\nexpect outbox 2=rejected\nexpect ended 1=rejected"
+            ),
+        );
+    }
+}
+
+fn unknown_schema(number: u64) -> Input {
+    let mut error = GraphqlError::new(ErrorType::UnknownSchema, "what is this?");
+    error.error_info = Some(json!({ "retry": true }));
+    Input::Answers(vec![(MutationNumber(number), AnswerBody::Undecided(vec![error]))])
+}
+
+#[test]
+fn what_an_older_server_cannot_read_is_held_and_keeps_nobody_waiting() {
+    let mut world = play(UP);
+    let held = limits::RETRYING_MAX as u64 + limits::IN_FLIGHT_MAX as u64;
+    for number in 1..=held {
+        play_on(&mut world, &format!("phone create Todo/h{number}"));
+        world.step(unknown_schema(number)).unwrap();
+    }
+    assert_eq!(world.machine.status().held, held);
+    world.sent.clear();
+    play_on(&mut world, &format!("phone create Todo/new\nexpect sent {}", held + 1));
+    play_on(&mut world, &format!("server answers {} applied e.2", held + 1));
+    // Asked again now and then, and with each new link, behind what is new; never wedged.
+    for _ in 0..limits::UNDECIDED_TRIES_MAX + 1 {
+        play_on(&mut world, "server page Todo e.2 live\ntime 600s");
+        let asked: Vec<u64> = world.sent.drain(..).map(|n| n.0).collect();
+        assert!(!asked.is_empty() && asked.iter().all(|n| *n <= held), "{asked:?}");
+        for number in asked {
+            world.step(unknown_schema(number)).unwrap();
+        }
+    }
+    assert_eq!((world.machine.status().wedged, world.machine.status().held), (0, held));
+    play_on(
+        &mut world,
+        "phone offline\nphone create Todo/newer\nphone online\nlink up",
+    );
+    assert_eq!(world.sent[0].0, held + 2, "what is new goes first");
+    play_on(&mut world, "server answers 1 applied e.3");
+    let room = limits::IN_FLIGHT_MAX as u64 - 1;
+    assert_eq!(
+        world.machine.status().held,
+        held - room,
+        "the new link asks for all again, as the window allows"
+    );
+}
+
+#[test]
+fn a_full_outbox_refuses_by_name_and_still_takes_what_needs_no_room() {
+    let mut world = World::with(Settings {
+        outbox_entries_max: 3,
+        ..Settings::default()
+    });
+    play_on(
+        &mut world,
+        r#"
+        phone scope Todo all
+        phone create Todo/1 title="a"
+        phone create Todo/2 & create Todo/3
+        phone may not create Todo/4
+        phone may not create Todo/4 & create Todo/5
+        phone edit Todo/1 title="b"
+        expect Todo/1 title="b"
+        expect Todo/4 gone
+        "#,
+    );
+    let create = Input::Enqueue(vec![world.mutation(
+        tombolo_core::schema::MutationKind::Create,
+        "Todo",
+        "4",
+        &Default::default(),
+    )]);
+    let refused = world.step(create);
+    assert!(matches!(refused, Err(StepError::OutboxFull { most: 3 })), "{refused:?}");
+    play_on(&mut world, "phone discard 1\nphone create Todo/4");
+}
