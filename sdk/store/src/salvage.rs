@@ -44,6 +44,7 @@ const REPORT: &str = "salvage";
 const IN_FLIGHT: i64 = 1;
 const ACKED: i64 = 2;
 const WEDGED: i64 = 4;
+const GIVEN_UP: i64 = 5;
 
 /// What a wedged mutation says whose fate is not known.
 const UNCERTAIN: &str = "the file was damaged and is a new replica now: this mutation had been sent by the old one, and may \
@@ -264,8 +265,8 @@ fn copy(old: &Connection, new: &Connection, schema: &Schema, report: &mut Salvag
     copy_outbox(old, new, report)?;
     if !report.same_replica {
         let count = new.execute(
-            "UPDATE _outbox SET state = ?1, reason = ?2 WHERE state = ?3",
-            (WEDGED, UNCERTAIN, IN_FLIGHT),
+            "UPDATE _outbox SET state = ?1, reason = ?2 WHERE state IN (?3, ?4)",
+            (WEDGED, UNCERTAIN, IN_FLIGHT, GIVEN_UP),
         )?;
         report.uncertain = count as u64;
         // The server has carried these out, for a replica that is no more: the base sync brings what they made.
@@ -273,7 +274,8 @@ fn copy(old: &Connection, new: &Connection, schema: &Schema, report: &mut Salvag
     }
     // Numbers are never given twice, whatever the count says.
     new.execute(
-        "INSERT INTO _meta (name, value) SELECT 'last_number', coalesce(max(number), 0) FROM _outbox WHERE true
+        "INSERT INTO _meta (name, value) SELECT 'last_number', coalesce(max(number), 0)
+         FROM (SELECT number FROM _outbox UNION ALL SELECT number FROM _ended) WHERE true
          ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)",
         (),
     )?;

@@ -2,7 +2,7 @@
 //!
 //! | modules | |
 //! |---|---|
-//! | `offline` `scopes` `live` `transactions` `lifecycle` `first_sync` `subscriptions` | server and replicas in this process |
+//! | `offline` `stuck` `scopes` `live` `transactions` `lifecycle` `first_sync` `subscriptions` | server and replicas in this process |
 //! | `command_line` | the README's story by the built binary |
 //! | `cut_links` `kill_client` `kill_server` | the network goes, or SIGKILL, and then the books are checked |
 //! | `two_processes` | an app and its extension on one file: one has the link; killed, suspended, signed out |
@@ -24,6 +24,7 @@ mod lifecycle;
 mod live;
 mod offline;
 mod scopes;
+mod stuck;
 mod subscriptions;
 mod transactions;
 mod two_processes;
