@@ -47,8 +47,6 @@ pub(crate) struct Meant {
     pub(crate) gone: bool,
     /// A process died while this was being changed: either version is right.
     pub(crate) uncertain: bool,
-    /// The replica once said that it is wedged.
-    pub(crate) wedged: bool,
 }
 
 /// How the server decided one mutation, and whether it changed a record.

@@ -397,12 +397,7 @@ impl World {
                 Effect::WakeAt(at) => self.replica(index)?.wake_at = Some(at),
                 Effect::NeedToken => self.count(Group::Event, "token asked for"),
                 Effect::Decided { number, outcome } => self.heard(index, number, &outcome)?,
-                Effect::Wedged { number, .. } => {
-                    self.count(Group::Mutation, "wedged");
-                    if let Some(meant) = self.meant.get_mut(&(index, number.0)) {
-                        meant.wedged = true;
-                    }
-                }
+                Effect::Wedged { .. } => self.count(Group::Mutation, "wedged"),
                 Effect::Stalled => self.count(Group::Event, "links found silent"),
                 Effect::Pulled { .. } => self.count(Group::Event, "batches applied"),
                 Effect::Renewed { .. } => self.count(Group::Event, "identities renewed"),

@@ -418,7 +418,6 @@ impl World {
                     .collect(),
                 gone: false,
                 uncertain: false,
-                wedged: false,
             });
             let mut mutation = new_mutation(shape, model, kind, sets);
             mutation
