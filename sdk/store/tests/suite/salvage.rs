@@ -82,6 +82,7 @@ fn states(store: &mut Store) -> Vec<(u64, &'static str)> {
         EntryState::Acked { .. } => "acked",
         EntryState::Rejected(_) => "rejected",
         EntryState::Wedged { .. } => "wedged",
+        EntryState::GivenUp => "given up",
     };
     entries
         .iter()
