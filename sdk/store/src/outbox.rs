@@ -196,6 +196,7 @@ pub(crate) fn bare_intent(model: String, kind: MutationKind, key: &str) -> Inten
         key: serde_json::from_str(key).unwrap_or_default(),
         values: Map::new(),
         operations: Map::new(),
+        base: Map::new(),
         base_version: None,
         condition: None,
     }
