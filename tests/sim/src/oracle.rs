@@ -214,13 +214,14 @@ pub(crate) fn read_your_writes(tx: &mut dyn StoreTx, schema: &Schema, entries: &
                     continue;
                 }
             }
-            fields.extend(
-                entry
-                    .intent
-                    .values
-                    .iter()
-                    .map(|(name, value)| (name.as_str(), value.clone())),
-            );
+            for (name, value) in &entry.intent.values {
+                // Of a maximum the greater shows.
+                let greater = fields.get("best").and_then(Json::as_i64).max(value.as_i64());
+                match greater.filter(|_| name == "best" && !value.is_null()) {
+                    Some(greater) => fields.insert(name.as_str(), Json::from(greater)),
+                    None => fields.insert(name.as_str(), value.clone()),
+                };
+            }
             for (name, operation) in &entry.intent.operations {
                 let next = deed::laid(fields.get(name.as_str()), operation);
                 fields.insert(name.as_str(), next);
@@ -244,6 +245,12 @@ pub(crate) fn read_your_writes(tx: &mut dyn StoreTx, schema: &Schema, entries: &
     Ok(())
 }
 
+/// Whether a row outside the scope is held. After a compaction the tombstone of an earlier life may be: nothing tells the
+/// replica of a record that was made anew outside its scope, and a tombstone shows nothing.
+fn is_held(base: Option<&Record>, pruned: Position) -> bool {
+    base.is_some_and(|row| !row.meta.deleted || pruned == Position(0))
+}
+
 /// **Cursor honesty** (5). For every record whose newest change is at or below the cursor: the replica's base row is that
 /// change, if it is in the scope; and if it is not, and no base sync is under way, the replica does not hold it.
 pub(crate) fn cursor_honesty(
@@ -262,7 +269,8 @@ pub(crate) fn cursor_honesty(
         let key = row.key(&model.key);
         let base = base_row(tx, id, &key)?;
         if in_scope(row) {
-            if base.is_none() && row.meta.deleted && *position <= pruned {
+            if (base.is_none() || base_sync) && row.meta.deleted && *position <= pruned {
+                // The tombstone is not told any more: the end of a base sync sweeps what it does not bring.
                 continue;
             }
             if base.as_ref() != Some(row) {
@@ -271,7 +279,7 @@ pub(crate) fn cursor_honesty(
                     model.name, through.0, position.0
                 ));
             }
-        } else if base.is_some() && !base_sync {
+        } else if is_held(base.as_ref(), pruned) && !base_sync {
             return Err(format!(
                 "the cursor of {} stands at {}, {text} left the scope at {} and is still held: {base:?}",
                 model.name, through.0, position.0
@@ -299,6 +307,9 @@ pub(crate) fn convergence(
         let key = row.key(&model.key);
         let mut wanted = in_scope(row).then_some(row);
         let base = base_row(tx, id, &key)?;
+        if wanted.is_none() && !is_held(base.as_ref(), pruned) {
+            continue;
+        }
         if row.meta.deleted && *position <= pruned && base.is_none() {
             // The tombstone need not be known to anybody any more.
             wanted = None;

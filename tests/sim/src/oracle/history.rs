@@ -28,6 +28,8 @@ struct Made {
 pub(crate) struct History {
     records: BTreeMap<(ModelId, String), Vec<Made>>,
     last_changed_at: i64,
+    /// Outcomes of replicas that were written off may be forgotten, and with them which changes were their own.
+    compacted: bool,
 }
 
 /// Times of the server's own.
@@ -90,6 +92,11 @@ impl History {
         Ok(())
     }
 
+    /// The feed was compacted.
+    pub(crate) fn compact(&mut self) {
+        self.compacted = true;
+    }
+
     fn update(
         &self,
         model: &Model,
@@ -148,7 +155,11 @@ impl History {
                 .rfind(|made| made.changed.contains(&id))
                 .map(|made| made.version);
             let changed = unseen.iter().any(|made| Some(made.version) == newest);
-            let touched = unseen.iter().any(|made| made.sent.contains(&id));
+            let own_forgotten = made.iter().any(|made| {
+                let own = made.replica == envelope.replica.0 && made.version > base;
+                self.compacted && own && made.sent.contains(&id)
+            });
+            let touched = own_forgotten || unseen.iter().any(|made| made.sent.contains(&id));
             in_conflict |= changed && sent != was && field.merge.is_none();
             perhaps |= changed || touched;
             if field.merge == Some(MergeRule::Max) {

@@ -271,6 +271,7 @@ impl World {
                 let through = server.compact(now_ms, Duration::from_millis(*silence));
                 let through = through.map_err(|detail| self.broken("world", detail))?;
                 self.pruned_through = self.pruned_through.max(through);
+                self.history.compact();
                 Ok(true)
             }
             Op::Refresh(replica) => self.input(*replica, Input::Refresh),
