@@ -50,6 +50,8 @@ enum Command {
     Ci,
     /// Check the house rules that no linter knows
     Tidy,
+    /// Run the upgrade matrix and print its table: kinds of schema change × versions apart × what waits in the queue
+    Matrix,
     /// Run the simulator; everything after `sim` goes to it. `sim --planted [NAME…]` tests the simulator itself: bugs kept
     /// as patches, each of which it must find
     #[command(disable_help_flag = true)]
@@ -96,6 +98,17 @@ fn run(command: Command) -> Result<(), Failed> {
         Command::Test { only } => steps::run(&house, &only, steps::Mode::Daily),
         Command::Ci => steps::run(&house, &[], steps::Mode::Ci),
         Command::Tidy => tidy::run(&house),
+        Command::Matrix => house
+            .cargo(&[
+                "test",
+                "--package",
+                "tombolo-sim",
+                "--test",
+                "upgrade",
+                "--",
+                "--nocapture",
+            ])
+            .run(),
         Command::Sim { arguments } if arguments.first().is_some_and(|first| first == "--planted") => {
             planted::run(&house, arguments.get(1..).unwrap_or_default())
         }

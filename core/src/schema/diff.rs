@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::id::FieldId;
+use crate::id::{FieldId, ModelId};
 
+use super::lens::{pair_fields, pair_models, same_key};
 use super::model::{
     AuthRule, EmbeddedField, Field, FieldOrigin, FieldType, Index, MergeRule, Model, MutationRoot, QueryRoot, Relation,
     RelationKind, Schema, SubscriptionRoot,
@@ -16,6 +17,8 @@ pub struct Difference {
     pub text: String,
     /// Whether an app built on the old schema, or a record stored under it, no longer works.
     pub breaking: bool,
+    /// The name by which a server whose data it would cost asks to be allowed it (`--allow-breaking`).
+    pub allow: Option<String>,
 }
 
 impl std::fmt::Display for Difference {
@@ -29,14 +32,17 @@ impl std::fmt::Display for Difference {
 #[must_use]
 pub fn diff(old: &Schema, new: &Schema) -> Vec<Difference> {
     let mut out = Out(Vec::new());
-    for model in &old.models {
-        match new.model_named(&model.name) {
-            Some(id) => models(&mut out, old, new, model, new.model(id)),
-            None => out.breaking(format!("{}: model removed", model.name)),
+    let pairs = pair_models(old, new);
+    for (model, to) in old.models.iter().zip(&pairs) {
+        match to {
+            Some(id) => models(&mut out, old, new, model, new.model(*id)),
+            None => out.asks(format!("{}: model removed", model.name), &model.name),
         }
     }
-    for model in new.models.iter().filter(|m| old.model_named(&m.name).is_none()) {
-        out.compatible(format!("{}: model added", model.name));
+    for (place, model) in new.models.iter().enumerate() {
+        if !pairs.contains(&Some(ModelId(place))) {
+            out.compatible(format!("{}: model added", model.name));
+        }
     }
     enums(&mut out, &old.enums, &new.enums);
     embedded(&mut out, &old.embedded, &new.embedded);
@@ -48,7 +54,20 @@ struct Out(Vec<Difference>);
 
 impl Out {
     fn add(&mut self, text: String, breaking: bool) {
-        self.0.push(Difference { text, breaking });
+        self.0.push(Difference {
+            text,
+            breaking,
+            allow: None,
+        });
+    }
+
+    /// Breaking, and a server that holds data of it asks for `allow`.
+    fn asks(&mut self, text: String, allow: &str) {
+        self.0.push(Difference {
+            text,
+            breaking: true,
+            allow: Some(allow.to_owned()),
+        });
     }
 
     fn breaking(&mut self, text: String) {
@@ -65,25 +84,35 @@ fn field_names(model: &Model, ids: &[FieldId]) -> Vec<String> {
 }
 
 fn models(out: &mut Out, old_schema: &Schema, new_schema: &Schema, old: &Model, new: &Model) {
-    let name = &old.name;
+    let name = &new.name;
+    renamed(out, name, "model", &old.name, &old.former, &new.former);
+    let pairs = pair_fields(old, new);
     let (old_key, new_key) = (field_names(old, &old.key), field_names(new, &new.key));
-    if old_key != new_key {
-        out.breaking(format!(
+    if !same_key(old, new, &pairs) {
+        let text = format!(
             "{name}: key changed from ({}) to ({})",
             old_key.join(", "),
             new_key.join(", ")
-        ));
+        );
+        out.asks(text, &format!("{name}:key"));
     }
-    for field in &old.fields {
-        match new.field(&field.name) {
-            Some(id) => fields(out, name, field, new.field_at(id)),
-            None => out.breaking(format!("{name}.{}: field removed", field.name)),
+    for (field, to) in old.fields.iter().zip(&pairs) {
+        match to {
+            Some(id) => fields(out, name, field, new.field_at(*id)),
+            None => {
+                let place = format!("{name}.{}", field.name);
+                out.asks(format!("{place}: field removed"), &place);
+            }
         }
     }
-    for field in new.fields.iter().filter(|f| old.field(&f.name).is_none()) {
+    for (place, field) in new.fields.iter().enumerate() {
+        if pairs.contains(&Some(FieldId(place))) {
+            continue;
+        }
         let filled = field.default.is_some() || field.origin == FieldOrigin::Timestamp;
         if field.ty.required && !filled {
-            out.breaking(format!("{name}.{}: required field added without a default", field.name));
+            let place = format!("{name}.{}", field.name);
+            out.asks(format!("{place}: required field added without a default"), &place);
         } else {
             out.compatible(format!("{name}.{}: field added", field.name));
         }
@@ -99,9 +128,23 @@ fn models(out: &mut Out, old_schema: &Schema, new_schema: &Schema, old: &Model, 
     }
 }
 
+/// A former name, given or taken back. One that is taken back is not known to apps which still use it any more.
+fn renamed(out: &mut Out, place: &str, what: &str, was: &str, old: &[String], new: &[String]) {
+    let is = place.rsplit('.').next().unwrap_or(place);
+    if is != was {
+        out.compatible(format!("{place}: {what} renamed from {was}"));
+    }
+    for name in old.iter().filter(|name| *name != is && !new.contains(name)) {
+        out.breaking(format!(
+            "{place}: no longer says that it was {name}: apps that still call it so lose what they write to it"
+        ));
+    }
+}
+
 fn fields(out: &mut Out, model: &str, old: &Field, new: &Field) {
-    let place = format!("{model}.{}", old.name);
-    types(out, &place, &old.ty, &new.ty, new.default.is_some());
+    let place = format!("{model}.{}", new.name);
+    renamed(out, &place, "field", &old.name, &old.former, &new.former);
+    types(out, &place, &old.ty, &new.ty, new.default.is_some(), true);
     match (&old.default, &new.default) {
         (Some(_), None) => {
             out.add(format!("{place}: default removed"), new.ty.required);
@@ -121,19 +164,27 @@ fn fields(out: &mut Out, model: &str, old: &Field, new: &Field) {
     rules(out, &place, old.auth.as_deref(), new.auth.as_deref());
 }
 
-fn types(out: &mut Out, place: &str, old: &FieldType, new: &FieldType, has_default: bool) {
+/// `stored`: the field has a column of its own, so that a server may ask.
+fn types(out: &mut Out, place: &str, old: &FieldType, new: &FieldType, has_default: bool, stored: bool) {
+    let ask = |out: &mut Out, text: String| match stored {
+        true => out.asks(text, place),
+        false => out.breaking(text),
+    };
     if old.kind != new.kind || old.list.is_some() != new.list.is_some() {
-        out.breaking(format!("{place}: type changed from {old} to {new}"));
-        return;
+        if !old.widens_to(new) {
+            ask(out, format!("{place}: type changed from {old} to {new}"));
+            return;
+        }
+        out.compatible(format!("{place}: type widened from {old} to {new}"));
     }
     match (old.required, new.required) {
         (false, true) if has_default => out.compatible(format!("{place}: made required, with a default")),
-        (false, true) => out.breaking(format!("{place}: made required without a default")),
+        (false, true) => ask(out, format!("{place}: made required without a default")),
         (true, false) => out.breaking(format!("{place}: made nullable, which older apps do not expect")),
         _ => {}
     }
     if old.list != new.list {
-        out.breaking(format!("{place}: items changed from {old} to {new}"));
+        ask(out, format!("{place}: items changed from {old} to {new}"));
     }
 }
 
@@ -179,6 +230,24 @@ fn relations(out: &mut Out, old_schema: &Schema, new_schema: &Schema, old: &Mode
             field_names(target, &r.target_fields),
         )
     };
+    // The same ends by the names that they have now.
+    let now = |(source, target, fields): (Vec<String>, String, Vec<String>)| {
+        let named = |model: &Model, names: Vec<String>| {
+            let name = |name: String| {
+                model
+                    .field_once_named(&name)
+                    .map_or(name, |id| model.field_at(id).name.clone())
+            };
+            names.into_iter().map(name).collect::<Vec<_>>()
+        };
+        match new_schema.model_once_named(&target) {
+            Some(id) => {
+                let target = new_schema.model(id);
+                (named(new, source), target.name.clone(), named(target, fields))
+            }
+            None => (source, target, fields),
+        }
+    };
     for relation in &old.relations {
         let place = format!("{}.{}", old.name, relation.name);
         let Some(other) = new.relation(&relation.name) else {
@@ -186,7 +255,7 @@ fn relations(out: &mut Out, old_schema: &Schema, new_schema: &Schema, old: &Mode
             continue;
         };
         let many = |r: &Relation| r.kind == RelationKind::HasMany;
-        let (a, b) = (ends(old_schema, old, relation), ends(new_schema, new, other));
+        let (a, b) = (now(ends(old_schema, old, relation)), ends(new_schema, new, other));
         if a.1 != b.1 || many(relation) != many(other) {
             out.breaking(format!(
                 "{place}: relation leads elsewhere ({} instead of {})",
@@ -242,7 +311,8 @@ fn enums(out: &mut Out, old: &BTreeMap<String, Vec<String>>, new: &BTreeMap<Stri
             continue;
         };
         for value in values.iter().filter(|v| !others.contains(v)) {
-            out.breaking(format!("{name}.{value}: enum value removed"));
+            let place = format!("{name}.{value}");
+            out.asks(format!("{place}: enum value removed"), &place);
         }
         for value in others.iter().filter(|v| !values.contains(v)) {
             out.compatible(format!("{name}.{value}: enum value added"));
@@ -262,7 +332,7 @@ fn embedded(out: &mut Out, old: &BTreeMap<String, Vec<EmbeddedField>>, new: &BTr
         for field in fields {
             let place = format!("{name}.{}", field.name);
             match others.iter().find(|o| o.name == field.name) {
-                Some(other) => types(out, &place, &field.ty, &other.ty, false),
+                Some(other) => types(out, &place, &field.ty, &other.ty, false, false),
                 None => out.breaking(format!("{place}: field removed")),
             }
         }
@@ -283,7 +353,7 @@ fn embedded(out: &mut Out, old: &BTreeMap<String, Vec<EmbeddedField>>, new: &BTr
 /// Operations that go while their model stays: renamed or switched off, or custom ones removed. Index queries are told
 /// with their index.
 fn roots(out: &mut Out, old: &Schema, new: &Schema) {
-    let stays = |id: &crate::id::ModelId| new.model_named(&old.model(*id).name).is_some();
+    let stays = |id: &ModelId| new.model_named(&old.model(*id).name).is_some();
     for (name, root) in &old.roots.query {
         let told = match root {
             QueryRoot::Get(id) | QueryRoot::List(id) | QueryRoot::Sync(id) => !stays(id),

@@ -24,6 +24,28 @@ const CHANGES: &[(&str, &str, &[&str])] = &[
         &["breaking: A.b: required field added without a default"],
     ),
     (
+        "type A @model { id: ID! a: Int }",
+        "type B @model @renamed(from: [\"A\"]) { id: ID! b: Int @renamed(from: [\"a\"]) }",
+        &[
+            "compatible: B: model renamed from A",
+            "compatible: B.b: field renamed from a",
+        ],
+    ),
+    (
+        "type B @model { b: Int @renamed(from: [\"a\"]) }",
+        "type B @model { b: Int }",
+        &["breaking: B.b: no longer says that it was a: apps that still call it so lose what they write to it"],
+    ),
+    (
+        "type A @model { a: Int b: AWSDate c: [Int] }",
+        "type A @model { a: Float b: String c: [Float] }",
+        &[
+            "compatible: A.a: type widened from Int to Float",
+            "compatible: A.b: type widened from AWSDate to String",
+            "compatible: A.c: type widened from [Int] to [Float]",
+        ],
+    ),
+    (
         "type A @model { a: Int }",
         "type A @model { a: Int b: Int! @default(value: 1) }",
         &["compatible: A.b: field added"],

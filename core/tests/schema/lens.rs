@@ -32,7 +32,7 @@ fn lens(change: &[(&str, &str)]) -> Lens {
 }
 
 fn input(lens: &Lens, kind: MutationKind, values: &Json, condition: Option<&Json>) -> MutationInput {
-    let old = lens.old();
+    let old = lens.earlier();
     let model = old.model_named("Note").unwrap();
     let value = |(name, json): (&String, &Json)| {
         let field = old[model].field(name).unwrap();
@@ -55,7 +55,7 @@ fn carried(lens: &Lens, kind: MutationKind, values: &Json, condition: Option<&Js
     let carried = lens
         .mutation(&input(lens, kind, values, condition))
         .map_err(|change| change.to_string())?;
-    let model = &lens.new()[carried.input.model];
+    let model = &lens.later()[carried.input.model];
     let named = |(field, value): &(FieldId, Value)| (model.field_at(*field).name.clone(), value.to_json());
     let values: BTreeMap<String, Json> = carried.input.values.iter().map(named).collect();
     let removed: Vec<String> = carried
@@ -187,7 +187,7 @@ fn a_condition_is_carried_or_names_the_field_that_is_gone() {
         .mutation(&input(&renamed, MutationKind::Update, &update, Some(&condition)))
         .unwrap()
         .input;
-    let new = renamed.new();
+    let new = renamed.later();
     let access = Access::of(new, &Identity::Local);
     let want = Filter::parse(new, input.model, &json!({ "text": { "eq": "x" } }), &access).unwrap();
     assert_eq!(input.condition, Some(want));
@@ -207,8 +207,8 @@ fn names_and_records_are_told_as_the_old_schema_has_them() {
             "more: Int  n: Float  text: String @renamed(from: [\"body\"])",
         ),
     ]);
-    let memo = lens.new().model_named("Memo").unwrap();
-    let model = &lens.new()[memo];
+    let memo = lens.later().model_named("Memo").unwrap();
+    let model = &lens.later()[memo];
     let names: Vec<&str> = (0..4).map(|i| lens.field_name(memo, FieldId(i))).collect();
     assert_eq!(
         (lens.model_name(memo), names),
@@ -225,7 +225,7 @@ fn names_and_records_are_told_as_the_old_schema_has_them() {
     ] {
         record.values[model.field(name).unwrap().0] = value;
     }
-    let note = lens.old().model_named("Note").unwrap();
+    let note = lens.earlier().model_named("Note").unwrap();
     let back = lens.record_back(note, &record);
     assert_eq!(
         back.values[..3],

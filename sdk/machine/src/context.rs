@@ -92,7 +92,7 @@ pub(crate) struct Context<'a> {
 
 impl Context<'_> {
     pub(crate) fn model_id(&self, name: &str) -> Option<ModelId> {
-        self.schema.model_named(name)
+        self.schema.model_once_named(name)
     }
 
     /// Whether the link may send this entry: it is its author's, or has none.
@@ -149,7 +149,7 @@ impl Context<'_> {
         };
         let key_text = key.to_text();
         self.changes.add(&shape.name, &key_text);
-        let mut entries = self.tx.entries_of(&shape.name, &key_text)?;
+        let mut entries = self.entries_of(shape, &key_text)?;
         entries.retain(|entry| entry.state.is_unsettled());
         if entries.is_empty() {
             self.tx.adopt_base(model, key)?;

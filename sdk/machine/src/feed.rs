@@ -98,7 +98,7 @@ pub(crate) fn batch(cx: &mut Context<'_>, feed: FeedNumber, batch: &ChangeBatch)
     // In the middle of a catch-up a cursor beyond a mutation says nothing: its row may have been written again since and
     // then stands at a later place, not yet pulled.
     if batch.up_to_date {
-        for entry in cx.tx.acked(&batch.model, &cursor.epoch.0, cursor.position, false)? {
+        for entry in cx.acked(&batch.model, &cursor.epoch.0, cursor.position, false)? {
             cx.remove_entry(&entry)?;
             if let Some(key) = entry.intent.key_for(shape) {
                 touched.insert(key.to_text(), key);
@@ -168,7 +168,7 @@ pub(crate) fn remove_scope(cx: &mut Context<'_>, name: &str) -> Result<(), StepE
     cx.state.refused.remove(name);
     cx.tx.remove_scope(name)?;
     if let Some(model) = cx.model_id(name) {
-        for entry in cx.tx.acked(name, "", Position(0), true)? {
+        for entry in cx.acked(name, "", Position(0), true)? {
             cx.remove_entry(&entry)?;
             cx.rebase_entry(&entry)?;
         }

@@ -20,7 +20,7 @@ pub(crate) fn doubt_acked(cx: &mut Context<'_>, model: &str, epoch: &str) -> Res
         return Ok(());
     }
     let mut groups = BTreeSet::new();
-    for mut entry in cx.tx.acked(model, epoch, NOWHERE, true)? {
+    for mut entry in cx.acked(model, epoch, NOWHERE, true)? {
         entry.tries = 0;
         cx.set_state(&mut entry, EntryState::InFlight)?;
         groups.insert(entry.first);
@@ -36,7 +36,11 @@ pub(crate) fn doubt_acked(cx: &mut Context<'_>, model: &str, epoch: &str) -> Res
 
 /// Later mutations of the same record that were never sent wait until this one is decided again.
 fn hold_back_later_ones(cx: &mut Context<'_>, entry: &OutboxEntry) -> Result<(), StepError> {
-    let later = cx.tx.entries_of(&entry.intent.model, &entry.intent.key_text())?;
+    let key = entry.intent.key_text();
+    let later = match cx.model_id(&entry.intent.model) {
+        Some(model) => cx.entries_of(&cx.schema[model], &key)?,
+        None => cx.tx.entries_of(&entry.intent.model, &key)?,
+    };
     for mut later in later {
         let waits = later.number > entry.number
             && later.first != entry.first

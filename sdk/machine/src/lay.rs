@@ -6,6 +6,7 @@ use tombolo_core::record::{Meta, Record};
 use tombolo_core::schema::{Model, MutationKind};
 use tombolo_core::value::Value;
 
+use crate::former::member;
 use crate::operations;
 use crate::outbox::Intent;
 
@@ -46,7 +47,7 @@ fn lay_one(model: &Model, row: Option<Record>, intent: &Intent, made_at_ms: i64)
         (MutationKind::Update, Some(mut row)) if !row.meta.deleted => {
             set(model, &mut row, intent);
             if let Some(time) = model.updated_at
-                && intent.values.get(&model.field_at(time).name).is_none_or(Json::is_null)
+                && member(&intent.values, model.field_at(time)).is_none_or(Json::is_null)
             {
                 row.values[time.0] = Value::date_time(made_at_ms);
             }
@@ -79,7 +80,7 @@ fn fresh(model: &Model, made_at_ms: i64) -> Record {
 fn set(model: &Model, row: &mut Record, intent: &Intent) {
     row.values.resize(model.fields.len(), Value::Null);
     for (field, value) in model.fields.iter().zip(&mut row.values) {
-        if let Some(given) = intent.values.get(&field.name) {
+        if let Some(given) = member(&intent.values, field) {
             let given = field.ty.value_from_json(given);
             let greatest = match intent.kind {
                 MutationKind::Update => monotone(field, value, &given),

@@ -21,6 +21,7 @@ mod context;
 mod effect;
 mod ended;
 mod feed;
+mod former;
 mod history;
 mod input;
 mod lay;

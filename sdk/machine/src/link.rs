@@ -129,7 +129,7 @@ pub(crate) fn subscribe(cx: &mut Context<'_>) {
         fetch_page(cx);
         return;
     }
-    let scopes: Vec<_> = cx.state.asked().map(crate::scope::ScopeRow::to_send).collect();
+    let scopes: Vec<_> = cx.state.asked().map(|scope| scope.to_send(cx.schema)).collect();
     if !scopes.is_empty() {
         cx.effects.push(Effect::Send(Outgoing::Subscribe {
             feed: cx.state.feed,
@@ -147,7 +147,7 @@ pub(crate) fn fetch_page(cx: &mut Context<'_>) {
     if let Some(scope) = cx.state.paging.first().and_then(|model| cx.state.scopes.get(model)) {
         cx.effects.push(Effect::Send(Outgoing::FetchPage {
             feed: cx.state.feed,
-            scope: scope.to_send(),
+            scope: scope.to_send(cx.schema),
             rows: cx.state.pace.rows,
         }));
         cx.state.pace.page_asked(cx.now.monotonic);
@@ -171,7 +171,7 @@ pub(crate) fn feed_refused(cx: &mut Context<'_>, feed: FeedNumber, errors: &[Gra
             .note_error("scope_refused", &format!("{model}: {message}"), cx.now);
         cx.state.refused.insert(model.clone(), clip(&message));
         // No feed will bring what they wait for, as for a model without a scope.
-        for entry in cx.tx.acked(&model, "", Position(0), true)? {
+        for entry in cx.acked(&model, "", Position(0), true)? {
             cx.remove_entry(&entry)?;
             cx.rebase_entry(&entry)?;
         }
@@ -215,6 +215,7 @@ fn is_final(error: &GraphqlError) -> bool {
                 ErrorType::Unauthorized
                     | ErrorType::BadRequest
                     | ErrorType::LimitExceeded
+                    | ErrorType::SchemaChanged
                     | ErrorType::UnsupportedOperation
             )
         )
@@ -464,7 +465,7 @@ fn decided(cx: &mut Context<'_>, outcome: MutationOutcome) -> Result<(), StepErr
                 .cursor
                 .as_deref()
                 .and_then(|text| text.parse::<tombolo_core::id::Cursor>().ok());
-            let model = &entry.intent.model;
+            let model = cx.present_name(&entry.intent.model);
             let scope = cx
                 .state
                 .scopes

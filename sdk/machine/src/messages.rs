@@ -15,9 +15,10 @@ use crate::scope::ScopeCursor;
 /// own mutations, also where these change nothing in the scopes.
 #[must_use]
 pub fn subscription(replica: &ReplicaId, scopes: &[ScopeCursor]) -> Request {
+    let schema = scopes.first().map(|scope| scope.schema.clone());
     let scopes: Vec<Json> = scopes.iter().map(ScopeCursor::to_json).collect();
     Request {
-        extensions: Some(named(replica)),
+        extensions: Some(named(Some(replica), schema.as_deref())),
         ..request(
             format!("subscription($scopes: [TomboloScopeInput!]!) {{ tomboloChanges(scopes: $scopes) {SELECTION} }}"),
             json!({ "scopes": scopes }),
@@ -28,12 +29,16 @@ pub fn subscription(replica: &ReplicaId, scopes: &[ScopeCursor]) -> Request {
 /// The query for one page of the change feed of `scope`, of at most `rows` rows.
 #[must_use]
 pub fn page(scope: &ScopeCursor, rows: u64) -> Request {
-    request(
+    let page = request(
         format!(
             "query($scope: TomboloScopeInput!, $limit: Int) {{ tomboloChanges(scope: $scope, limit: $limit) {SELECTION} }}"
         ),
         json!({ "scope": scope.to_json(), "limit": rows }),
-    )
+    );
+    Request {
+        extensions: Some(named(None, Some(&scope.schema))),
+        ..page
+    }
 }
 
 /// The same by name of the replica: it tells the server what this replica holds, as a subscription does. For a link
@@ -41,13 +46,20 @@ pub fn page(scope: &ScopeCursor, rows: u64) -> Request {
 #[must_use]
 pub fn page_of(replica: &ReplicaId, scope: &ScopeCursor, rows: u64) -> Request {
     Request {
-        extensions: Some(named(replica)),
+        extensions: Some(named(Some(replica), Some(&scope.schema))),
         ..page(scope, rows)
     }
 }
 
-fn named(replica: &ReplicaId) -> Map<String, Json> {
-    Map::from_iter([("tombolo".to_owned(), json!({ "replica": replica }))])
+fn named(replica: Option<&ReplicaId>, schema: Option<&str>) -> Map<String, Json> {
+    let mut ours = Map::new();
+    if let Some(replica) = replica {
+        ours.insert("replica".to_owned(), json!(replica));
+    }
+    if let Some(schema) = schema {
+        ours.insert("schema".to_owned(), json!(schema));
+    }
+    Map::from_iter([("tombolo".to_owned(), Json::Object(ours))])
 }
 
 /// The smallest request that a server answers.

@@ -10,6 +10,7 @@ use tombolo_core::record::Record;
 use tombolo_core::schema::{ConflictStrategy, Field, FieldType, MergeRule, Model, MutationKind};
 use tombolo_core::value::Value;
 
+use crate::former::member;
 use crate::input::NewMutation;
 use crate::outbox::Intent;
 
@@ -61,10 +62,7 @@ pub(crate) fn kept(ty: &FieldType, json: &Json) -> Option<Operation> {
 /// Carries the intent's operations out on `row`. One that cannot be carried out shows nothing; the server will refuse it.
 pub(crate) fn lay(model: &Model, row: &mut Record, intent: &Intent) {
     for (field, value) in model.fields.iter().zip(&mut row.values) {
-        let operation = intent
-            .operations
-            .get(&field.name)
-            .and_then(|json| kept(&field.ty, json));
+        let operation = member(&intent.operations, field).and_then(|json| kept(&field.ty, json));
         if let Some(next) = operation.and_then(|operation| operation.apply(field, value).ok()) {
             *value = next;
         }

@@ -17,7 +17,7 @@ use serde_json::{Map, Value as Json};
 use tombolo_core::id::{Cursor, FieldId, ModelId, MutationNumber, ReplicaId, Version};
 use tombolo_core::limits::{RECORD_BYTES_MAX, REQUEST_BYTES_MAX};
 use tombolo_core::record::{Key, Record};
-use tombolo_core::schema::{Model, MutationKind};
+use tombolo_core::schema::MutationKind;
 use tombolo_core::value::Value;
 use tombolo_core::wire::envelope::{OutcomeKind, RejectReason};
 use tombolo_core::wire::graphql::ErrorType;
@@ -140,12 +140,6 @@ impl Intent {
     pub fn key_text(&self) -> String {
         Json::Array(self.key.clone()).to_string()
     }
-
-    /// The key under a model of the present schema; `None` if the model's key has changed since.
-    #[must_use]
-    pub fn key_for(&self, model: &Model) -> Option<Key> {
-        Key::from_json(model, &self.key)
-    }
 }
 
 /// Enqueues mutations; more than one is an atomic transaction.
@@ -264,7 +258,7 @@ impl Draft {
             })
             .collect::<Result<_, _>>()?);
         let key_text = key.to_text();
-        let mut before = cx.tx.entries_of(&model.name, &key_text)?;
+        let mut before = cx.entries_of(model, &key_text)?;
         before.retain(|entry| entry.state.is_unsettled());
         let view = cx.tx.view(mutation.model, &key)?;
         if mutation.kind == MutationKind::Create && view.as_ref().is_some_and(|row| !row.meta.deleted) {
@@ -305,7 +299,7 @@ impl Draft {
             let Some(values) = values.filter(|values| values.iter().all(|v| !v.is_null())) else {
                 continue;
             };
-            let creates = cx.tx.entries_of(&target.name, &Key(values).to_text())?;
+            let creates = cx.entries_of(target, &Key(values).to_text())?;
             depends_on.extend(
                 creates
                     .iter()

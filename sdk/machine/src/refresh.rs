@@ -21,6 +21,7 @@ use crate::context::Context;
 use crate::link;
 use crate::machine::StepError;
 use crate::scope::ScopeRow;
+use crate::store::Base;
 
 /// Reads anew what others may have changed.
 pub(crate) fn refresh(cx: &mut Context<'_>) -> Result<(), StepError> {
@@ -106,7 +107,7 @@ fn settle_passed(cx: &mut Context<'_>) -> Result<(), StepError> {
         .collect();
     for scope in live {
         let Some(cursor) = scope.parsed_cursor() else { continue };
-        for entry in cx.tx.acked(&scope.model, &cursor.epoch.0, cursor.position, false)? {
+        for entry in cx.acked(&scope.model, &cursor.epoch.0, cursor.position, false)? {
             cx.remove_entry(&entry)?;
             cx.rebase_entry(&entry)?;
         }
@@ -114,13 +115,20 @@ fn settle_passed(cx: &mut Context<'_>) -> Result<(), StepError> {
     Ok(())
 }
 
-/// Rows of some models were dropped when the file was brought in line with the schema: lays their unsettled mutations anew.
+/// Rows of some models were dropped or changed when the file was brought in line with the schema: lays their unsettled
+/// mutations anew.
 pub(crate) fn lay_on_dropped(cx: &mut Context<'_>) -> Result<(), StepError> {
     for name in cx.tx.take_dropped()? {
         let Some(model) = cx.model_id(&name) else { continue };
-        for text in cx.tx.unsettled_keys(&name)? {
-            if let Some(key) = Key::from_text(&cx.schema[model], &text) {
-                cx.tx.put_base(model, &key, None, None)?;
+        for text in cx.unsettled_keys(&name)? {
+            let shape = &cx.schema[model];
+            // Not what was made for a key that the model does not have any more.
+            let entries = cx.entries_of(shape, &text)?;
+            let any = entries.iter().any(|entry| entry.state.is_unsettled());
+            if let Some(key) = Key::from_text(shape, &text).filter(|_| any) {
+                if cx.tx.base(model, &key)? == Base::Unsaved {
+                    cx.tx.put_base(model, &key, None, None)?;
+                }
                 cx.rebase(model, &key)?;
             }
         }

@@ -9,6 +9,7 @@ use tombolo_core::schema::{Model, MutationKind, MutationRoot, Schema};
 use tombolo_core::wire::envelope::MutationEnvelope;
 use tombolo_core::wire::graphql::Request;
 
+use crate::former::{self, Present};
 use crate::outbox::{EntryState, Intent, OutboxEntry};
 
 /// The request for an entry, or for all entries of one atomic transaction, by number.
@@ -17,46 +18,64 @@ pub fn request(schema: &Schema, replica: &ReplicaId, entries: &[OutboxEntry], se
     let mut declared = String::new();
     let mut roots = String::new();
     let mut variables = Map::new();
+    // All of them in the words of the present schema, or all in their own: the server reads them under one.
+    let present: Option<Vec<Present>> = entries.iter().map(|entry| former::present(schema, entry)).collect();
+    let own = present.is_none();
+    let mut present = present.unwrap_or_default().into_iter();
     for (at, entry) in entries.iter().enumerate() {
         let intent = &entry.intent;
-        let at_model = schema.model_named(&intent.model);
-        let model = at_model.and_then(|id| schema.models.get(id.0));
+        let words = present.next();
+        let at_model = match &words {
+            Some(words) => Some(words.model),
+            None => schema.model_named(&intent.model),
+        };
+        let model = at_model
+            .filter(|_| words.is_some())
+            .and_then(|id| schema.models.get(id.0));
+        let name = model.map_or(&intent.model, |model| &model.name);
         let separator = if at == 0 { "" } else { ", " };
         // Writing to a string cannot fail.
         let _ = write!(
             declared,
             "{separator}$i{at}: {verb}{name}Input!, $c{at}: Model{name}ConditionInput",
             verb = verb(intent.kind, true),
-            name = intent.model,
         );
         let field = at_model
             .and_then(|id| root_field(schema, id, intent.kind))
             .unwrap_or_else(|| {
                 // The model or its mutation is gone from this schema; the server may still have it under its usual name.
-                format!("{}{}", verb(intent.kind, false), intent.model)
+                format!("{}{name}", verb(intent.kind, false))
             });
         let _ = write!(
             roots,
             " m{at}: {field}(input: $i{at}, condition: $c{at}) {{ {selection} }}",
             selection = selection(model),
         );
-        let mut input = match intent.kind {
-            MutationKind::Create | MutationKind::Update => intent.values.clone(),
-            MutationKind::Delete => model.map_or_else(|| intent.values.clone(), |model| key_only(model, entry)),
+        let (values, operations, condition) = match words {
+            Some(words) => (words.values, words.operations, words.condition),
+            None => (
+                intent.values.clone(),
+                intent.operations.clone(),
+                intent.condition.clone(),
+            ),
         };
-        if intent.kind == MutationKind::Update && !intent.operations.is_empty() {
-            input.insert("_operations".into(), Json::Object(intent.operations.clone()));
+        let mut input = match (intent.kind, model) {
+            (MutationKind::Delete, Some(model)) => key_only(model, entry),
+            (MutationKind::Create | MutationKind::Update | MutationKind::Delete, _) => values,
+        };
+        if intent.kind == MutationKind::Update && !operations.is_empty() {
+            input.insert("_operations".into(), Json::Object(operations));
         }
         if let Some(version) = intent.base_version {
             input.insert("_version".into(), Json::from(version.0));
         }
         variables.insert(format!("i{at}"), Json::Object(input));
-        if let Some(condition) = &intent.condition {
-            variables.insert(format!("c{at}"), condition.clone());
+        if let Some(condition) = condition {
+            variables.insert(format!("c{at}"), condition);
         }
     }
     let mut extensions = Map::new();
-    if let Some(envelope) = envelope(replica, entries, settled_through) {
+    if let Some(envelope) = envelope(schema, own, replica, entries, settled_through) {
         extensions.insert("tombolo".into(), envelope);
     }
     Request {
@@ -112,7 +131,13 @@ fn text_bytes(text: &str) -> usize {
     text.bytes().map(escaped).sum::<usize>() + 2
 }
 
-fn envelope(replica: &ReplicaId, entries: &[OutboxEntry], settled_through: u64) -> Option<Json> {
+fn envelope(
+    schema: &Schema,
+    own: bool,
+    replica: &ReplicaId,
+    entries: &[OutboxEntry],
+    settled_through: u64,
+) -> Option<Json> {
     let first = entries.first()?;
     let union = |numbers: &dyn Fn(&OutboxEntry) -> Vec<tombolo_core::id::MutationNumber>| {
         let mut all: Vec<_> = entries.iter().flat_map(numbers).collect();
@@ -125,7 +150,7 @@ fn envelope(replica: &ReplicaId, entries: &[OutboxEntry], settled_through: u64) 
         number: first.number,
         depends_on: union(&|e| e.depends_on.clone()),
         seen: union(&|e| e.seen.clone()),
-        schema: first.schema.clone(),
+        schema: if own { first.schema.clone() } else { schema.hash.clone() },
         settled_through,
         atomic: first.atomic,
         void: first.state == EntryState::GivenUp,

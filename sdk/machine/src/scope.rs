@@ -2,6 +2,7 @@
 
 use serde_json::Value as Json;
 use tombolo_core::id::Cursor;
+use tombolo_core::schema::Schema;
 
 /// A model and an optional filter over it: one scope a model.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +22,8 @@ pub struct ScopeCursor {
     pub filter: Option<Json>,
     /// Exactly as the server gave it; `None` for a base sync.
     pub cursor: Option<String>,
+    /// Hash of the schema whose names these are.
+    pub schema: String,
 }
 
 impl ScopeCursor {
@@ -78,11 +81,12 @@ impl ScopeRow {
 
     /// What a subscription sends.
     #[must_use]
-    pub fn to_send(&self) -> ScopeCursor {
+    pub fn to_send(&self, schema: &Schema) -> ScopeCursor {
         ScopeCursor {
             model: self.model.clone(),
             filter: self.filter.clone(),
             cursor: self.cursor.clone(),
+            schema: schema.hash.clone(),
         }
     }
 }

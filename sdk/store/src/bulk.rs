@@ -5,9 +5,12 @@
 
 use std::fmt;
 
+use rusqlite::types::Null;
 use rusqlite::{Connection, Statement, params_from_iter};
-use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, SeqAccess, Visitor};
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
+use serde_json::{Map, Value as Json};
 use tombolo_core::id::Version;
 use tombolo_core::record::{Key, Meta, Record};
 use tombolo_core::schema::{Model, Storage};
@@ -18,13 +21,13 @@ use tombolo_machine::{Applied, StoreError};
 
 use crate::error::failure;
 use crate::reader::Param;
-use crate::sql::{ModelSql, key_columns, quote, upsert};
+use crate::sql::{EXTRA, ModelSql, key_columns, quote, upsert};
 
 /// What one position of a row is.
 #[derive(Clone, Copy, Debug)]
 struct Column {
     storage: Storage,
-    /// The statement's parameter, from 1; `None` for a field that this schema does not have.
+    /// The statement's parameter, from 1; `None` for a field that this schema does not have: its values are kept by name.
     parameter: Option<usize>,
     /// The place among the model's fields, or behind them for the meta columns.
     place: usize,
@@ -32,6 +35,10 @@ struct Column {
     key: Option<usize>,
     /// `null` here is false (`_deleted`).
     null_is_false: bool,
+    /// A value of another class does not spoil the page: the column takes what comes nearest, the value itself is kept.
+    may_differ: bool,
+    /// `null` here is the field's default, which the server will fill in as well when it has this schema.
+    fills: bool,
 }
 
 /// Writes the rows of a page.
@@ -42,10 +49,19 @@ pub(crate) fn apply(
     batch: &ChangeBatch,
     generation: i64,
 ) -> Result<Applied, StoreError> {
-    let (columns, statement) = columns(model, &batch.fields)?;
+    let (columns, statement, missing) = columns(model, &batch.fields)?;
     let mut prepared = conn.prepare_cached(&statement).map_err(failure)?;
-    let last = columns.iter().filter(|c| c.parameter.is_some()).count() + 1;
-    prepared.raw_bind_parameter(last, generation).map_err(failure)?;
+    let extra = columns.iter().filter(|c| c.parameter.is_some()).count() + 1;
+    prepared.raw_bind_parameter(extra, Null).map_err(failure)?;
+    for (at, place) in missing.iter().enumerate() {
+        let value = fill(model, *place).unwrap_or(&Value::Null);
+        prepared
+            .raw_bind_parameter(extra + 1 + at, Param(value))
+            .map_err(failure)?;
+    }
+    prepared
+        .raw_bind_parameter(extra + 1 + missing.len(), generation)
+        .map_err(failure)?;
     let any_base: bool = conn
         .prepare_cached(&sql.any_base)
         .and_then(|mut s| s.query_row([], |row| row.get(0)))
@@ -56,8 +72,17 @@ pub(crate) fn apply(
         } else {
             None
         },
+        extra_base: if any_base {
+            Some(conn.prepare_cached(&sql.extra_base).map_err(failure)?)
+        } else {
+            None
+        },
         statement: &mut prepared,
         columns: &columns,
+        names: &batch.fields,
+        extra: Map::new(),
+        extra_parameter: extra,
+        extra_bound: false,
         model,
         applied: Applied {
             keys: Some(Vec::new()),
@@ -79,13 +104,15 @@ pub(crate) fn apply(
     Ok(sink.applied)
 }
 
-/// What each position of a row is, and the statement that takes them.
-fn columns(model: &Model, fields: &[String]) -> Result<(Vec<Column>, String), StoreError> {
+/// What each position of a row is, the statement that takes them, and the places of fields that do not come but have a
+/// default: parameters behind the others.
+fn columns(model: &Model, fields: &[String]) -> Result<(Vec<Column>, String, Vec<usize>), StoreError> {
     let mut columns = Vec::with_capacity(fields.len());
     let mut names = Vec::with_capacity(fields.len());
     let mut seen = vec![false; model.fields.len() + META_FIELDS.len()];
     for name in fields {
-        let found = model.field(name).map(|field| {
+        // A server of an earlier schema speaks the former names.
+        let found = model.field_once_named(name).map(|field| {
             let ty = model.fields.get(field.0).map_or(Storage::Text, |f| f.ty.storage());
             (field.0, ty, model.key.iter().position(|k| *k == field))
         });
@@ -98,13 +125,15 @@ fn columns(model: &Model, fields: &[String]) -> Result<(Vec<Column>, String), St
             ))
         });
         let Some((place, storage, key)) = found else {
-            // A field that the server has and this schema does not: passed over.
+            // A field that the server has and this schema does not, yet.
             columns.push(Column {
                 storage: Storage::Json,
                 parameter: None,
                 place: 0,
                 key: None,
                 null_is_false: false,
+                may_differ: true,
+                fills: false,
             });
             continue;
         };
@@ -114,13 +143,15 @@ fn columns(model: &Model, fields: &[String]) -> Result<(Vec<Column>, String), St
                 model.name
             )));
         }
-        names.push(quote(name));
+        names.push(quote(model.fields.get(place).map_or(name, |field| &field.name)));
         columns.push(Column {
             storage,
             parameter: Some(names.len()),
             place,
             key,
             null_is_false: place == model.fields.len() + 1,
+            may_differ: key.is_none() && place < model.fields.len(),
+            fills: fill(model, place).is_some(),
         });
     }
     let required = model.key.iter().map(|f| f.0).chain(model.fields.len()..seen.len());
@@ -136,15 +167,26 @@ fn columns(model: &Model, fields: &[String]) -> Result<(Vec<Column>, String), St
             )));
         }
     }
-    let statement = upsert(&model.name, &names, &key_columns(model));
-    Ok((columns, statement))
+    names.push(EXTRA.to_owned());
+    let missing = (0..model.fields.len()).filter(|place| !seen[*place] && fill(model, *place).is_some());
+    let missing: Vec<usize> = missing.collect();
+    let fills: Vec<String> = missing.iter().map(|place| quote(&model.fields[*place].name)).collect();
+    let statement = upsert(&model.name, &names, &fills, &key_columns(model));
+    Ok((columns, statement, missing))
 }
 
 struct Sink<'a, 'c> {
     statement: &'a mut Statement<'c>,
     /// Asks whether a record has a base row kept apart; `None` if no record of the model has.
     has_base: Option<rusqlite::CachedStatement<'c>>,
+    extra_base: Option<rusqlite::CachedStatement<'c>>,
     columns: &'a [Column],
+    names: &'a [String],
+    /// What no column of this row takes, by field.
+    extra: Map<String, Json>,
+    extra_parameter: usize,
+    /// The parameter holds what another row had.
+    extra_bound: bool,
     model: &'a Model,
     applied: Applied,
     /// SQLite's failure, which the JSON parser cannot carry.
@@ -162,8 +204,25 @@ impl Sink<'_, '_> {
         }
     }
 
+    /// What no column took, as its column takes it.
+    fn take_extra(&mut self) -> Option<String> {
+        let extra = std::mem::take(&mut self.extra);
+        (!extra.is_empty()).then(|| Json::Object(extra).to_string())
+    }
+
     /// All positions of the row are bound: writes it.
     fn write(&mut self) -> rusqlite::Result<()> {
+        match self.take_extra() {
+            Some(text) => {
+                self.statement.raw_bind_parameter(self.extra_parameter, text)?;
+                self.extra_bound = true;
+            }
+            None if self.extra_bound => {
+                self.statement.raw_bind_parameter(self.extra_parameter, Null)?;
+                self.extra_bound = false;
+            }
+            None => {}
+        }
         self.statement.raw_execute()?;
         self.applied.rows += 1;
         Ok(())
@@ -176,6 +235,10 @@ impl Sink<'_, '_> {
             None => false,
         };
         if kept {
+            let extra = self.take_extra().map_or(Value::Null, Value::Text);
+            if let Some(statement) = &mut self.extra_base {
+                statement.execute(params_from_iter([&extra].into_iter().chain(&key).map(Param)))?;
+            }
             self.applied.set_aside.push(to_record(self.model, values));
             return Ok(());
         }
@@ -259,20 +322,32 @@ impl<'de> Visitor<'de> for OneRow<'_, '_, '_> {
             Vec::new()
         };
         let mut values = if whole {
-            vec![Value::Null; sink.model.fields.len() + META_FIELDS.len()]
+            let fills = (0..sink.model.fields.len() + META_FIELDS.len()).map(|place| fill(sink.model, place));
+            fills.map(|value| value.cloned().unwrap_or(Value::Null)).collect()
         } else {
             Vec::new()
         };
+        let mut misfit = None;
         for (at, column) in columns.iter().enumerate() {
             let Some(parameter) = column.parameter else {
-                row.next_element::<IgnoredAny>()?.ok_or_else(|| short(at))?;
+                let value: Json = row.next_element()?.ok_or_else(|| short(at))?;
+                if let (false, Some(name)) = (value.is_null(), sink.names.get(at)) {
+                    sink.extra.insert(name.clone(), value);
+                }
                 continue;
+            };
+            let fill = if column.fills {
+                fill(sink.model, column.place)
+            } else {
+                None
             };
             if whole || (wants_key && column.key.is_some()) {
                 let value = row
                     .next_element_seed(Cell {
                         column: *column,
                         to: ToValue,
+                        misfit: &mut misfit,
+                        fill,
                     })?
                     .ok_or_else(|| short(at))?;
                 if let Some(slot) = column.key.and_then(|k| key.get_mut(k)) {
@@ -293,9 +368,17 @@ impl<'de> Visitor<'de> for OneRow<'_, '_, '_> {
                     parameter,
                 };
                 let bound = row
-                    .next_element_seed(Cell { column: *column, to })?
+                    .next_element_seed(Cell {
+                        column: *column,
+                        to,
+                        misfit: &mut misfit,
+                        fill,
+                    })?
                     .ok_or_else(|| short(at))?;
                 bound.map_err(|e| sink.failed(e))?;
+            }
+            if let (Some(value), Some(name)) = (misfit.take(), sink.names.get(at)) {
+                sink.extra.insert(name.clone(), value);
             }
         }
         if row.next_element::<IgnoredAny>()?.is_some() {
@@ -380,22 +463,83 @@ impl Destination for ToStatement<'_, '_> {
 }
 
 /// One value of a row.
-struct Cell<T> {
+struct Cell<'m, T> {
     column: Column,
     to: T,
+    /// Takes the value if the column cannot: it is then kept by name, and the column has what comes nearest.
+    misfit: &'m mut Option<Json>,
+    /// What `null` becomes, see [`Column::fills`].
+    fill: Option<&'m Value>,
 }
 
-impl<T: Destination> Cell<T> {
+impl<T: Destination> Cell<'_, T> {
+    /// A value of another type than the column's: the server has another schema.
+    fn other<E: serde::de::Error>(self, value: Json, what: serde::de::Unexpected<'_>) -> Result<T::Out, E> {
+        if !self.column.may_differ {
+            return Err(E::invalid_type(what, &self));
+        }
+        let nearest = nearest(self.column.storage, &value);
+        *self.misfit = Some(value);
+        Ok(put(self.to, nearest))
+    }
+
     fn empty(self) -> T::Out {
-        if self.column.null_is_false {
-            self.to.bool(false)
-        } else {
-            self.to.null()
+        match self.fill {
+            Some(value) => put(self.to, value.clone()),
+            None if self.column.null_is_false => self.to.bool(false),
+            None => self.to.null(),
         }
     }
 }
 
-impl<'de, T: Destination> DeserializeSeed<'de> for Cell<T> {
+fn put<T: Destination>(to: T, value: Value) -> T::Out {
+    match value {
+        Value::Null => to.null(),
+        Value::Bool(flag) => to.bool(flag),
+        Value::Int(int) => to.int(int),
+        Value::Float(float) => to.float(float),
+        Value::Text(text) => to.text(&text, false),
+        Value::Json(text) => to.text(&text, true),
+    }
+}
+
+/// What stands for a missing value of the field at `place`.
+fn fill(model: &Model, place: usize) -> Option<&Value> {
+    let field = model.fields.get(place).filter(|field| field.ty.required)?;
+    field.default.as_ref()
+}
+
+/// What a column of the class shows for a value that it cannot take, until a schema comes whose column can.
+fn nearest(storage: Storage, value: &Json) -> Value {
+    match (storage, value) {
+        (_, Json::Array(items)) => items.first().map_or(Value::Null, |first| match first {
+            Json::Array(_) | Json::Object(_) => Value::Null,
+            Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => nearest(storage, first),
+        }),
+        (Storage::Bool, Json::Bool(flag)) => Value::Bool(*flag),
+        (Storage::Int, Json::Number(number)) => match (number.as_i64(), number.as_f64()) {
+            (Some(int), _) => Value::Int(int),
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "the nearest whole number is what is asked for"
+            )]
+            (None, Some(float)) => Value::Int(float.round() as i64),
+            (None, None) => Value::Null,
+        },
+        (Storage::Int, Json::String(text)) => text.parse().map_or(Value::Null, Value::Int),
+        (Storage::Float, Json::Number(number)) => number.as_f64().map_or(Value::Null, Value::Float),
+        (Storage::Float, Json::String(text)) => text
+            .parse()
+            .ok()
+            .filter(|f: &f64| f.is_finite())
+            .map_or(Value::Null, Value::Float),
+        (Storage::Text, Json::String(text)) => Value::Text(text.clone()),
+        (Storage::Text, Json::Number(_) | Json::Bool(_)) => Value::Text(value.to_string()),
+        (Storage::Bool | Storage::Int | Storage::Float | Storage::Text | Storage::Json, _) => Value::Null,
+    }
+}
+
+impl<'de, T: Destination> DeserializeSeed<'de> for Cell<'_, T> {
     type Value = T::Out;
 
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<T::Out, D::Error> {
@@ -411,7 +555,7 @@ impl<'de, T: Destination> DeserializeSeed<'de> for Cell<T> {
     }
 }
 
-impl<'de, T: Destination> Visitor<'de> for Cell<T> {
+impl<'de, T: Destination> Visitor<'de> for Cell<'_, T> {
     type Value = T::Out;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -432,7 +576,7 @@ impl<'de, T: Destination> Visitor<'de> for Cell<T> {
         match self.column.storage {
             Storage::Bool => Ok(self.to.bool(value)),
             Storage::Int | Storage::Float | Storage::Text | Storage::Json => {
-                Err(E::invalid_type(serde::de::Unexpected::Bool(value), &self))
+                self.other(Json::Bool(value), serde::de::Unexpected::Bool(value))
             }
         }
     }
@@ -443,7 +587,7 @@ impl<'de, T: Destination> Visitor<'de> for Cell<T> {
             // Exact up to 2^53, and JSON knows no better.
             Storage::Float => Ok(self.to.float(value as f64)),
             Storage::Bool | Storage::Text | Storage::Json => {
-                Err(E::invalid_type(serde::de::Unexpected::Signed(value), &self))
+                self.other(Json::from(value), serde::de::Unexpected::Signed(value))
             }
         }
     }
@@ -452,7 +596,7 @@ impl<'de, T: Destination> Visitor<'de> for Cell<T> {
         match i64::try_from(value) {
             Ok(value) => self.visit_i64(value),
             Err(_) if self.column.storage == Storage::Float => Ok(self.to.float(value as f64)),
-            Err(_) => Err(E::invalid_type(serde::de::Unexpected::Unsigned(value), &self)),
+            Err(_) => self.other(Json::from(value), serde::de::Unexpected::Unsigned(value)),
         }
     }
 
@@ -460,7 +604,7 @@ impl<'de, T: Destination> Visitor<'de> for Cell<T> {
         match self.column.storage {
             Storage::Float => Ok(self.to.float(value)),
             Storage::Bool | Storage::Int | Storage::Text | Storage::Json => {
-                Err(E::invalid_type(serde::de::Unexpected::Float(value), &self))
+                self.other(Json::from(value), serde::de::Unexpected::Float(value))
             }
         }
     }
@@ -469,8 +613,18 @@ impl<'de, T: Destination> Visitor<'de> for Cell<T> {
         match self.column.storage {
             Storage::Text => Ok(self.to.text(value, false)),
             Storage::Bool | Storage::Int | Storage::Float | Storage::Json => {
-                Err(E::invalid_type(serde::de::Unexpected::Str(value), &self))
+                self.other(Json::from(value), serde::de::Unexpected::Str(value))
             }
         }
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<T::Out, A::Error> {
+        let value = Json::deserialize(serde::de::value::SeqAccessDeserializer::new(items))?;
+        self.other(value, serde::de::Unexpected::Seq)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<T::Out, A::Error> {
+        let value = Json::deserialize(serde::de::value::MapAccessDeserializer::new(members))?;
+        self.other(value, serde::de::Unexpected::Map)
     }
 }

@@ -8,6 +8,8 @@ mod bulk;
 mod ended;
 mod error;
 mod evolve;
+#[cfg(test)]
+mod evolve_killed;
 mod identity;
 mod internal;
 mod locks;

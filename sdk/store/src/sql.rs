@@ -13,6 +13,10 @@ pub(crate) fn base_table(model: &str) -> String {
     format!("_base_{model}")
 }
 
+/// The column that keeps, as a JSON object, what the feed gave for fields that this schema does not have or whose column
+/// cannot take it: a later schema finds it there.
+pub(crate) const EXTRA: &str = "_extra";
+
 /// Statements of one model.
 #[derive(Debug)]
 pub(crate) struct ModelSql {
@@ -24,6 +28,8 @@ pub(crate) struct ModelSql {
     /// Gives a row if a base row is kept apart: whether it says that the server has none.
     pub has_base: String,
     pub any_base: String,
+    /// Notes what else came with the row of a record whose base row is kept apart.
+    pub extra_base: String,
     pub adopt_copy: String,
     pub adopt_clear: String,
     pub sweep: String,
@@ -54,6 +60,14 @@ impl ModelSql {
         };
         let places = |count: usize| (1..=count).map(|i| format!("?{i}")).collect::<Vec<_>>().join(", ");
         let key_list = keys.join(", ");
+        // The key's values by their places among all.
+        let by_value: Vec<String> = model
+            .key
+            .iter()
+            .zip(&keys)
+            .map(|(field, key)| format!("{key} = ?{}", field.0 + 1))
+            .collect();
+        let by_value = by_value.join(" AND ");
         let unkept = format!(
             "NOT EXISTS (SELECT 1 FROM {base} b WHERE {})",
             keys.iter()
@@ -63,18 +77,28 @@ impl ModelSql {
         );
         Self {
             select_view: format!("SELECT {all} FROM {view} WHERE {}", by_key(1)),
-            put_view: upsert(&model.name, &columns, &keys),
+            put_view: upsert(&model.name, &columns, &[], &keys),
             remove_view: format!("DELETE FROM {view} WHERE {}", by_key(1)),
             select_base: format!("SELECT _absent, {all} FROM {base} WHERE {}", by_key(1)),
             put_base: format!(
-                "INSERT OR REPLACE INTO {base} ({all}, _generation, _absent) VALUES ({})",
-                places(columns.len() + 2)
+                "INSERT INTO {base} ({all}, _generation, _absent, {EXTRA}) VALUES ({}, \
+                 (SELECT {EXTRA} FROM {view} WHERE {by_value})) ON CONFLICT ({key_list}) DO UPDATE SET {}",
+                places(columns.len() + 2),
+                columns
+                    .iter()
+                    .filter(|c| !keys.contains(c))
+                    .map(String::as_str)
+                    .chain(["_generation", "_absent"])
+                    .map(|c| format!("{c} = excluded.{c}"))
+                    .collect::<Vec<_>>()
+                    .join(", ")
             ),
+            extra_base: format!("UPDATE {base} SET {EXTRA} = ?1 WHERE {}", by_key(2)),
             has_base: format!("SELECT _absent FROM {base} WHERE {}", by_key(1)),
             any_base: format!("SELECT EXISTS (SELECT 1 FROM {base})"),
             adopt_copy: format!(
-                "INSERT OR REPLACE INTO {view} ({all}, _generation) \
-                 SELECT {all}, _generation FROM {base} WHERE {} AND _absent = 0",
+                "INSERT OR REPLACE INTO {view} ({all}, _generation, {EXTRA}) \
+                 SELECT {all}, _generation, {EXTRA} FROM {base} WHERE {} AND _absent = 0",
                 by_key(1)
             ),
             adopt_clear: format!("DELETE FROM {base} WHERE {}", by_key(1)),
@@ -96,9 +120,10 @@ pub(crate) fn key_columns(model: &Model) -> Vec<String> {
         .collect()
 }
 
-/// Insert or update of `columns` (quoted) and, last, the generation.
-pub(crate) fn upsert(table: &str, columns: &[String], keys: &[String]) -> String {
-    let places = (1..=columns.len() + 1)
+/// Insert or update of `columns` (quoted), then of `fresh` for a new row alone, and, last, the generation.
+pub(crate) fn upsert(table: &str, columns: &[String], fresh: &[String], keys: &[String]) -> String {
+    let all: Vec<&str> = columns.iter().chain(fresh).map(String::as_str).collect();
+    let places = (1..=all.len() + 1)
         .map(|i| format!("?{i}"))
         .collect::<Vec<_>>()
         .join(", ");
@@ -111,7 +136,7 @@ pub(crate) fn upsert(table: &str, columns: &[String], keys: &[String]) -> String
     format!(
         "INSERT INTO {} ({}, _generation) VALUES ({places}) ON CONFLICT ({}) DO UPDATE SET {}",
         quote(table),
-        columns.join(", "),
+        all.join(", "),
         keys.join(", "),
         set.join(", ")
     )
@@ -131,6 +156,7 @@ pub(crate) fn create_table(model: &Model, base: bool) -> String {
             .map(|name| format!("{} INTEGER{constraint}", quote(name))),
     );
     columns.push("_generation INTEGER NOT NULL".to_owned());
+    columns.push(format!("{EXTRA} TEXT"));
     if base {
         columns.push("_absent INTEGER NOT NULL".to_owned());
     }

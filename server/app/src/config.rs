@@ -42,6 +42,9 @@ pub struct Config {
     pub resolver: ResolverConfig,
     /// How long things are kept for replicas that were away.
     pub retention: RetentionDays,
+    /// Breaking changes of the schema that may be made to the database although they lose data, by the names that it asks
+    /// for. For one start: never in the file.
+    pub allow_breaking: Vec<String>,
 }
 
 impl Config {
@@ -59,6 +62,7 @@ impl Config {
             limits: Limits::default(),
             resolver: ResolverConfig::default(),
             retention: RetentionDays::default(),
+            allow_breaking: Vec::new(),
         }
     }
 }
@@ -325,6 +329,7 @@ impl Settings {
                     limits,
                     resolver,
                     retention: form.retention,
+                    allow_breaking: Vec::new(),
                 };
                 Ok(Self {
                     config,

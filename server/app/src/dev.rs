@@ -50,6 +50,9 @@ pub struct Args {
     /// Who is asked about conflicts of what is CUSTOM in the schema: an http(s) URL
     #[arg(long, value_name = "URL")]
     resolver: Option<String>,
+    /// Breaking changes of the schema to make to the database although they lose data, by the names that it asks for
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    allow_breaking: Vec<String>,
     /// What is logged: a level or directives
     #[arg(long, value_name = "FILTER", default_value = LOG_FILTER)]
     log: String,
@@ -82,6 +85,7 @@ pub async fn run(args: Args) -> Outcome {
             .clone()
             .map_or_else(ResolverConfig::default, ResolverConfig::at),
         retention: RetentionDays::default(),
+        allow_breaking: args.allow_breaking.clone(),
     };
     let loaded = args.data.join(LOADED);
     let running = Server::start_with(config, async |api| {

@@ -27,6 +27,9 @@ pub struct Args {
     /// Who is asked about conflicts of what is CUSTOM in the schema, instead of what the configuration says
     #[arg(long, value_name = "URL")]
     resolver: Option<String>,
+    /// Breaking changes of the schema to make to the database although they lose data, by the names that it asks for
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    allow_breaking: Vec<String>,
     /// Print the configuration in force, without secrets, and end
     #[arg(long)]
     print_config: bool,
@@ -54,6 +57,7 @@ pub async fn run(args: Args) -> Outcome {
         tracing::info!(schema = %path.display(), "starting");
     }
     let signals = Signals::listen().map_err(|e| Failure::failed(format!("signals: {e}")))?;
+    settings.config.allow_breaking.clone_from(&args.allow_breaking);
     let running = Server::start(settings.config).await.map_err(|e| failure(&e))?;
     until_signal(running, signals).await
 }

@@ -113,14 +113,14 @@ impl Server {
             source,
         })?;
 
-        let app = Arc::new(App::new(Keys::new(config.api_keys), config.limits.clone()));
+        let app = Arc::new(App::new(Keys::new(config.api_keys.clone()), config.limits.clone()));
         let accepting = tokio::spawn(listener::accept(
             listening,
             routes::router(Arc::clone(&app)),
             Arc::clone(&app),
         ));
         let opened = async {
-            let store = open(&config.database, config.synchronous, &schema).await?;
+            let store = open(&config, &schema).await?;
             let settings = Settings {
                 batch_max: config.limits.batch_max,
                 ..Settings::default()
@@ -254,18 +254,16 @@ async fn bind(listen: &str) -> Result<TcpListener, StartError> {
 }
 
 /// Opens the store; the database library blocks, so on a thread of its own.
-pub(crate) async fn open(
-    database: &Database,
-    synchronous: Synchronous,
-    schema: &Arc<Schema>,
-) -> Result<SqliteStore, StartError> {
-    let (name, database, schema) = (database.to_string(), database.clone(), Arc::clone(schema));
-    let synchronous = match synchronous {
+pub(crate) async fn open(config: &Config, schema: &Arc<Schema>) -> Result<SqliteStore, StartError> {
+    let database = config.database.clone();
+    let (name, schema) = (database.to_string(), Arc::clone(schema));
+    let synchronous = match config.synchronous {
         Synchronous::Full => tombolo_store_sqlite::Synchronous::Full,
         Synchronous::Normal => tombolo_store_sqlite::Synchronous::Normal,
     };
     let options = Options {
         synchronous,
+        allow_breaking: config.allow_breaking.iter().cloned().collect(),
         ..Options::default()
     };
     let opened = tokio::task::spawn_blocking(move || match database {

@@ -161,7 +161,7 @@ fn diff_tells_what_breaks_and_its_exit_code_says_so() {
     assert_eq!(code(&output), 1);
     assert_eq!(
         stdout(&output),
-        "{\"breaking\":true,\"text\":\"Todo.done: field removed\"}\n"
+        "{\"breaking\":true,\"text\":\"Todo.done: field removed\",\"allow\":\"Todo.done\"}\n"
     );
 
     assert_eq!(code(&tombolo(&["schema", "diff", &old, &faulty])), 4);

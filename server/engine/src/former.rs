@@ -117,7 +117,7 @@ impl Former {
     ) -> Read {
         let none = serde_json::Map::new();
         let variables = request.variables.as_ref().unwrap_or(&none);
-        let Ok(document) = self.documents.parse(self.lens.old(), &request.query, limits) else {
+        let Ok(document) = self.documents.parse(self.lens.earlier(), &request.query, limits) else {
             return Read::Present;
         };
         let name = request.operation_name.as_deref();
@@ -146,7 +146,7 @@ impl Former {
                     let carried = self.scope(scope, access);
                     formerly
                         .scopes
-                        .push(carried.map_err(|error| of_model(error, &self.lens.old()[scope.model].name))?);
+                        .push(carried.map_err(|error| of_model(error, &self.lens.earlier()[scope.model].name))?);
                     Ok(())
                 }),
                 RootField::Read | RootField::Fixed | RootField::Subscription(_) | RootField::Conflicts(_) => Ok(()),
@@ -162,7 +162,7 @@ impl Former {
 
     fn mutation(&self, formerly: &mut Formerly, input: &MutationInput, access: &Access) -> Result<(), GraphqlError> {
         let carried = self.lens.mutation(input).map_err(|change| changed(&change))?;
-        granted(self.lens.new(), access, &carried.input)?;
+        granted(self.lens.later(), access, &carried.input)?;
         formerly.mutations.push(carried.input);
         formerly.removed.push(carried.removed);
         Ok(())
@@ -179,7 +179,7 @@ impl Former {
             None => None,
         };
         if let Some(filter) = &filter {
-            readable(self.lens.new(), access, model, filter)?;
+            readable(self.lens.later(), access, model, filter)?;
         }
         Ok(ScopeInput {
             model,

@@ -131,13 +131,13 @@ impl Lens {
 
     /// The earlier schema.
     #[must_use]
-    pub fn old(&self) -> &Arc<Schema> {
+    pub fn earlier(&self) -> &Arc<Schema> {
         &self.old
     }
 
     /// The later schema.
     #[must_use]
-    pub fn new(&self) -> &Arc<Schema> {
+    pub fn later(&self) -> &Arc<Schema> {
         &self.new
     }
 

@@ -85,6 +85,7 @@ impl Pages {
             && !batch.up_to_date
         {
             let next = ScopeCursor {
+                schema: scope.schema.clone(),
                 cursor: Some(batch.cursor.clone()),
                 ..scope.clone()
             };

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use rusqlite::Connection;
+use serde_json::value::RawValue;
 use tempfile::TempDir;
 use tombolo_core::id::ReplicaId;
 use tombolo_core::schema::Schema;
+use tombolo_core::wire::batch::ChangeBatch;
 use tombolo_machine::{Input, StepError, StoreError};
 use tombolo_store::{Durability, OpenError, Options, Store};
 
@@ -153,19 +155,86 @@ fn the_same_schema_changes_nothing() {
 }
 
 #[test]
-fn a_new_field_keeps_the_rows_and_makes_a_base_sync_due() {
+fn a_new_field_keeps_the_rows_and_the_cursor() {
     let mut world = reopened(&SDL.replace("rank: Int", "rank: Int\n note: String"));
     play_on(
         &mut world,
         r#"
-        expect cursor Todo none
+        expect cursor Todo e.4
         expect Todo/1 title="mine" rank=1 note=null
         expect Todo/2 title="b"
         phone online
         link up
-        server page Todo e.4 reset live; Todo/1 v1 title="a" rank=1 note="n"; Todo/2 v1 title="b" note="m"
-        expect Todo/1 title="mine" note="n"
+        server page Todo e.5 live; Todo/2 v2 title="b" note="m"
+        expect Todo/1 title="mine" note=null
         expect Todo/2 title="b" note="m"
+        "#,
+    );
+}
+
+#[test]
+fn what_a_newer_server_gave_is_there_when_the_schema_comes() {
+    let mut world = World::new();
+    play_on(
+        &mut world,
+        "phone scope Todo all\nphone online\nlink up\nphone edit Todo/1 title=\"mine\"",
+    );
+    let fields = ["id", "title", "note", "rank", "_version", "_deleted", "_lastChangedAt"];
+    world
+        .step(Input::Batch {
+            feed: world.feed,
+            batch: ChangeBatch {
+                model: "Todo".into(),
+                cursor: "e.7".into(),
+                up_to_date: true,
+                reset: false,
+                fields: fields.map(String::from).to_vec(),
+                // One record has an unsettled mutation, so its base row is kept apart; a rank has become a fraction.
+                rows: RawValue::from_string(r#"[["1","a","n",1,1,null,9],["2","b","m",2.5,1,null,9]]"#.into()).unwrap(),
+                left: Vec::new(),
+            },
+        })
+        .unwrap();
+    play_on(
+        &mut world,
+        "phone offline\nexpect Todo/1 rank=1\nexpect Todo/2 title=\"b\" rank=3",
+    );
+    world.schema = schema(&SDL.replace("rank: Int", "rank: Float\n remark: String @renamed(from: [\"note\"])"));
+    world.restart();
+    play_on(
+        &mut world,
+        r#"
+        expect cursor Todo e.7
+        expect Todo/1 title="mine" remark="n" rank=1.0
+        expect Todo/2 title="b" remark="m" rank=2.5
+        "#,
+    );
+    // And back again: an app of before, then this one.
+    for fields in ["rank: Float", "rank: Float\n remark: String"] {
+        world.schema = schema(&SDL.replace("rank: Int", fields));
+        world.restart();
+    }
+    play_on(&mut world, "expect Todo/1 remark=\"n\"\nexpect Todo/2 remark=\"m\"");
+}
+
+#[test]
+fn what_was_renamed_keeps_rows_queue_and_scope() {
+    let renamed = SDL
+        .replace("type Todo @model", "type Task @model @renamed(from: [\"Todo\"])")
+        .replace("[Comment]", "[Comment]")
+        .replace("title: String", "name: String @renamed(from: [\"title\"])");
+    let mut world = reopened(&renamed);
+    play_on(
+        &mut world,
+        r#"
+        expect cursor Task e.4
+        expect Task/1 name="mine" rank=1
+        expect Task/2 name="b"
+        expect Task/3 name="new"
+        phone edit Task/3 rank=9
+        phone online
+        link up
+        expect sent 1 2
         "#,
     );
 }

@@ -89,14 +89,14 @@ fn a_page_that_is_not_what_it_says_changes_nothing() {
             r#"[["1",1,null,1,"more"]]"#,
         ),
         (
-            "a value of another type",
+            "a key of another type",
             &FIELDS,
-            r#"[["1",7,true,1,1,null,null,1,null,1]]"#,
+            r#"[[1,"t",true,1,1,null,null,1,null,1]]"#,
         ),
         (
-            "a fraction in an Int",
+            "a version that is a text",
             &FIELDS,
-            r#"[["1","t",true,1.5,1,null,null,1,null,1]]"#,
+            r#"[["1","t",true,1,1,null,null,"1",null,1]]"#,
         ),
         (
             "no key column",
@@ -126,6 +126,27 @@ fn a_page_that_is_not_what_it_says_changes_nothing() {
         );
         assert!(world.row("Todo", "good").is_none(), "{name}");
         play_on(&mut world, "expect cursor Todo none");
+    }
+}
+
+#[test]
+fn a_value_of_another_type_is_shown_as_what_comes_nearest() {
+    for with_base in [false, true] {
+        let mut world = world();
+        if with_base {
+            play_on(&mut world, "phone edit Todo/unrelated title=\"x\"");
+        }
+        let rows = r#"[["1",7,1,1.5,"0.5",null,null,1,null,9],["2",["a","b"],null,"12",{},null,null,1,null,9]]"#;
+        let input = batch(&world, &FIELDS, rows);
+        world.step(input).unwrap();
+        let (_, todo) = world.model("Todo");
+        let mut shown = |id: &str| {
+            let row = world.row("Todo", id).unwrap();
+            let values = ["title", "done", "rank", "share"].map(|n| row.value(todo.field(n).unwrap()).clone());
+            format!("{values:?}")
+        };
+        assert_eq!(shown("1"), r#"[Text("7"), Null, Int(2), Float(0.5)]"#);
+        assert_eq!(shown("2"), r#"[Text("a"), Null, Int(12), Null]"#);
     }
 }
 

@@ -1,5 +1,6 @@
 //! `tombolo schema`: what a schema file says, before anything runs on it.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use tombolo_core::schema::{Schema, diff};
@@ -51,7 +52,7 @@ Examples:
 {EXIT_CODES}
             Here 1 means: at least one difference is breaking; a file with schema errors is 4."))]
     Diff {
-        /// One JSON document a difference: {"breaking":true,"text":"…"}
+        /// One JSON document a difference: {"breaking":true,"text":"…","allow":"…"}
         #[arg(long)]
         json: bool,
         /// The schema that apps in the field were built with
@@ -115,7 +116,11 @@ fn compare(old: &Path, new: &Path, json: bool) -> Outcome {
     let differences = diff(&old_schema, &new_schema);
     for difference in &differences {
         if json {
-            json_line(&serde_json::json!({ "breaking": difference.breaking, "text": difference.text }))?;
+            let mut line = serde_json::json!({ "breaking": difference.breaking, "text": difference.text });
+            if let Some(name) = &difference.allow {
+                line["allow"] = serde_json::Value::from(name.as_str());
+            }
+            json_line(&line)?;
             continue;
         }
         let (word, colour) = if difference.breaking {
@@ -132,6 +137,14 @@ fn compare(old: &Path, new: &Path, json: bool) -> Outcome {
             "{all} {}, {breaking} breaking",
             if all == 1 { "difference" } else { "differences" }
         )),
+    }
+    let names: BTreeSet<&str> = differences.iter().filter_map(|d| d.allow.as_deref()).collect();
+    if !names.is_empty() {
+        let names: Vec<&str> = names.into_iter().collect();
+        say(&format!(
+            "a server that holds data of these refuses to start, unless it is told to lose exactly that: --allow-breaking {}",
+            names.join(",")
+        ));
     }
     Ok(if breaking > 0 { Exit::Failed } else { Exit::Done })
 }

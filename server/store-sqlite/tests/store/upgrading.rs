@@ -6,8 +6,12 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 use rusqlite::types::Value;
+use serde_json::{Value as Json, json};
+use tombolo_core::access::Identity;
 use tombolo_core::schema::Schema;
-use tombolo_engine::Store;
+use tombolo_core::wire::graphql::Request;
+use tombolo_engine::suite::block_on;
+use tombolo_engine::{Engine, Settings, Store};
 use tombolo_store_sqlite::{OpenError, Options, SqliteStore};
 
 const FIRST: &str = "
@@ -223,4 +227,88 @@ fn every_schema_that_was_served_is_remembered_up_to_a_bound() {
         last.served().iter().any(|schema| schema.sdl == FIRST),
         "the present one is never forgotten"
     );
+}
+
+/// Carries out a mutation with an envelope, written under the schema with that hash; the answer's `extensions.tombolo` or
+/// its first error.
+fn mutate(engine: &Engine<SqliteStore>, number: u64, schema: &str, query: &str, input: Json) -> Json {
+    let object = |json: Json| json.as_object().cloned();
+    let request = Request {
+        query: query.to_owned(),
+        variables: object(json!({ "i": input })),
+        extensions: object(json!({ "tombolo": { "replica": "app", "number": number, "schema": schema } })),
+        ..Request::default()
+    };
+    let identity = Identity::ApiKey { name: "test".into() };
+    let prepared = engine.prepare(&identity, &request).unwrap();
+    let submission = engine.submission(&prepared, Vec::new());
+    let verdict = block_on(engine.commit(vec![submission], 1)).unwrap().remove(0);
+    let answer = block_on(engine.respond(&prepared, &verdict)).unwrap();
+    let answer: Json = serde_json::from_slice(&answer).unwrap();
+    match &answer["extensions"]["tombolo"]["outcomes"][0] {
+        Json::Null => answer["errors"][0].clone(),
+        outcome => json!({ "data": answer["data"], "outcome": outcome }),
+    }
+}
+
+#[test]
+fn what_an_older_app_sends_is_read_under_its_own_schema() {
+    let (_folder, path) = first();
+    let old = Schema::parse(FIRST, "schema.graphql").unwrap().hash;
+    let second = FIRST
+        .replace("body: String", "text: String @renamed(from: [\"body\"])")
+        .replace("tag: String", "");
+    let store = open(&path, &second, &["Note.tag"]).unwrap();
+    let engine = Engine::new(Arc::clone(store.schema()), store, Settings::default());
+    let create = "mutation($i: CreateNoteInput!) { createNote(input: $i) { id body tag _version } }";
+
+    let kept = mutate(
+        &engine,
+        1,
+        &old,
+        create,
+        json!({ "id": "x", "body": "b", "tag": "lost" }),
+    );
+    assert_eq!(
+        kept["data"],
+        json!({ "createNote": { "id": "x", "body": "b", "tag": null, "_version": 1 } }),
+        "{kept}"
+    );
+    assert_eq!(kept["outcome"]["outcome"], "applied");
+    let field = &kept["outcome"]["conflict"]["fields"][0];
+    assert_eq!(
+        (&field["field"], &field["rule"], &field["incoming"]),
+        (&json!("tag"), &json!("FIELD_REMOVED"), &json!("lost"))
+    );
+    assert_eq!(rows(&path, "SELECT text FROM Note WHERE id = 'x'"), ["b"]);
+
+    // The same again, by the app that was updated meanwhile: one mutation, one effect.
+    let renamed = "mutation($i: CreateNoteInput!) { createNote(input: $i) { id text } }";
+    let again = mutate(&engine, 1, "", renamed, json!({ "id": "x", "text": "b" }));
+    assert_eq!(again["outcome"]["outcome"], "applied");
+
+    let newer = "mutation($i: CreateFreshInput!) { createFresh(input: $i) { id } }";
+    let held = mutate(&engine, 2, "of tomorrow", newer, json!({ "id": "f" }));
+    assert_eq!(
+        (&held["errorType"], &held["errorInfo"]["retry"]),
+        (&json!("UnknownSchema"), &json!(true)),
+        "{held}"
+    );
+    let plain = mutate(&engine, 3, "of tomorrow", renamed, json!({ "id": "y", "text": "t" }));
+    assert_eq!(
+        plain["outcome"]["outcome"], "applied",
+        "what fits is applied, whoever wrote it"
+    );
+    let wrong = mutate(&engine, 4, &old, newer, json!({ "id": "f" }));
+    assert_eq!(wrong["outcome"]["reason"]["code"], "BadRequest", "{wrong}");
+
+    let mood = "mutation($i: UpdateNoteInput!) { updateNote(input: $i) { id } }";
+    drop(engine);
+    let third = second.replace("BAD ", "");
+    let store = open(&path, &third, &["Mood.BAD"]).unwrap();
+    let engine = Engine::new(Arc::clone(store.schema()), store, Settings::default());
+    let refused = mutate(&engine, 5, &old, mood, json!({ "id": "x", "mood": "BAD" }));
+    let reason = &refused["outcome"]["reason"];
+    assert_eq!(reason["code"], "SchemaChanged", "{refused}");
+    assert!(reason["message"].as_str().unwrap().contains("Mood.BAD"), "{reason}");
 }
