@@ -116,6 +116,8 @@ impl History {
         let own = |made: &Made| made.replica == envelope.replica.0 && envelope.seen.iter().any(|n| n.0 == made.number);
         // Without a version it is based on what the replica itself made first, else on the newest.
         let first_own = made.iter().filter(|made| own(made)).map(|made| made.version).min();
+        // Which it made first the server may have forgotten with a replica that it wrote off.
+        let first_own = first_own.filter(|_| !self.compacted);
         let base = input.base_version.or(first_own).unwrap_or(before.meta.version);
         let known = base.0 > 0 && base <= before.meta.version;
         let unseen = made.iter().filter(|made| (made.version > base || !known) && !own(made));

@@ -20,6 +20,9 @@ use crate::wire::Wire;
 /// Steps within which a world must come to rest.
 const QUIESCE_STEPS_MAX: u32 = 20_000;
 
+/// How long a world that has come to rest must stay so: beyond the longest back-off and the longest silence.
+const REST: Duration = Duration::from_secs(120);
+
 /// Timers that may still run out in a world at rest: each replica has one.
 const TIMERS_MAX: usize = 64;
 
@@ -177,15 +180,16 @@ impl World {
         Ok(false)
     }
 
-    /// **Bounds** (8): at rest no timer starts anything, and no timer is set anew.
+    /// **Bounds** (8): at rest no timer that is due within the retry ceiling starts anything.
     fn stays_at_rest(&mut self) -> Held {
         for replica in self.replicas.iter_mut().flatten() {
             // What waits for a next commit that will not come.
             (replica.kill, replica.fail_next) = (None, false);
         }
         let sends = self.sends;
+        let until = self.clock + REST;
         for _ in 0..TIMERS_MAX {
-            let Some(at) = self.next_timer() else {
+            let Some(at) = self.next_timer().filter(|at| *at <= until) else {
                 return if self.sends == sends {
                     Ok(())
                 } else {
