@@ -42,12 +42,12 @@ const STEPS: &[&str] = &[
     ALTER TABLE _replicas ADD COLUMN stage INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE _replicas ADD COLUMN lost_through INTEGER NOT NULL DEFAULT 0;
     INSERT OR IGNORE INTO _replicas (replica, settled_through) SELECT DISTINCT replica, 0 FROM _outcomes;
-    -- Of those that are there already nothing is known: their time begins now.
-    UPDATE _replicas SET last_seen_ms = unixepoch() * 1000;
+    -- Of what is there already nobody noted the time; it is no later than the newest change's.
+    UPDATE _replicas SET last_seen_ms = (SELECT value FROM _meta WHERE key = 'last_changed_at');
     CREATE INDEX _replicas_seen ON _replicas (stage, last_seen_ms);
     CREATE INDEX _replicas_cursor ON _replicas (cursor) WHERE cursor IS NOT NULL;
     ALTER TABLE _departures ADD COLUMN at_ms INTEGER NOT NULL DEFAULT 0;
-    UPDATE _departures SET at_ms = unixepoch() * 1000;
+    UPDATE _departures SET at_ms = (SELECT value FROM _meta WHERE key = 'last_changed_at');
     -- Up to where each model's table has been looked through for old tombstones.
     CREATE TABLE _pruned (model TEXT PRIMARY KEY, through INTEGER NOT NULL) WITHOUT ROWID;
 ", "

@@ -45,7 +45,13 @@ async fn poison_among_unrelated_mutations_keeps_nobody_waiting() {
     let status = phone.until(|status| status.up_to_date && status.pending <= 6).await;
     assert_eq!((status.pending, status.rejected), (6, 6));
     assert_eq!(site.records("Note", "").await.len(), 288);
-    let left: BTreeSet<_> = phone.outbox().await.iter().filter(|item| item.reason.is_none()).map(|i| i.number).collect();
+    let left: BTreeSet<_> = phone
+        .outbox()
+        .await
+        .iter()
+        .filter(|item| item.reason.is_none())
+        .map(|i| i.number)
+        .collect();
     assert_eq!(left, poison, "the others have settled");
     // Each ends when the server can decide it.
     let server = rusqlite::Connection::open(site.database()).unwrap();
@@ -53,7 +59,10 @@ async fn poison_among_unrelated_mutations_keeps_nobody_waiting() {
     for number in poison {
         // What waits to be sent again goes at once, as a person would have it.
         phone.client.retry(number).await.unwrap();
-        assert_eq!(patiently(phone.client.outcome(number)).await.unwrap(), FinalOutcome::Applied);
+        assert_eq!(
+            patiently(phone.client.outcome(number)).await.unwrap(),
+            FinalOutcome::Applied
+        );
     }
     phone.settled().await;
 }
@@ -61,8 +70,10 @@ async fn poison_among_unrelated_mutations_keeps_nobody_waiting() {
 #[tokio::test]
 async fn poison_among_related_mutations_takes_down_only_what_hangs_on_it_and_names_it() {
     let site = Site::new().await;
-    site.write("createNote", json!({ "id": "sick", "text": "x", "author": "a" })).await;
-    site.write("createNote", json!({ "id": "sound", "text": "x", "author": "a" })).await;
+    site.write("createNote", json!({ "id": "sick", "text": "x", "author": "a" }))
+        .await;
+    site.write("createNote", json!({ "id": "sound", "text": "x", "author": "a" }))
+        .await;
     let phone = site.offline_phone("a").await;
     phone.sync().await;
     let edit = "mutation($id: ID!, $text: String!, $author: String!) {
@@ -78,10 +89,18 @@ async fn poison_among_related_mutations_takes_down_only_what_hangs_on_it_and_nam
     }
     phone.client.set_online(true).await.unwrap();
     phone.settled().await;
-    let bad = numbers.iter().find(|(id, place, _)| *id == "sick" && *place == 5).unwrap().2;
+    let bad = numbers
+        .iter()
+        .find(|(id, place, _)| *id == "sick" && *place == 5)
+        .unwrap()
+        .2;
     for (id, place, number) in numbers {
         let mutation = phone.client.mutation(number).await.unwrap().unwrap();
-        let wanted = if id == "sick" && place >= 5 { MutationState::Rejected } else { MutationState::Applied };
+        let wanted = if id == "sick" && place >= 5 {
+            MutationState::Rejected
+        } else {
+            MutationState::Applied
+        };
         assert_eq!(mutation.state, wanted, "{id} {place}");
         if wanted == MutationState::Rejected && place > 5 {
             let reason = mutation.reason.unwrap();
@@ -89,14 +108,22 @@ async fn poison_among_related_mutations_takes_down_only_what_hangs_on_it_and_nam
         }
     }
     let notes = site.records("Note", "text").await;
-    assert_eq!((&notes["sick"]["text"], &notes["sound"]["text"]), (&json!("edit 4"), &json!("edit 19")));
+    assert_eq!(
+        (&notes["sick"]["text"], &notes["sound"]["text"]),
+        (&json!("edit 4"), &json!("edit 19"))
+    );
 }
 
 #[tokio::test]
 async fn a_file_that_was_copied_goes_on_as_another_replica_and_loses_nothing() {
     let site = Site::new().await;
     let first = site.offline_phone("a").await;
-    first.write("createNote", json!({ "id": "both", "text": "made before the copy", "author": "a" })).await;
+    first
+        .write(
+            "createNote",
+            json!({ "id": "both", "text": "made before the copy", "author": "a" }),
+        )
+        .await;
     first.close().await;
     std::fs::copy(site.replica("a"), site.replica("copy")).unwrap();
 
@@ -106,7 +133,9 @@ async fn a_file_that_was_copied_goes_on_as_another_replica_and_loses_nothing() {
     for (phone, name) in [(&first, "first"), (&second, "second")] {
         for place in 0..3 {
             let id = format!("{name}{place}");
-            phone.write("createNote", json!({ "id": id, "text": name, "author": "a" })).await;
+            phone
+                .write("createNote", json!({ "id": id, "text": name, "author": "a" }))
+                .await;
             phone.write("updateNote", json!({ "id": id, "done": true })).await;
         }
     }
@@ -117,7 +146,10 @@ async fn a_file_that_was_copied_goes_on_as_another_replica_and_loses_nothing() {
     }
     second.sync().await;
     for number in waiting {
-        assert_eq!(patiently(second.client.outcome(number)).await.unwrap(), FinalOutcome::Applied);
+        assert_eq!(
+            patiently(second.client.outcome(number)).await.unwrap(),
+            FinalOutcome::Applied
+        );
     }
     let mut renewed = 0;
     while let Ok(event) = events.try_recv() {
@@ -130,7 +162,11 @@ async fn a_file_that_was_copied_goes_on_as_another_replica_and_loses_nothing() {
     assert_eq!(notes["both"]["_version"], 1, "what both had queued took effect once");
     for phone in [&first, &second] {
         assert_eq!(phone.records("Note", "text _version").await, notes);
-        let refused = phone.client.mutations(MutationFilter::in_states([MutationState::Rejected])).await.unwrap();
+        let refused = phone
+            .client
+            .mutations(MutationFilter::in_states([MutationState::Rejected]))
+            .await
+            .unwrap();
         assert!(refused.is_empty(), "{refused:?}");
     }
 }
