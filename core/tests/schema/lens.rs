@@ -66,10 +66,17 @@ fn carried(lens: &Lens, kind: MutationKind, values: &Json, condition: Option<&Js
     Ok(format!("{} {}{}", model.name, json!(values), removed.concat()))
 }
 
+/// What is replaced in the schema, the values of an update, and what becomes of them.
+type Row = (
+    &'static [(&'static str, &'static str)],
+    Json,
+    Result<&'static str, &'static str>,
+);
+
 #[test]
 fn a_mutation_keeps_what_has_a_meaning_and_names_the_change_that_took_it() {
     let update = json!({ "id": "a", "body": "x", "n": 2 });
-    let rows: [(&[(&str, &str)], Json, Result<&str, &str>); 14] = [
+    let rows: [Row; 14] = [
         (&[], update.clone(), Ok(r#"Note {"body":"x","id":"a","n":2}"#)),
         (
             &[("n: Int", "n: Int more: String")],

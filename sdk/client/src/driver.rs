@@ -62,7 +62,7 @@ enum Done {
     NotOpened(CloseReason),
     /// A page that was asked for over HTTP.
     Page {
-        scope: ScopeCursor,
+        scope: Box<ScopeCursor>,
         result: Result<Page, CloseReason>,
     },
     /// A mutation sent over HTTP.
@@ -240,7 +240,7 @@ impl Driver {
             }
             Done::NotOpened(reason) => self.lost(reason).await,
             Done::Page { scope, result } => {
-                let Some((wanted, scope, result)) = self.pages.arrived(scope, result, &self.line, &mut self.tasks)
+                let Some((wanted, scope, result)) = self.pages.arrived(*scope, result, &self.line, &mut self.tasks)
                 else {
                     return Ok(());
                 };

@@ -5,6 +5,7 @@
 //! `tombolo-machine` decides, through [`tombolo_machine::StoreTx`], and answers local queries.
 
 mod bulk;
+mod cell;
 mod ended;
 mod error;
 mod evolve;

@@ -4,6 +4,11 @@
 //! every schema that it has served; what was made under one of them is bound against that schema's own API and then
 //! carried over by a [`Lens`]. Who may do what is asked of the present schema alone.
 
+#![expect(
+    clippy::result_large_err,
+    reason = "an error ends its request: it is on no hot path, and its keys are public API"
+)]
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
@@ -129,7 +134,7 @@ impl Former {
             .roots()
             .iter()
             .any(|root| matches!(root.field, RootField::Changes(..)));
-        if !(mutates && is_replicas) && !feeds {
+        if !(feeds || (mutates && is_replicas)) {
             return Read::Present;
         }
         let mut formerly = Formerly {

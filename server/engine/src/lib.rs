@@ -17,6 +17,7 @@ mod former;
 mod hub;
 pub mod limits;
 mod prepare;
+mod request;
 mod retention;
 mod service;
 pub mod store;

@@ -4,7 +4,6 @@
 //! with what is waiting → [`Engine::respond`]. A query's: [`Engine::prepare`] → [`Engine::query`]. A subscription's:
 //! [`Engine::prepare`] → [`Engine::subscribe`] → [`Engine::next`] until it gives `None`, then again when woken.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -12,18 +11,19 @@ use std::sync::{Arc, PoisonError, RwLock};
 use serde_json::Value as Json;
 use tombolo_core::access::{Access, Identity};
 use tombolo_core::id::{Cursor, Epoch, ModelId, Position, ReplicaId};
-use tombolo_core::query::{Answer, Bound, Cache, OperationKind, QueryLimits, RootField, Side, Supplied};
+use tombolo_core::query::{Answer, Bound, Cache, OperationKind, QueryLimits, RootField, Supplied};
 use tombolo_core::schema::Schema;
 use tombolo_core::wire::envelope::{MutationAnswer, MutationEnvelope, MutationOutcome, OutcomeKind};
-use tombolo_core::wire::graphql::{ErrorType, GraphqlError, Request};
+use tombolo_core::wire::graphql::{ErrorType, GraphqlError};
 use tombolo_core::wire::trace::Trace;
 
 use crate::decide::ask::Context;
 use crate::decide::trace;
-use crate::former::{Formers, Read};
+use crate::former::Formers;
 use crate::hub::Hub;
 use crate::limits;
-use crate::prepare::{Body, Extensions, Prepared, is_misfit, reason, refusal, unknown_schema};
+use crate::prepare::{Body, Prepared, reason};
+use crate::request::{finish_without_the_store, formerly};
 use crate::retention::Notes;
 use crate::store::{MutationResult, Store, StoreError, Submission, Undecided, Verdict};
 
@@ -89,16 +89,16 @@ pub struct Engine<S> {
     pub(crate) store: S,
     pub(crate) settings: Settings,
     pub(crate) hub: Arc<Hub>,
-    documents: Cache,
+    pub(crate) documents: Cache,
     /// What an API key may do: the same for each, so worked out once.
-    api_key: Arc<Access>,
-    local: Arc<Access>,
+    pub(crate) api_key: Arc<Access>,
+    pub(crate) local: Arc<Access>,
     /// As last read; a renewal replaces it.
     epoch: RwLock<Option<Epoch>>,
     pub(crate) notes: Notes,
     /// A replica's cursor has made the history renew its identity.
     pub(crate) renewed: AtomicBool,
-    formers: Formers,
+    pub(crate) formers: Formers,
 }
 
 impl<S: Store> Engine<S> {
@@ -142,83 +142,6 @@ impl<S: Store> Engine<S> {
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.settings
-    }
-
-    /// Reads and checks a request. A replica's mutation that cannot be carried out is prepared too: commit it like any
-    /// other, so that its rejection is kept and it is never sent again.
-    ///
-    /// # Errors
-    /// Any other request that cannot be carried out: give the errors to the caller.
-    pub fn prepare(&self, identity: &Identity, request: &Request) -> Result<Prepared, Vec<GraphqlError>> {
-        let extensions = Extensions::read(request).map_err(|unreadable| vec![unreadable.into()])?;
-        let access = match identity {
-            Identity::ApiKey { .. } => &self.api_key,
-            Identity::Local => &self.local,
-        };
-        let prepared = |body, envelope: Option<MutationEnvelope>, refused: bool| Prepared {
-            body,
-            request: (refused && envelope.is_some()).then(|| kept(request)),
-            envelope,
-            identity: identity.clone(),
-            replica: extensions.replica.clone(),
-            access: Arc::clone(access),
-            formerly: None,
-        };
-        let refused = |errors, envelope: MutationEnvelope| {
-            let refusal = refusal(errors, &envelope, &request.query);
-            prepared(Body::Refused(Arc::new(refusal)), Some(envelope), true)
-        };
-        let bound = |bound: Arc<Bound>, envelope: Option<MutationEnvelope>| {
-            let envelope = envelope.filter(|_| bound.kind() == OperationKind::Mutation);
-            let refused = envelope
-                .as_ref()
-                .is_some_and(|envelope| refused_whole(&bound, envelope).is_some());
-            prepared(Body::Bound(bound), envelope, refused)
-        };
-        let former = self.formers.find(&extensions.schema, &self.schema);
-        if let Some(former) = &former {
-            let read = former.request(request, &self.settings.query, access, extensions.envelope.is_some());
-            match (read, extensions.envelope.clone()) {
-                (Read::Carried(operation, formerly), envelope) => {
-                    return Ok(Prepared {
-                        formerly: Some(Arc::new(formerly)),
-                        ..bound(operation, envelope)
-                    });
-                }
-                (Read::Refused(errors), Some(envelope)) => return Ok(refused(errors, envelope)),
-                (Read::Refused(errors), None) => return Err(errors),
-                (Read::Present, _) => {}
-            }
-        }
-        let is_unknown = former.is_none() && !extensions.schema.is_empty() && extensions.schema != self.schema.hash;
-        let waits = |errors: &[GraphqlError]| is_unknown && is_misfit(errors);
-        let unknown = |errors, envelope: MutationEnvelope| {
-            let refusal = unknown_schema(errors, &envelope, &request.query);
-            prepared(Body::Refused(Arc::new(refusal)), Some(envelope), false)
-        };
-        match (self.bind(access, request).map(Arc::new), extensions.envelope) {
-            (Ok(operation), None) => Ok(bound(operation, None)),
-            (Ok(operation), Some(envelope)) => {
-                let roots = 0..operation.roots().len();
-                let refusals: Vec<_> = roots.filter_map(|root| operation.refusal(root).cloned()).collect();
-                if waits(&refusals) {
-                    return Ok(unknown(refusals, envelope));
-                }
-                Ok(bound(operation, Some(envelope)))
-            }
-            (Err(errors), None) => Err(errors),
-            (Err(errors), Some(envelope)) if waits(&errors) => Ok(unknown(errors, envelope)),
-            (Err(errors), Some(envelope)) => Ok(refused(errors, envelope)),
-        }
-    }
-
-    fn bind(&self, access: &Access, request: &Request) -> Result<Bound, Vec<GraphqlError>> {
-        let document = self
-            .documents
-            .parse(&self.schema, &request.query, &self.settings.query)?;
-        let none = serde_json::Map::new();
-        let variables = request.variables.as_ref().unwrap_or(&none);
-        document.bind(request.operation_name.as_deref(), variables, access, Side::Server)
     }
 
     /// Answers a query.
@@ -484,7 +407,7 @@ fn mutations(bound: &Bound) -> impl Iterator<Item = &tombolo_core::query::Mutati
 }
 
 /// Why a replica's mutation is refused as a whole, and how many mutation numbers it takes.
-fn refused_whole(
+pub(crate) fn refused_whole(
     bound: &Bound,
     envelope: &MutationEnvelope,
 ) -> Option<(tombolo_core::wire::envelope::RejectReason, usize)> {
@@ -506,18 +429,6 @@ fn refused_whole(
     ))
 }
 
-/// A refused request as it is kept with its rejection.
-fn kept(request: &Request) -> Arc<Json> {
-    let mut kept = serde_json::json!({ "query": request.query });
-    if let Some(variables) = &request.variables {
-        kept["variables"] = Json::Object(variables.clone());
-    }
-    if let Some(name) = &request.operation_name {
-        kept["operationName"] = Json::from(name.as_str());
-    }
-    Arc::new(kept)
-}
-
 fn undecided(error: &StoreError) -> Verdict {
     Verdict {
         undecided: Some(Undecided::from(error)),
@@ -530,34 +441,6 @@ fn replicas(batch: &[Submission]) -> Vec<Option<ReplicaId>> {
         .iter()
         .map(|submission| submission.envelope.as_ref().map(|envelope| envelope.replica.clone()))
         .collect()
-}
-
-/// `result` with its record as the request's own schema has it.
-fn formerly<'r>(prepared: &Prepared, root: &RootField, result: &'r MutationResult) -> Cow<'r, MutationResult> {
-    match (&prepared.formerly, root, &result.record) {
-        (Some(formerly), RootField::Mutation(input), Some(record)) => {
-            let record = formerly.former.record(input.model, record, &prepared.access);
-            Cow::Owned(MutationResult {
-                record: Some(Arc::new(record)),
-                ..result.clone()
-            })
-        }
-        _ => Cow::Borrowed(result),
-    }
-}
-
-/// The answer to a request of an earlier schema, whose statements the present tables would not take.
-fn finish_without_the_store(bound: &Bound, supplied: Vec<(usize, Supplied)>) -> Answer {
-    let mut execution = bound.execute();
-    for (root, with) in supplied {
-        execution.supply(root, with);
-    }
-    if execution.next_statement().is_none() {
-        return execution.finish();
-    }
-    let problem = "the outcome stands, but under an earlier schema a mutation's answer has no relations: ask for them in a \
-                   query of their own";
-    Answer::refused(vec![GraphqlError::new(ErrorType::UnsupportedOperation, problem)])
 }
 
 /// A mutation's result as its root field is answered.

@@ -52,6 +52,7 @@ impl Pages {
                 }
                 // It goes through the tasks so that there is one way for pages to arrive.
                 Some(result) => {
+                    let scope = Box::new(scope);
                     tasks.spawn(async move { Done::Page { scope, result } });
                 }
             },
@@ -85,7 +86,6 @@ impl Pages {
             && !batch.up_to_date
         {
             let next = ScopeCursor {
-                schema: scope.schema.clone(),
                 cursor: Some(batch.cursor.clone()),
                 ..scope.clone()
             };
@@ -106,6 +106,9 @@ fn ask(scope: ScopeCursor, rows: u64, line: &Line, tasks: &mut JoinSet<Done>) {
     let line = line.clone();
     tasks.spawn(async move {
         let result = line.page(messages::page(&scope, rows)).await;
-        Done::Page { scope, result }
+        Done::Page {
+            scope: Box::new(scope),
+            result,
+        }
     });
 }
