@@ -256,7 +256,7 @@ impl World {
             return Ok(());
         };
         let name = envelope.replica.0.strip_prefix("replica-");
-        let Some(index) = name.and_then(|n| n.parse::<usize>().ok()) else {
+        let Some(index) = name.and_then(|n| n.split('-').next()?.parse::<usize>().ok()) else {
             return Ok(());
         };
         if verdict.undecided.is_some() {
