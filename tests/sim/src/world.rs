@@ -19,7 +19,7 @@ use tombolo_core::id::{ModelId, MutationNumber, Position};
 use tombolo_core::schema::Schema;
 use tombolo_core::wire::envelope::OutcomeKind;
 use tombolo_machine::{
-    CloseReason, Effect, FinalOutcome, Input, OutboxEntry, Outgoing, Scope, StepError, StoreError, StoreTx,
+    CloseReason, Effect, FinalOutcome, Input, OutboxEntry, Outgoing, Renumbered, Scope, StepError, StoreError, StoreTx,
 };
 use tombolo_store::Tx;
 
@@ -401,7 +401,23 @@ impl World {
                 Effect::Stalled => self.count(Group::Event, "links found silent"),
                 Effect::Pulled { .. } => self.count(Group::Event, "batches applied"),
                 Effect::Renewed { .. } => self.count(Group::Event, "identities renewed"),
-                Effect::Changed(_) | Effect::Status(_) | Effect::Enqueued(_) | Effect::Renumbered(_) => {}
+                Effect::Renumbered(moved) => self.renumbered(index, moved)?,
+                Effect::Changed(_) | Effect::Status(_) | Effect::Enqueued(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Mutations go on under new numbers, and with them what was meant.
+    fn renumbered(&mut self, index: usize, moved: Renumbered) -> Held {
+        self.count(Group::Event, "mutations renumbered");
+        let held: BTreeSet<u64> = self.outbox(index)?.into_iter().map(|entry| entry.number.0).collect();
+        for number in moved.low.0..=moved.high.0 {
+            let to = number + moved.by;
+            if held.contains(&to)
+                && let Some(meant) = self.meant.remove(&(index, number))
+            {
+                self.meant.insert((index, to), meant);
             }
         }
         Ok(())

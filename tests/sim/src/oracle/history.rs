@@ -161,6 +161,7 @@ impl History {
                 let own = made.replica == envelope.replica.0 && made.version > base;
                 self.compacted && own && made.sent.contains(&id)
             });
+            let own_forgotten = own_forgotten || (self.compacted && input.base_version.is_none());
             let touched = own_forgotten || unseen.iter().any(|made| made.sent.contains(&id));
             in_conflict |= changed && sent != was && field.merge.is_none();
             perhaps |= changed || touched;
