@@ -28,7 +28,8 @@ impl Troubles {
     fn poisoned(&self, batch: &[Submission]) -> bool {
         let poison = self.poison.lock().unwrap_or_else(PoisonError::into_inner);
         let mut envelopes = batch.iter().filter_map(|submission| submission.envelope.as_ref());
-        !poison.is_empty() && envelopes.any(|e| poison.contains(&(e.replica.0.clone(), e.number.0)))
+        // What would be written is the poison: that a mutation is given up can be noted.
+        !poison.is_empty() && envelopes.any(|e| !e.void && poison.contains(&(e.replica.0.clone(), e.number.0)))
     }
 
     fn read(&self) -> Result<(), StoreError> {
