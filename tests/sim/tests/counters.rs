@@ -300,7 +300,7 @@ fn edit_offline(phone: &mut Phone) {
         json!({ "remove": [format!("gone-{me}")] }),
         // In both: it goes.
         json!({ "add": ["never"], "remove": ["never"] }),
-        if me % 2 == 0 {
+        if me.is_multiple_of(2) {
             json!({ "add": ["contested"], "remove": ["old"] })
         } else {
             json!({ "remove": ["contested"] })

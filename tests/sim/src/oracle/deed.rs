@@ -67,7 +67,7 @@ impl Deed {
             What::Take(member) if !items.contains(&json!(member)) => return None,
             What::Take(member) => items.retain(|item| item != member),
         }
-        Some(Value::Json(Json::Array(items).to_string().into()))
+        Some(Value::Json(Json::Array(items).to_string()))
     }
 }
 
