@@ -110,6 +110,6 @@ async fn engine(settings: &Settings) -> Result<Engine<tombolo_store_sqlite::Sqli
     }
     let failed = |error: crate::StartError| serve::failure(&error);
     let schema = Arc::new(server::read_schema(&config.schema).map_err(failed)?);
-    let store = server::open(&config, &schema).await.map_err(failed)?;
+    let store = server::open(config, &schema).await.map_err(failed)?;
     Ok(Engine::new(schema, store, EngineSettings::default()))
 }
