@@ -228,7 +228,7 @@ fn operations_are_carried_out_whatever_the_version_and_the_strategy() {
         (
             "likes",
             json!({"add": i32::MAX}),
-            "invalid `likes`: 2147483647 cannot be added to 10: the sum is no Int",
+            "invalid `likes`: 2147483647 cannot be added: the sum would be no Int",
         ),
     ];
     for strategy in [Automerge, Custom, LastWriterWins, OptimisticConcurrency] {

@@ -141,9 +141,10 @@ impl Operation {
         };
         match self {
             Self::Add(number) => add(&field.ty, current, number).ok_or_else(|| {
-                let (current, number) = (current.to_json(), number.to_json());
+                // Not a word of what stands there: whoever may add need not be one who may read.
+                let number = number.to_json();
                 wrong(format!(
-                    "{number} cannot be added to {current}: the sum is no {}",
+                    "{number} cannot be added: the sum would be no {}",
                     field.ty.kind.name()
                 ))
             }),

@@ -230,7 +230,9 @@ fn unresolved(error: &NoAnswer) -> Verdict {
         undecided: Some(Undecided {
             code: ErrorType::InternalFailure,
             message: format!("{error}; nothing was decided, send it again later"),
-            retry: true,
+            // A record that moves on too fast will be at rest some time. A resolver that does not answer counts as a try, so
+            // that after the bound of tries the replica shows the mutation as wedged and others take its place.
+            retry: matches!(error, NoAnswer::Restless),
         }),
         ..Verdict::default()
     }

@@ -33,7 +33,8 @@ pub const RESOLVER_ROUNDS_MAX: u32 = 3;
 /// for dead.
 pub const RESOLVING_MAX: Duration = Duration::from_secs(20);
 
-/// Most calls at once, over all models; further questions wait. A resolver is a small program.
+/// Most calls at once to one address; further questions wait. A resolver is a small program, and one that hangs must not
+/// hold up the others.
 pub const RESOLVER_CALLS_MAX: usize = 64;
 
 /// Longest answer, in bytes: twice the largest record.
@@ -174,7 +175,8 @@ impl NoAnswer {
 pub struct Resolver {
     http: reqwest::Client,
     endpoints: BTreeMap<String, Endpoint>,
-    calls: Semaphore,
+    /// By address.
+    calls: BTreeMap<String, Semaphore>,
 }
 
 #[derive(Clone, Debug)]
@@ -222,11 +224,9 @@ impl Resolver {
             .tcp_nodelay(true)
             .build()
             .map_err(|error| ResolverError::Client(error.to_string()))?;
-        Ok(Some(Self {
-            http,
-            endpoints,
-            calls: Semaphore::new(RESOLVER_CALLS_MAX),
-        }))
+        let slots = |endpoint: &Endpoint| (endpoint.url.to_string(), Semaphore::new(RESOLVER_CALLS_MAX));
+        let calls = endpoints.values().map(slots).collect();
+        Ok(Some(Self { http, endpoints, calls }))
     }
 
     /// Asks the resolver of `model`: the bytes of its answer, whatever they say.
@@ -242,10 +242,12 @@ impl Resolver {
         let mut left = RESOLVER_TRIES;
         loop {
             left -= 1;
-            let answer = match self.calls.acquire().await {
-                Ok(_slot) => self.call(endpoint, body.clone()).await,
-                Err(closed) => Err(NoAnswer::Unreachable(closed.to_string())),
+            let slot = match self.calls.get(endpoint.url.as_str()) {
+                Some(slots) => slots.acquire().await.ok(),
+                None => None,
             };
+            let answer = self.call(endpoint, body.clone()).await;
+            drop(slot);
             match answer {
                 Err(error) if left > 0 && error.may_pass() => {
                     tracing::debug!(model, %error, "asking the conflict resolver again");

@@ -82,6 +82,11 @@ pub const NOTES_PER_COMMIT_MAX: usize = 1_000;
 /// beyond it go, the oldest first.
 pub const TRACES_MAX: usize = 100_000;
 
+/// Longest request that cannot be read and is kept in its trace whole, in bytes: 64 KiB, what people write has a tenth of it.
+/// Of a longer one its beginning is kept. What a readable mutation sends is kept whole in any case, and the replica keeps
+/// its own.
+pub const KEPT_REQUEST_BYTES_MAX: usize = 64 << 10;
+
 /// Traces in a page when the caller gives no `limit`: two screens.
 pub const TRACES_LIMIT_DEFAULT: usize = 50;
 

@@ -10,6 +10,7 @@ use tombolo_core::wire::envelope::MutationEnvelope;
 use tombolo_core::wire::graphql::{ErrorType, GraphqlError, Request};
 
 use crate::former::Read;
+use crate::limits;
 use crate::prepare::{Body, Extensions, Prepared, is_misfit, refusal, unknown_schema};
 use crate::service::{Engine, refused_whole};
 use crate::store::{MutationResult, Store};
@@ -95,6 +96,19 @@ impl<S: Store> Engine<S> {
 
 /// A refused request as it is kept with its rejection.
 fn kept(request: &Request) -> Arc<Json> {
+    let bytes = request.query.len()
+        + request
+            .variables
+            .as_ref()
+            .map_or(0, |all| Json::Object(all.clone()).to_string().len());
+    if bytes > limits::KEPT_REQUEST_BYTES_MAX {
+        let start: String = request
+            .query
+            .chars()
+            .take(limits::KEPT_REQUEST_BYTES_MAX / 64)
+            .collect();
+        return Arc::new(serde_json::json!({ "query": start, "cut": true, "bytes": bytes }));
+    }
     let mut kept = serde_json::json!({ "query": request.query });
     if let Some(variables) = &request.variables {
         kept["variables"] = Json::Object(variables.clone());

@@ -60,7 +60,7 @@ const STEPS: &[&str] = &[
     -- Whether the field may miss values; what there is may miss them without being asked about it.
     ALTER TABLE _fields ADD COLUMN required INTEGER NOT NULL DEFAULT 1;
     -- Every schema that the database was opened with; `schema` in _meta is the hash of the last.
-    CREATE TABLE _schemas (hash TEXT PRIMARY KEY, sdl TEXT NOT NULL, first_seen_ms INTEGER NOT NULL);
+    CREATE TABLE _schemas (hash TEXT PRIMARY KEY, sdl TEXT NOT NULL, last_served_ms INTEGER NOT NULL);
 ",
 ];
 

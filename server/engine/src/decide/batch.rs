@@ -580,9 +580,10 @@ impl<'a> Batcher<'a> {
             return Verdict::decided(results.collect());
         }
         // A transaction ends as one: while an outcome of it is kept, those already forgotten are known as well.
+        let forgotten_through = settled_through.max(self.lost_through(&envelope.replica));
         let fellow = numbers.clone().find_map(known);
         let results = numbers.enumerate().map(|(place, number)| {
-            let outcome = known(number).or_else(|| fellow.filter(|_| submission.atomic && number <= settled_through));
+            let outcome = known(number).or_else(|| fellow.filter(|_| submission.atomic && number <= forgotten_through));
             match outcome {
                 Some(outcome) => {
                     let id = mutation_id(&envelope.replica, number);

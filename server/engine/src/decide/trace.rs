@@ -175,6 +175,11 @@ fn withhold(trace: &mut Trace, model: &Model, id: ModelId, access: &Access, own:
     }
     if !own {
         trace.payload.request = None;
+        // A replica's name and its numbers are its own: whoever knows them can use them up.
+        (trace.replica, trace.number, trace.author) = (None, None, None);
+        if !whole {
+            trace.message = None;
+        }
     }
     if !model.key.iter().all(|field| access.can_read(id, *field)) {
         trace.key = None;

@@ -96,8 +96,8 @@ pub(super) fn note_schema(conn: &Connection, schema: &Schema) -> rusqlite::Resul
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now_ms = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
     conn.execute(
-        "INSERT INTO _schemas (hash, sdl, first_seen_ms) VALUES (?1, ?2, ?3)
-         ON CONFLICT (hash) DO UPDATE SET sdl = excluded.sdl",
+        "INSERT INTO _schemas (hash, sdl, last_served_ms) VALUES (?1, ?2, ?3)
+         ON CONFLICT (hash) DO UPDATE SET sdl = excluded.sdl, last_served_ms = excluded.last_served_ms",
         (&schema.hash, &schema.source, now_ms),
     )?;
     conn.execute(
@@ -105,7 +105,7 @@ pub(super) fn note_schema(conn: &Connection, schema: &Schema) -> rusqlite::Resul
         [&schema.hash],
     )?;
     conn.execute(
-        "DELETE FROM _schemas WHERE hash NOT IN (SELECT hash FROM _schemas ORDER BY hash = ?1 DESC, first_seen_ms DESC, rowid DESC LIMIT ?2)",
+        "DELETE FROM _schemas WHERE hash NOT IN (SELECT hash FROM _schemas ORDER BY hash = ?1 DESC, last_served_ms DESC, rowid DESC LIMIT ?2)",
         (&schema.hash, i64::try_from(limits::SCHEMAS_KEPT).unwrap_or(i64::MAX)),
     )?;
     Ok(())
@@ -113,7 +113,7 @@ pub(super) fn note_schema(conn: &Connection, schema: &Schema) -> rusqlite::Resul
 
 /// The schemas that the database was opened with.
 pub(crate) fn served(conn: &Connection) -> rusqlite::Result<Vec<ServedSchema>> {
-    conn.prepare("SELECT hash, sdl FROM _schemas ORDER BY first_seen_ms, rowid")?
+    conn.prepare("SELECT hash, sdl FROM _schemas ORDER BY last_served_ms, rowid")?
         .query_map((), |row| {
             Ok(ServedSchema {
                 hash: row.get(0)?,

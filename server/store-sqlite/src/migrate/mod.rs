@@ -52,8 +52,8 @@ pub(crate) fn fit(
                 misfits: fitter.misfits,
             });
         }
-        held::note_schema(conn, schema).map_err(fail)?;
     }
+    held::note_schema(conn, schema).map_err(fail)?;
     schema
         .models
         .iter()
