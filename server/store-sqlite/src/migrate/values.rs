@@ -68,6 +68,12 @@ pub(super) fn convert(
     }
     if head != before {
         conn.execute("UPDATE _meta SET value = ?1 WHERE key = 'position'", [head])?;
+        // No departures say which records have left a scope that looks at this field: replicas begin with a base sync.
+        conn.execute(
+            "UPDATE _meta SET value = ?1 WHERE key = 'low_watermark'
+             AND EXISTS (SELECT 1 FROM _scope_fields WHERE model = ?2 AND field = ?3)",
+            (head, &model.name, &field.name),
+        )?;
     }
     if anew {
         conn.execute_batch(&format!(
