@@ -286,8 +286,8 @@ impl Client {
         Ok(entries.into_iter().map(OutboxItem::from).collect())
     }
 
-    /// Lists mutations on their way and ended, by number. What has ended is kept for a week, and of that the newest thousand
-    /// ([`tombolo_machine::limits::ENDED_KEPT`]); a refused one until the app has taken note of it by
+    /// Lists mutations on their way and ended, by number. What has ended is kept for an hour, and the newest thousand
+    /// for a week ([`tombolo_machine::limits::ENDED_KEPT`], [`tombolo_machine::limits::ENDED_RECENT_MS`]); a refused one until the app has taken note of it by
     /// [`Client::discard`], and then as long as the others.
     ///
     /// ```

@@ -30,7 +30,8 @@ pub(crate) struct Sealed {
 
 /// Mutations that only this file knows: not decided by the server, or refused and not taken note of by the app.
 pub(crate) fn unsent(counts: &OutboxCounts) -> u64 {
-    counts.queued + counts.in_flight + counts.wedged + counts.rejected
+    // One that was given up may have been carried out, until the server has said that it is void.
+    counts.queued + counts.in_flight + counts.wedged + counts.rejected + counts.given_up
 }
 
 impl Client {
@@ -242,5 +243,25 @@ pub(crate) fn remove(place: &Place) {
         Err(error) => {
             tracing::warn!(%error, "a file that was signed out of could not be removed; it goes when it is next opened")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each kind alone keeps the file; only what the server has taken does not.
+    #[test]
+    fn a_file_with_anything_undecided_in_it_is_not_thrown_away() {
+        let none = OutboxCounts::default();
+        let undecided = [
+            OutboxCounts { queued: 1, ..none },
+            OutboxCounts { in_flight: 1, ..none },
+            OutboxCounts { wedged: 1, ..none },
+            OutboxCounts { rejected: 1, ..none },
+            OutboxCounts { given_up: 1, ..none },
+        ];
+        assert_eq!(undecided.map(|counts| unsent(&counts)), [1; 5]);
+        assert_eq!(unsent(&OutboxCounts { acked: 1, ..none }), 0);
     }
 }

@@ -7,7 +7,7 @@ use tombolo_core::wire::envelope::OutcomeKind;
 
 use crate::context::Context;
 use crate::effect::FinalOutcome;
-use crate::limits::{ENDED_KEPT, ENDED_LIFE_MS};
+use crate::limits::{ENDED_KEPT, ENDED_LIFE_MS, ENDED_RECENT_MS, OUTBOX_ENTRIES_MAX};
 use crate::machine::StepError;
 use crate::outbox::{EntryState, Intent, OutboxEntry};
 
@@ -96,7 +96,13 @@ impl Context<'_> {
     /// Keeps what has ended within its bounds, once a step.
     pub(crate) fn trim_ended(&mut self) -> Result<(), StepError> {
         if std::mem::take(&mut self.ended) {
-            self.tx.trim_ended(ENDED_KEPT, self.now.wall_ms - ENDED_LIFE_MS)?;
+            let now = self.now.wall_ms;
+            self.tx.trim_ended(
+                ENDED_KEPT,
+                now - ENDED_RECENT_MS,
+                OUTBOX_ENTRIES_MAX,
+                now - ENDED_LIFE_MS,
+            )?;
         }
         Ok(())
     }

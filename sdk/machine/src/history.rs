@@ -41,15 +41,18 @@ fn hold_back_later_ones(cx: &mut Context<'_>, entry: &OutboxEntry) -> Result<(),
         Some(model) => cx.entries_of(&cx.schema[model], &key)?,
         None => cx.tx.entries_of(&entry.intent.model, &key)?,
     };
-    for mut later in later {
-        let waits = later.number > entry.number
-            && later.first != entry.first
-            && later.state == EntryState::Queued
-            && !later.depends_on.contains(&entry.number);
-        if waits {
-            later.depends_on.push(entry.number);
-            later.depends_on.sort_unstable();
-            cx.tx.put_entry(&later)?;
+    for later in later {
+        let waits = later.number > entry.number && later.first != entry.first && later.state == EntryState::Queued;
+        if !waits {
+            continue;
+        }
+        // The whole group waits for whatever one of its members waits for.
+        for mut member in cx.tx.group(later.first)? {
+            if !member.depends_on.contains(&entry.number) {
+                member.depends_on.push(entry.number);
+                member.depends_on.sort_unstable();
+                cx.tx.set_links(&member)?;
+            }
         }
     }
     Ok(())

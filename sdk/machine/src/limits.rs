@@ -22,9 +22,14 @@ pub const HELD_RETRY: Duration = Duration::from_secs(600);
 /// fills it has no link for weeks, or a loop.
 pub const OUTBOX_ENTRIES_MAX: u64 = 100_000;
 
-/// Most mutations kept after they have ended, for the app to look at. Rejected ones do not count before the app has taken
-/// note of them.
+/// Mutations kept after they have ended, for the app to look at; more only while they ended recently
+/// ([`ENDED_RECENT_MS`]). Rejected ones do not count before the app has taken note of them.
 pub const ENDED_KEPT: u64 = 1_000;
+
+/// How long every mutation is kept after it has ended, in milliseconds: an hour, so that an app which asks for the outcomes
+/// of what it has just sent gets each of them, however many a step ended. Never more than [`OUTBOX_ENTRIES_MAX`] are kept:
+/// as many as can have been on their way at once.
+pub const ENDED_RECENT_MS: i64 = 60 * 60 * 1_000;
 
 /// How long a mutation is kept after it has ended, in milliseconds: 7 days, so that a support call on Monday can look at the
 /// week before.

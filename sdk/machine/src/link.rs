@@ -433,11 +433,11 @@ fn decided(cx: &mut Context<'_>, outcome: MutationOutcome) -> Result<(), StepErr
                 code: ErrorType::BadRequest,
                 message: "the server refused it without a reason".to_owned(),
             });
-            if entry.state == EntryState::GivenUp {
-                return redo::given_up(cx, &entry, reason);
-            }
             if is_uncertain(&reason.code) && entry.replica.is_none() {
                 entry.replica = Some(renew::renew(cx)?);
+            }
+            if entry.state == EntryState::GivenUp {
+                return redo::given_up(cx, &entry, reason);
             }
             for dependent in cx.tx.dependents(entry.number)? {
                 // The server looks among the mutations of one replica.

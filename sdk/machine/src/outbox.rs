@@ -165,19 +165,21 @@ pub(crate) fn enqueue(cx: &mut Context<'_>, mutations: Vec<NewMutation>) -> Resu
         };
         cx.effects.push(Effect::Enqueued(vec![number]));
     } else {
-        let numbers = put_all(cx, &mutations, &[])?;
+        let numbers = put_all(cx, &mutations, &[], 0)?;
         cx.effects.push(Effect::Enqueued(numbers));
     }
     Ok(())
 }
 
-/// Puts mutations, more than one as an atomic transaction; `replaces` names for each the one that the app gave up for it.
+/// Puts mutations, more than one as an atomic transaction; `replaces` names for each the one that the app gave up for it,
+/// `freed` counts the entries that leave the outbox in the same step.
 pub(crate) fn put_all(
     cx: &mut Context<'_>,
     mutations: &[NewMutation],
     replaces: &[Option<MutationNumber>],
+    freed: usize,
 ) -> Result<Vec<MutationNumber>, StepError> {
-    room(cx, mutations.len())?;
+    room(cx, mutations.len().saturating_sub(freed))?;
     let count = mutations.len() as u64;
     let first = cx.tx.take_numbers(count)?;
     let mut numbers = Vec::with_capacity(mutations.len());
@@ -207,7 +209,7 @@ pub(crate) fn put_all(
 /// Refuses what the outbox has no room for.
 fn room(cx: &Context<'_>, count: usize) -> Result<(), StepError> {
     let most = cx.settings.outbox_entries_max;
-    if cx.state.counts.total().saturating_add(count as u64) > most {
+    if count > 0 && cx.state.counts.total().saturating_add(count as u64) > most {
         return Err(StepError::OutboxFull { most });
     }
     Ok(())

@@ -75,7 +75,8 @@ fn anew(cx: &mut Context<'_>, entry: &OutboxEntry, edit: Option<&Edit<'_>>) -> R
         .map(|old| intent_anew(cx, old, edit))
         .collect::<Result<Vec<_>, _>>()?;
     let replaces: Vec<_> = group.iter().map(|old| given_up.then_some(old.number)).collect();
-    let numbers = outbox::put_all(cx, &mutations, &replaces)?;
+    let freed = if given_up { 0 } else { group.len() };
+    let numbers = outbox::put_all(cx, &mutations, &replaces, freed)?;
     if !given_up {
         for (old, new) in group.iter().zip(&numbers) {
             let outcome = old.outcome().unwrap_or(FinalOutcome::Discarded);
@@ -99,7 +100,7 @@ fn retry_ended(cx: &mut Context<'_>, number: MutationNumber) -> Result<(), StepE
         return Err(StepError::NotRetryable(number));
     }
     let mutation = mutation(cx, &ended.intent, ended.author.clone(), &[])?;
-    let numbers = outbox::put_all(cx, &[mutation], &[None])?;
+    let numbers = outbox::put_all(cx, &[mutation], &[None], 0)?;
     ended.became = numbers.first().copied();
     cx.tx.put_ended(&ended)?;
     cx.effects.push(Effect::Enqueued(numbers));

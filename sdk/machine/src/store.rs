@@ -251,11 +251,12 @@ pub trait StoreTx {
     /// The store's.
     fn ended(&mut self, number: MutationNumber) -> Result<Option<Ended>, StoreError>;
 
-    /// Forgets all but the `keep` newest, and those that ended before `before_ms`.
+    /// Forgets those that ended before `recent_ms` and are not among the `keep` newest, all but the `most` newest, and
+    /// those that ended before `before_ms`.
     ///
     /// # Errors
     /// The store's.
-    fn trim_ended(&mut self, keep: u64, before_ms: i64) -> Result<(), StoreError>;
+    fn trim_ended(&mut self, keep: u64, recent_ms: i64, most: u64, before_ms: i64) -> Result<(), StoreError>;
 
     /// Removes an entry.
     ///

@@ -146,10 +146,17 @@ pub(crate) fn list(conn: &Connection, after: u64, limit: usize) -> Result<Vec<En
 
 /// Rows are numbered in the order in which they ended and go from the oldest on, so that the newest ones are those above a
 /// bound.
-pub(crate) fn trim(conn: &Connection, keep: u64, before_ms: i64) -> Result<()> {
-    let keep = i64::try_from(keep).unwrap_or(i64::MAX);
+pub(crate) fn trim(conn: &Connection, keep: u64, recent_ms: i64, most: u64, before_ms: i64) -> Result<()> {
+    let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    // Both bounds by an index: looking at each recent row in every step would cost more than the step.
+    conn.prepare_cached(
+        "DELETE FROM _ended WHERE id <= min((SELECT max(id) FROM _ended) - ?1, \
+           (SELECT id FROM _ended WHERE ended_at_ms < ?2 ORDER BY ended_at_ms DESC, id DESC LIMIT 1))",
+    )
+    .and_then(|mut s| s.execute(params![signed(keep), recent_ms]))
+    .map_err(failure)?;
     conn.prepare_cached("DELETE FROM _ended WHERE id <= (SELECT max(id) FROM _ended) - ?1")
-        .and_then(|mut s| s.execute([keep]))
+        .and_then(|mut s| s.execute([signed(most)]))
         .map_err(failure)?;
     conn.prepare_cached("DELETE FROM _ended WHERE ended_at_ms < ?1")
         .and_then(|mut s| s.execute([before_ms]))

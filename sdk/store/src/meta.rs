@@ -34,7 +34,7 @@ pub struct Peek {
     pub account: Option<String>,
     /// Its account has signed out.
     pub sealed: bool,
-    /// Mutations that the server has not decided, and refused ones that the app has not taken note of.
+    /// Mutations that the server has not decided (given up ones too: it is still to be told), and refused ones that the app has not taken note of.
     pub unsent: u64,
 }
 
@@ -162,7 +162,7 @@ pub fn peek(path: &Path) -> Result<Option<Peek>, OpenError> {
     Ok(Some(Peek {
         account: text(&conn, ACCOUNT)?,
         sealed: sealed.is_some(),
-        unsent: counts.queued + counts.in_flight + counts.wedged + counts.rejected,
+        unsent: counts.queued + counts.in_flight + counts.wedged + counts.rejected + counts.given_up,
     }))
 }
 

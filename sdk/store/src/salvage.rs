@@ -10,8 +10,8 @@
 //!
 //! What is copied: the outbox and what became of its mutations, the scopes without their cursors (so that a base sync is
 //! due), and the replica's identity, if it and its count of numbers can be read. Otherwise the new file is a new replica:
-//! then what the old one had sent is not sent again under another name, since it may have taken effect; it waits for the
-//! app to look.
+//! then what the old one had sent is not sent again under another name, since it may have taken effect; it is shown to the
+//! app as rejected with `OutcomeForgotten`, to look first.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -21,9 +21,12 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params_from_iter};
 use serde::{Deserialize, Serialize};
 use tombolo_core::schema::Schema;
+use tombolo_core::wire::envelope::RejectReason;
+use tombolo_core::wire::graphql::ErrorType;
 use tombolo_machine::StoreError;
 
 use crate::error::{OpenError, failure};
+use crate::identity::SINCE;
 use crate::locks::{DRAIN_FILE, Hold, Lock, OPEN_FILE, beside};
 use crate::open::{Options, Store};
 use crate::sql::quote;
@@ -41,14 +44,20 @@ const PAGE_BYTES: u64 = 4096;
 const REPORT: &str = "salvage";
 
 /// States of the outbox, as the table has them.
+const QUEUED: i64 = 0;
 const IN_FLIGHT: i64 = 1;
 const ACKED: i64 = 2;
+const REJECTED: i64 = 3;
 const WEDGED: i64 = 4;
 const GIVEN_UP: i64 = 5;
 
-/// What a wedged mutation says whose fate is not known.
-const UNCERTAIN: &str = "the file was damaged and is a new replica now: this mutation had been sent by the old one, and may \
-                         have taken effect; look at the record, then discard it or make the edit again";
+/// What a mutation says whose fate is not known.
+const UNCERTAIN: &str = "the file was damaged and is a new replica now: this mutation, or the one that it was to replace, had \
+                         been sent by the old one and may have been carried out; look at the record first, then discard it \
+                         or try it again";
+
+/// What one says that waited for a mutation which the server had refused.
+const WITHOUT: &str = "it depends on a mutation that was rejected before the file was damaged";
 
 /// What was saved out of a damaged file, and what was not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,7 +70,7 @@ pub struct Salvage {
     pub same_replica: bool,
     /// Mutations saved, in any state.
     pub mutations: u64,
-    /// Of those, sent by the old replica and not answered: they wait for the app. 0 for the same replica, which sends them
+    /// Of those, sent by the old replica and not answered, or made to replace such a one: they wait for the app, rejected. 0 for the same replica, which sends them
     /// again.
     pub uncertain: u64,
     /// Mutations that could be seen but not read.
@@ -250,7 +259,7 @@ fn copy(old: &Connection, new: &Connection, schema: &Schema, report: &mut Salvag
     let numbers_known = matches!(meta("last_number"), Some(Value::Integer(_)));
     report.same_replica = matches!(meta("replica"), Some(Value::Text(_))) && numbers_known;
     for name in names(old) {
-        let identity = ["replica", "last_number", "settled_through"].contains(&name.as_str());
+        let identity = ["replica", SINCE, "last_number", "settled_through"].contains(&name.as_str());
         if name == REPORT || name == "dropped" || (identity && !report.same_replica) {
             continue;
         }
@@ -264,18 +273,14 @@ fn copy(old: &Connection, new: &Connection, schema: &Schema, report: &mut Salvag
     copy_scopes(old, new)?;
     copy_outbox(old, new, report)?;
     if !report.same_replica {
-        let count = new.execute(
-            "UPDATE _outbox SET state = ?1, reason = ?2 WHERE state IN (?3, ?4)",
-            (WEDGED, UNCERTAIN, IN_FLIGHT, GIVEN_UP),
-        )?;
-        report.uncertain = count as u64;
-        // The server has carried these out, for a replica that is no more: the base sync brings what they made.
-        new.execute("DELETE FROM _outbox WHERE state = ?1", [ACKED])?;
+        report.uncertain = leave_identity(new)?;
     }
+    copy_renumbered(old, new)?;
     // Numbers are never given twice, whatever the count says.
     new.execute(
         "INSERT INTO _meta (name, value) SELECT 'last_number', coalesce(max(number), 0)
-         FROM (SELECT number FROM _outbox UNION ALL SELECT number FROM _ended) WHERE true
+         FROM (SELECT number FROM _outbox UNION ALL SELECT number FROM _ended UNION ALL SELECT high + by FROM _renumbered)
+         WHERE true
          ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)",
         (),
     )?;
@@ -285,6 +290,65 @@ fn copy(old: &Connection, new: &Connection, schema: &Schema, report: &mut Salvag
         "INSERT OR REPLACE INTO _meta (name, value) VALUES ('dropped', ?1)",
         [serde_json::to_string(&models).unwrap_or_default()],
     )?;
+    Ok(())
+}
+
+/// Makes the outbox that of a new replica; how many mutations there are of which nobody can say whether they were carried
+/// out. The server would not know them by the new name: sent again, or made void, they could take effect twice.
+fn leave_identity(new: &Connection) -> Result<u64, OpenError> {
+    let reason = |code, message: &str| {
+        serde_json::to_string(&RejectReason {
+            code,
+            message: message.to_owned(),
+        })
+        .unwrap_or_default()
+    };
+    // Those that waited for a refused one, and those that waited for them. The server knew; it does not by the new name.
+    let without = reason(ErrorType::DependencyRejected, WITHOUT);
+    let waiting = format!(
+        "UPDATE _outbox AS o SET state = ?1, reason = ?2 WHERE state = ?3 AND EXISTS (
+           SELECT 1 FROM json_each({}) AS d JOIN _outbox AS p ON p.number = d.value WHERE p.state = ?1)",
+        readable("o.depends_on")
+    );
+    while new.execute(&waiting, (REJECTED, &without, QUEUED))? > 0 {}
+    let uncertain = reason(ErrorType::OutcomeForgotten, UNCERTAIN);
+    let count = new.execute(
+        "UPDATE _outbox SET state = ?1, reason = ?2 WHERE state IN (?3, ?4, ?5) OR (state = ?6 AND EXISTS (
+           SELECT 1 FROM _outbox AS p WHERE p.number = _outbox.replaces AND p.state IN (?3, ?4, ?5)))",
+        (REJECTED, &uncertain, IN_FLIGHT, WEDGED, GIVEN_UP, QUEUED),
+    )?;
+    // The server has carried these out, for a replica that is no more: the base sync brings what they made.
+    new.execute("DELETE FROM _outbox WHERE state = ?1", [ACKED])?;
+    // What is left was never sent, and the server can find only what is: the rest is not named to it.
+    for links in ["depends_on", "seen"] {
+        let sql = format!(
+            "UPDATE _outbox AS o SET {links} = (SELECT nullif(json_group_array(d.value), '[]') FROM json_each({}) AS d
+               JOIN _outbox AS p ON p.number = d.value WHERE p.state = ?1) WHERE state = ?1 AND {links} IS NOT NULL",
+            readable(&format!("o.{links}"))
+        );
+        new.execute(&sql, [QUEUED])?;
+    }
+    Ok(count as u64)
+}
+
+/// A column of JSON, or an empty list where it cannot be read.
+fn readable(column: &str) -> String {
+    format!("CASE WHEN json_valid({column}) THEN {column} ELSE '[]' END")
+}
+
+/// Under which numbers mutations went on, as far as it can be read.
+fn copy_renumbered(old: &Connection, new: &Connection) -> Result<(), OpenError> {
+    let Ok(mut statement) = old.prepare("SELECT low, high, by FROM _renumbered") else {
+        return Ok(());
+    };
+    let Ok(rows) = statement.query_map((), |row| {
+        Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
+    }) else {
+        return Ok(());
+    };
+    for row in rows.map_while(Result::ok) {
+        new.execute("INSERT INTO _renumbered (low, high, by) VALUES (?1, ?2, ?3)", row)?;
+    }
     Ok(())
 }
 

@@ -253,8 +253,8 @@ impl StoreTx for Tx<'_> {
         ended::get(self.conn, number)
     }
 
-    fn trim_ended(&mut self, keep: u64, before_ms: i64) -> Result<()> {
-        ended::trim(self.conn, keep, before_ms)
+    fn trim_ended(&mut self, keep: u64, recent_ms: i64, most: u64, before_ms: i64) -> Result<()> {
+        ended::trim(self.conn, keep, recent_ms, most, before_ms)
     }
 
     fn put_entry(&mut self, entry: &OutboxEntry) -> Result<()> {

@@ -221,7 +221,6 @@ fn what_a_newer_server_gave_is_there_when_the_schema_comes() {
 fn what_was_renamed_keeps_rows_queue_and_scope() {
     let renamed = SDL
         .replace("type Todo @model", "type Task @model @renamed(from: [\"Todo\"])")
-        .replace("[Comment]", "[Comment]")
         .replace("title: String", "name: String @renamed(from: [\"title\"])");
     let mut world = reopened(&renamed);
     play_on(

@@ -11,7 +11,7 @@ use crate::world::World;
 const UP: &str = "phone scope Todo all\nphone online\nlink up\nserver page Todo e.1 live; Todo/9 v1 title=\"z\"\n";
 
 /// A live replica whose mutation 1 (the line) is wedged.
-fn wedged(line: &str) -> World {
+pub(crate) fn wedged(line: &str) -> World {
     let mut script = format!("{UP}{line}\nserver answers 1 nothing\n");
     for _ in 1..limits::UNDECIDED_TRIES_MAX {
         script.push_str("time 30s\nserver page Todo e.1 live\nserver answers 1 nothing\n");
@@ -77,7 +77,28 @@ fn what_has_ended_is_kept_within_bounds() {
                 .count() as u64
         })
     };
-    assert_eq!(count(&mut world), limits::ENDED_KEPT);
+    assert_eq!(
+        count(&mut world),
+        limits::ENDED_KEPT + 10,
+        "whoever asks at once is told of each"
+    );
+    let hour = limits::ENDED_RECENT_MS / 1_000 + 1;
+    play_on(
+        &mut world,
+        &format!("time {hour}s\nphone create Todo/b\nphone delete Todo/b"),
+    );
+    assert_eq!(
+        count(&mut world),
+        limits::ENDED_KEPT - 1,
+        "with the newest as many as are kept"
+    );
+    let most = world.tx(|tx| {
+        tx.trim_ended(limits::ENDED_KEPT, 0, 7, 0).unwrap();
+        (1..=tx.last_number().unwrap())
+            .filter(|n| tx.ended(MutationNumber(*n)).unwrap().is_some())
+            .count()
+    });
+    assert_eq!(most, 7, "however recent");
     let week = limits::ENDED_LIFE_MS / 1_000 + 1;
     play_on(
         &mut world,
@@ -356,6 +377,11 @@ fn a_mutation_whose_fate_is_forgotten_is_told_to_the_app_and_not_sent_twice() {
                 "phone redo 1 Todo title=\"b\"\nserver answers 1 rejected {code}\nexpect outbox 2=rejected\nexpect ended 1=rejected"
             ),
         );
+        assert_ne!(
+            json!(world.tx(|tx| tx.replica())),
+            world_replica(),
+            "its numbers are behind the server's"
+        );
     }
 }
 
@@ -429,4 +455,153 @@ fn a_full_outbox_refuses_by_name_and_still_takes_what_needs_no_room() {
     let refused = world.step(create);
     assert!(matches!(refused, Err(StepError::OutboxFull { most: 3 })), "{refused:?}");
     play_on(&mut world, "phone discard 1\nphone create Todo/4");
+}
+
+#[test]
+fn a_retry_of_a_refused_mutation_needs_no_room_in_a_full_outbox() {
+    let mut world = World::with(Settings {
+        outbox_entries_max: 3,
+        ..Settings::default()
+    });
+    play_on(
+        &mut world,
+        &format!(
+            r#"{UP}
+            phone create Todo/1 title="a"
+            phone create Todo/2 & create Todo/3
+            server answers 1 rejected BadRequest
+            server answers 2-3 rejected BadRequest
+            phone may not create Todo/4
+            phone redo 1 Todo title="b"
+            phone retry 2
+            expect outbox 4=inflight 5=inflight 6=inflight
+            server answers 4 rejected BadRequest
+            # One that has left the outbox takes a place.
+            phone discard 4
+            phone create Todo/5
+            phone may not retry 4
+            "#
+        ),
+    );
+}
+
+#[test]
+fn what_waits_for_a_renumbered_mutation_follows_it_however_often_the_identity_changes() {
+    let script = format!(
+        r#"{UP}
+        phone edit Todo/9 rank=1
+        phone create Todo/1 title="a"
+        phone edit Todo/1 rank=5
+        "#
+    );
+    let found = |world: &mut World, number: u64| {
+        let tx = world.store.as_mut().unwrap().begin(false).unwrap();
+        tx.find(MutationNumber(number)).unwrap().map(|kept| kept.number().0)
+    };
+    let mut world = play(&script);
+    play_on(
+        &mut world,
+        r#"
+        server answers 1 rejected NumberReused
+        expect effects Renewed Unsubscribe Subscribe Renumbered Renumbered
+        expect outbox 2=inflight 4=queued 6=queued
+        server answers 2 rejected NumberReused
+        expect outbox 4=queued 7=queued 11=queued
+        expect Todo/1 title="a" rank=5
+        "#,
+    );
+    let places: Vec<_> = [1, 2, 3, 6].iter().map(|n| found(&mut world, *n)).collect();
+    assert_eq!(places, [Some(4), Some(7), Some(11), Some(11)]);
+    play_on(
+        &mut world,
+        r#"
+        time 0s
+        expect sent 1 2 4 7
+        server answers 7 applied e.3
+        time 0s
+        expect sent 11
+        "#,
+    );
+    assert_eq!(envelopes(&world)[0].0.get("dependsOn"), None);
+
+    let mut world = play(&script);
+    play_on(
+        &mut world,
+        r#"
+        server answers 2 rejected NumberReused
+        expect outbox 1=inflight 4=queued 5=queued
+        server answers 1 rejected NumberReused
+        expect outbox 4=queued 5=queued 6=queued
+        expect Todo/1 title="a" rank=5
+        time 0s
+        server answers 4 applied e.3
+        time 0s
+        expect sent 1 2 4 6 5
+        "#,
+    );
+    let places: Vec<_> = [1, 2, 3].iter().map(|n| found(&mut world, *n)).collect();
+    assert_eq!(places, [Some(6), Some(4), Some(5)]);
+}
+
+#[test]
+fn what_depends_on_a_refused_mutation_is_refused_also_if_it_gets_another_number() {
+    for noted in ["", "phone discard 1"] {
+        let mut world = play(&format!(
+            r#"{UP}
+            phone create Todo/1 title="a"
+            phone create Comment/1 todoId="1"
+            server answers 1 rejected BadRequest
+            {noted}
+            time 0s
+            phone edit Comment/1 text="x"
+            server answers 2 rejected NumberReused
+            expect Comment/1 gone
+            time 0s
+            "#
+        ));
+        let entries = world.outbox();
+        let reasons: Vec<_> = entries
+            .iter()
+            .filter(|entry| entry.number.0 > 1)
+            .map(|entry| match entry.outcome() {
+                Some(tombolo_machine::FinalOutcome::Rejected(reason)) => (entry.number.0, reason.code),
+                other => panic!("{}: {other:?}", entry.number),
+            })
+            .collect();
+        let wanted = [4, 5].map(|number| (number, ErrorType::DependencyRejected));
+        assert_eq!(reasons, wanted, "{noted}");
+    }
+}
+
+#[test]
+fn a_file_with_a_mutation_given_up_says_that_something_is_unsent() {
+    let mut world = wedged("phone create Todo/1 title=\"a\"");
+    play_on(&mut world, "phone discard 1\nexpect outbox 1=givenup");
+    world.store = None;
+    let peek = tombolo_store::peek(&world.dir.path().join("replica.db"))
+        .unwrap()
+        .unwrap();
+    assert_eq!(peek.unsent, 1);
+}
+
+#[test]
+fn a_transaction_waits_whole_for_what_another_history_put_in_doubt() {
+    play(&format!(
+        r#"{UP}
+        phone edit Todo/9 rank=1
+        server answers 1 applied e.7
+        phone create Todo/7
+        phone edit Todo/7 rank=2 & edit Todo/9 rank=3
+        expect outbox 1=acked 2=inflight 3=queued 4=queued
+        server page Todo f.1 reset live; Todo/9 v1 title="z"
+        expect outbox 1=inflight 2=inflight 3=queued 4=queued
+        server answers 2 applied f.2
+        time 0s
+        expect sent 1 2 1
+        expect outbox 1=inflight 2=acked 3=queued 4=queued
+        server answers 1 applied f.3
+        time 0s
+        expect sent 3
+        "#
+    ));
 }

@@ -148,8 +148,83 @@ fn a_file_whose_name_is_lost_is_a_new_replica_and_sends_nothing_that_was_sent() 
     // What was acknowledged is on the server; what was in flight may be.
     assert_eq!(
         states(&mut store),
-        [(2, "rejected"), (3, "wedged"), (4, "queued"), (5, "queued")]
+        [(2, "rejected"), (3, "rejected"), (4, "queued"), (5, "queued")]
     );
+}
+
+#[test]
+fn by_a_new_name_nothing_of_unknown_fate_goes_on_by_itself_and_what_was_never_sent_keeps_its_order() {
+    let mut world = crate::outcomes::wedged("phone create Todo/1 title=\"a\"");
+    play_on(
+        &mut world,
+        r#"
+        phone redo 1 Todo title="b"
+        phone create Todo/7
+        phone create Comment/7 todoId="7"
+        server answers 3 rejected BadRequest
+        phone offline
+        phone create Todo/8
+        phone create Comment/8 todoId="8"
+        expect outbox 1=givenup 2=queued 3=rejected 4=queued 5=queued 6=queued
+        "#,
+    );
+    world.store = None;
+    let file = path(&world.dir);
+    spoil(&file, root(&file, "_meta"));
+    let (mut store, report) = salvage(&file);
+    assert_eq!((report.same_replica, report.uncertain), (false, 2));
+    let entries = store.begin(false).unwrap().outbox(0, 100).unwrap();
+    let code = |entry: &tombolo_machine::OutboxEntry| match &entry.state {
+        EntryState::Rejected(reason) => reason.code.to_string(),
+        other => format!("{other:?}"),
+    };
+    let codes: Vec<String> = entries.iter().map(code).collect();
+    let forgotten = "OutcomeForgotten";
+    assert_eq!(
+        codes,
+        [
+            forgotten,
+            forgotten,
+            "BadRequest",
+            "DependencyRejected",
+            "Queued",
+            "Queued"
+        ]
+    );
+    assert_eq!(entries[5].depends_on, [entries[4].number]);
+
+    world.store = Some(store);
+    world.machine = Machine::new(Arc::clone(&world.schema), world.settings.clone());
+    world.step(Input::Start).unwrap();
+    world.sent.clear();
+    play_on(
+        &mut world,
+        r#"
+        expect Todo/1 gone
+        phone online
+        link up
+        expect sent 5
+        phone discard 2
+        phone retry 1
+        expect sent 7
+        "#,
+    );
+}
+
+#[test]
+fn under_which_number_a_mutation_went_on_is_saved_too() {
+    let mut world = World::new();
+    play_on(
+        &mut world,
+        "phone online\nlink up\nphone create Todo/1\nserver answers 1 rejected NumberReused\nexpect outbox 2=queued",
+    );
+    world.store = None;
+    let file = path(&world.dir);
+    spoil(&file, root(&file, "Todo"));
+    let (mut store, _) = salvage(&file);
+    let tx = store.begin(false).unwrap();
+    let found = tx.find(tombolo_core::id::MutationNumber(1)).unwrap();
+    assert_eq!(found.map(|kept| kept.number().0), Some(2));
 }
 
 #[test]
