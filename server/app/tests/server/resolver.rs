@@ -117,7 +117,7 @@ impl World {
         self.fake.calls.lock().unwrap().len()
     }
 
-    fn from_now_on(&self, act: Act) {
+    fn answer_with(&self, act: Act) {
         *self.fake.acts.lock().unwrap() = VecDeque::from([act]);
     }
 
@@ -250,7 +250,7 @@ async fn one_that_is_slow_leaves_it_undecided_and_others_go_on() {
     assert_eq!(world.calls(), RESOLVER_TRIES as usize);
     assert_eq!(world.body().await["body"], "two");
     // Sent again when it answers, it is decided.
-    world.from_now_on(Act::Answer(resolve("both")));
+    world.answer_with(Act::Answer(resolve("both")));
     assert_eq!(outcome(&world.late(1).await)["outcome"], "merged");
     world.running.shutdown().await;
 }
