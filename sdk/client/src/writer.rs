@@ -332,7 +332,7 @@ impl Writer {
                     note_damage(file, &StepError::Store(again(&error)));
                 }
                 for reply in replies {
-                    let _ = reply.send(Err(Error::Store(again(&error))));
+                    let _ = reply.send(Err(Error::from(again(&error))));
                 }
             }
         }

@@ -23,7 +23,7 @@ pub enum OpenError {
         known: i64,
     },
     /// It is an SQLite database, but not one of ours.
-    #[error("{0} is a database of another program; choose another file")]
+    #[error("{0} is another program's file, or not a database at all; it was not touched: choose another file")]
     Foreign(PathBuf),
     /// It belongs to another account than the one it was opened for.
     #[error("{0} belongs to another account; open each account's own file, for its account")]
