@@ -103,7 +103,9 @@ pub(crate) fn operations_whole(
     input: Option<&MutationInput>,
     after: &Record,
 ) -> Result<(), String> {
-    let Some(input) = input.filter(|_| !meant.uncertain && !meant.deeds.is_empty()) else {
+    // Another kind came: it was folded into a mutation whose call never returned.
+    let told = |input: &&MutationInput| input.kind == meant.kind && !meant.uncertain && !meant.deeds.is_empty();
+    let Some(input) = input.filter(told) else {
         return Ok(());
     };
     let wanted = deed::sum(&meant.deeds);

@@ -87,7 +87,12 @@ impl History {
             replica: envelope.replica.0.clone(),
             number,
             changed: fields().filter(changed).collect(),
-            sent: input.map_or_else(BTreeSet::new, |input| input.values.iter().map(|(f, _)| *f).collect()),
+            sent: match input {
+                // A life begins: whatever was known of any field is of another.
+                Some(input) if input.kind == MutationKind::Create => fields().collect(),
+                Some(input) => input.values.iter().map(|(f, _)| *f).collect(),
+                None => BTreeSet::new(),
+            },
         });
         Ok(())
     }

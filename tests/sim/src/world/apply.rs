@@ -447,6 +447,16 @@ impl World {
                     old.uncertain |= meant.iter().any(|m| m.key == old.key && m.model == old.model);
                 }
                 self.revive(index, self.reopen)?;
+                // What it queued nobody was told of; later edits may be folded into it.
+                for entry in self.outbox(index)? {
+                    let untold = meant
+                        .iter()
+                        .find(|m| m.key == entry.intent.key_text() && entry.intent.model == schema[m.model].name);
+                    if let Some(untold) = untold {
+                        let slot = self.meant.entry((index, entry.number.0));
+                        slot.or_insert_with(|| untold.clone()).uncertain = true;
+                    }
+                }
                 Ok(true)
             }
             Driven::Done(effects) => {
