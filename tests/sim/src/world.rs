@@ -18,6 +18,7 @@ use tempfile::TempDir;
 use tombolo_core::id::{ModelId, MutationNumber, Position};
 use tombolo_core::schema::Schema;
 use tombolo_core::wire::envelope::OutcomeKind;
+use tombolo_core::wire::graphql::ErrorType;
 use tombolo_machine::{
     CloseReason, Effect, FinalOutcome, Input, OutboxEntry, Outgoing, Renumbered, Scope, StepError, StoreError, StoreTx,
 };
@@ -432,7 +433,12 @@ impl World {
             FinalOutcome::Discarded => None,
         };
         let server = self.decided.get(&(index, number.0)).map(|d| d.outcome);
-        if says.is_some() && says != server && !self.forgotten.contains(&(index, number.0)) {
+        // What waited for one that was sent under an older identity is refused by the replica itself.
+        let at_home = match outcome {
+            FinalOutcome::Rejected(reason) => reason.code == ErrorType::DependencyRejected && server.is_none(),
+            FinalOutcome::Applied | FinalOutcome::Merged | FinalOutcome::Discarded => false,
+        };
+        if says.is_some() && !at_home && says != server && !self.forgotten.contains(&(index, number.0)) {
             let detail = format!("replica {index} says {outcome:?} of mutation {number}, the server {server:?}");
             return Err(self.broken("one end", detail));
         }
