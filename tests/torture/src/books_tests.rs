@@ -41,6 +41,14 @@ fn right() -> (Tables, Vec<Phone>) {
             )]
             .into(),
         ),
+        (
+            "Tally".to_owned(),
+            [(
+                "t".to_owned(),
+                row(json!({ "id": "t", "hits": 5, "last": "q-3", "_version": 3, "_deleted": 0 })),
+            )]
+            .into(),
+        ),
     ]
     .into();
     let call = |n, op, numbers: &[u64]| Call {
