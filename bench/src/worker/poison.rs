@@ -1,6 +1,7 @@
 //! Poison: a queue in which some mutations cannot succeed. All others must, at the same speed.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::json;
@@ -9,7 +10,7 @@ use tombolo::{Client, MutationFilter, MutationNumber, MutationState};
 use super::replica::{mutate, open, wait_until, words};
 use super::{Place, Poison, Poisoned, Queue, peak};
 use crate::data;
-use crate::error::{Error, expect_count};
+use crate::error::{Error, expect_count, failed};
 
 const CREATE: &str = "mutation Create($input: CreateNoteInput!) { createNote(input: $input) { id } }";
 
@@ -23,6 +24,9 @@ pub(crate) const POISON: &str = "poison";
 
 /// Mutations in a chain of related ones.
 const CHAIN: usize = 100;
+
+/// Calls at once while queueing, which is not what is measured.
+const CALLS: usize = 64;
 
 /// Where each poison stands and what hangs on it.
 struct Plan {
@@ -75,8 +79,20 @@ pub(super) async fn run(place: &Place, queue: &Queue) -> Result<Poisoned, Error>
         wait_until(&client, |status| status.pending == 0 && status.up_to_date).await?;
         client.set_online(false).await.map_err(words)?;
     }
-    for place in 0..plan.queued {
-        enqueue(&client, queue, &plan, place).await?;
+    let (plan, queue) = (Arc::new(plan), queue.clone());
+    let mut tasks = tokio::task::JoinSet::new();
+    for task in 0..CALLS {
+        let (client, plan, queue) = (client.clone(), Arc::clone(&plan), queue.clone());
+        tasks.spawn(async move {
+            // What is of one record is of one task, in order.
+            for place in (0..plan.queued).filter(|place| place % plan.records % CALLS == task) {
+                enqueue(&client, &queue, &plan, place).await?;
+            }
+            Ok::<_, Error>(())
+        });
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended.map_err(|e| failed(e.to_string()))??;
     }
     expect_count("queued mutations", plan.queued as u64, client.status().borrow().pending)?;
 

@@ -439,7 +439,7 @@ fn decided(cx: &mut Context<'_>, outcome: MutationOutcome) -> Result<(), StepErr
             if entry.state == EntryState::GivenUp {
                 return redo::given_up(cx, &entry, reason);
             }
-            for dependent in cx.tx.dependents(entry.number)? {
+            for dependent in cx.tx.waiting_for(entry.number)? {
                 // The server looks among the mutations of one replica.
                 if dependent.replica != entry.replica && dependent.depends_on.contains(&entry.number) {
                     redo::refuse(cx, dependent.first, &redo::depends_on(entry.number, &reason))?;
@@ -451,7 +451,7 @@ fn decided(cx: &mut Context<'_>, outcome: MutationOutcome) -> Result<(), StepErr
         }
         OutcomeKind::Applied | OutcomeKind::Merged => {
             // What waited for it needs it no longer, even if the server should lose this outcome (a restored backup).
-            for mut dependent in cx.tx.dependents(entry.number)? {
+            for mut dependent in cx.tx.waiting_for(entry.number)? {
                 if dependent.depends_on.contains(&entry.number) {
                     dependent.depends_on.retain(|n| *n != entry.number);
                     cx.tx.set_links(&dependent)?;

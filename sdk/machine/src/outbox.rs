@@ -12,6 +12,8 @@
 //!
 //! An entry that was ever sent may have taken effect: it is resent with the same number, and nothing is folded into it.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use tombolo_core::id::{Cursor, FieldId, ModelId, MutationNumber, ReplicaId, Version};
@@ -277,11 +279,7 @@ impl Draft {
             Base::Unsaved => view.as_ref(),
             Base::Saved(base) => base.as_ref(),
         };
-        let mut depends_on: Vec<MutationNumber> = before
-            .iter()
-            .filter(|e| e.state.is_undecided())
-            .map(|e| e.number)
-            .collect();
+        let mut depends_on = newest_undecided(&before);
         for reference in cx.references.of(mutation.model) {
             if !reference.fields.iter().any(|field| given(*field).is_some()) {
                 continue;
@@ -344,6 +342,17 @@ impl Draft {
             to_save: (kept == Base::Unsaved).then_some(view),
         })
     }
+}
+
+/// The undecided entries that no other one waits for. Waiting for those is waiting for all: each waits for those before it,
+/// and what a long queue of one record says of itself stays short.
+fn newest_undecided(entries: &[OutboxEntry]) -> Vec<MutationNumber> {
+    let undecided = || entries.iter().filter(|entry| entry.state.is_undecided());
+    let waited_for: BTreeSet<MutationNumber> = undecided().flat_map(|entry| entry.depends_on.iter().copied()).collect();
+    undecided()
+        .map(|entry| entry.number)
+        .filter(|number| !waited_for.contains(number))
+        .collect()
 }
 
 /// Folds a mutation into the newest entry of its record, if nobody can tell the difference: that entry was never sent,

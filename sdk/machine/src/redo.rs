@@ -171,7 +171,7 @@ pub(crate) fn discard(cx: &mut Context<'_>, number: MutationNumber) -> Result<()
         EntryState::Rejected(_) => cx.remove_entry(&entry),
         EntryState::Queued => {
             for entry in cx.tx.group(entry.first)? {
-                free(cx, entry.number)?;
+                free(cx, &entry)?;
                 cx.remove_entry(&entry)?;
                 cx.effects.push(Effect::Decided {
                     number: entry.number,
@@ -203,10 +203,17 @@ fn give_up(cx: &mut Context<'_>, group: &[OutboxEntry]) -> Result<(), StepError>
     Ok(())
 }
 
-/// Those that waited for it no longer do: whether they make sense without it the server will say.
-fn free(cx: &mut Context<'_>, number: MutationNumber) -> Result<(), StepError> {
+/// Those that waited for it no longer do, but for what it waited for itself: whether they make sense without it the server
+/// will say.
+fn free(cx: &mut Context<'_>, entry: &OutboxEntry) -> Result<(), StepError> {
+    let number = entry.number;
     for mut dependent in cx.tx.dependents(number)? {
-        dependent.depends_on.retain(|n| *n != number);
+        if dependent.depends_on.contains(&number) {
+            dependent.depends_on.extend(&entry.depends_on);
+            dependent.depends_on.retain(|n| *n != number);
+            dependent.depends_on.sort_unstable();
+            dependent.depends_on.dedup();
+        }
         dependent.seen.retain(|n| *n != number);
         cx.tx.set_links(&dependent)?;
     }
@@ -218,13 +225,13 @@ pub(crate) fn given_up(cx: &mut Context<'_>, entry: &OutboxEntry, reason: Reject
     let number = entry.number;
     if link::is_uncertain(&reason.code) {
         // What was to replace it might be its second effect: the app decides.
-        for replacement in cx.tx.dependents(number)? {
+        for replacement in cx.tx.waiting_for(number)? {
             if replacement.replaces == Some(number) {
                 refuse(cx, replacement.first, &reason)?;
             }
         }
     }
-    free(cx, number)?;
+    free(cx, entry)?;
     let outcome = match reason.code {
         ErrorType::Discarded | ErrorType::NumberReused => FinalOutcome::Discarded,
         _ => FinalOutcome::Rejected(reason),
@@ -263,7 +270,7 @@ pub(crate) fn refuse(cx: &mut Context<'_>, first: MutationNumber, reason: &Rejec
             if !entry.state.is_undecided() {
                 continue;
             }
-            for dependent in cx.tx.dependents(entry.number)? {
+            for dependent in cx.tx.waiting_for(entry.number)? {
                 if dependent.depends_on.contains(&entry.number) && dependent.first != first {
                     waiting.insert((dependent.first, Some(entry.number)));
                 }
@@ -282,6 +289,10 @@ pub(crate) fn refuse(cx: &mut Context<'_>, first: MutationNumber, reason: &Rejec
 
 /// The reason of one that waited for `number`, in the server's words for the same.
 pub(crate) fn depends_on(number: MutationNumber, why: &RejectReason) -> RejectReason {
+    if why.code == ErrorType::DependencyRejected {
+        // Named is the one at the root of it.
+        return why.clone();
+    }
     RejectReason {
         code: ErrorType::DependencyRejected,
         message: format!("it depends on mutation {number}, which was rejected ({why})"),

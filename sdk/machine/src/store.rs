@@ -185,6 +185,12 @@ pub trait StoreTx {
     /// The store's.
     fn dependents(&mut self, number: MutationNumber) -> Result<Vec<OutboxEntry>, StoreError>;
 
+    /// Of those, the ones that depend on `number`; quick also where thousands have seen it.
+    ///
+    /// # Errors
+    /// The store's.
+    fn waiting_for(&mut self, number: MutationNumber) -> Result<Vec<OutboxEntry>, StoreError>;
+
     /// Writes an entry, replacing what stands under its number.
     ///
     /// # Errors

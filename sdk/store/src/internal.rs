@@ -86,6 +86,10 @@ const MIGRATIONS: &[&str] = &[
     -- Mutations that go on under new numbers: n from low to high became n + by.
     CREATE TABLE _renumbered (low INTEGER NOT NULL, high INTEGER NOT NULL, by INTEGER NOT NULL);
 "#,
+    // The lowest number that an entry depends on: who waits for a number is found among few.
+    "ALTER TABLE _outbox ADD COLUMN waits INTEGER;
+     UPDATE _outbox SET waits = (SELECT min(value) FROM json_each(depends_on)) WHERE depends_on IS NOT NULL;
+     CREATE INDEX _outbox_waits ON _outbox (waits) WHERE waits IS NOT NULL;",
 ];
 
 /// Brings the store's own tables to the newest version, in one transaction.

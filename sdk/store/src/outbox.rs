@@ -107,12 +107,17 @@ fn needs(entry: &OutboxEntry) -> MutationNumber {
     links.copied().min().map_or(entry.number, |link| link.min(entry.number))
 }
 
+/// The lowest number that it depends on.
+fn waits(entry: &OutboxEntry) -> Option<i64> {
+    entry.depends_on.iter().min().copied().map(number_out)
+}
+
 pub(crate) fn put(conn: &Connection, entry: &OutboxEntry) -> Result<()> {
     let intent = &entry.intent;
     let at = StateColumns::of(&entry.state);
     let operations = (!intent.operations.is_empty()).then(|| Json::Object(intent.operations.clone()).to_string());
     let base = (!intent.base.is_empty()).then(|| Json::Object(intent.base.clone()).to_string());
-    let values: [&dyn ToSql; 26] = [
+    let values: [&dyn ToSql; 27] = [
         &number_out(entry.number),
         &number_out(entry.first),
         &entry.atomic,
@@ -139,10 +144,11 @@ pub(crate) fn put(conn: &Connection, entry: &OutboxEntry) -> Result<()> {
         &entry.conflict.as_ref().map(Json::to_string),
         &base,
         &number_out(needs(entry)),
+        &waits(entry),
     ];
     let places: Vec<String> = (1..=values.len()).map(|at| format!("?{at}")).collect();
     conn.prepare_cached(&format!(
-        "INSERT OR REPLACE INTO _outbox ({COLUMNS}, needs) VALUES ({})",
+        "INSERT OR REPLACE INTO _outbox ({COLUMNS}, needs, waits) VALUES ({})",
         places.join(",")
     ))
     .and_then(|mut s| s.execute(values))
@@ -175,13 +181,14 @@ pub(crate) fn set_state(conn: &Connection, entry: &OutboxEntry) -> Result<()> {
 }
 
 pub(crate) fn set_links(conn: &Connection, entry: &OutboxEntry) -> Result<()> {
-    conn.prepare_cached("UPDATE _outbox SET depends_on = ?2, seen = ?3, needs = ?4 WHERE number = ?1")
+    conn.prepare_cached("UPDATE _outbox SET depends_on = ?2, seen = ?3, needs = ?4, waits = ?5 WHERE number = ?1")
         .and_then(|mut s| {
             s.execute(params![
                 number_out(entry.number),
                 numbers_out(&entry.depends_on),
                 numbers_out(&entry.seen),
                 number_out(needs(entry)),
+                waits(entry),
             ])
         })
         .map_err(failure)?;
@@ -359,6 +366,15 @@ pub(crate) fn dependents(conn: &Connection, number: MutationNumber) -> Result<Ve
         "AS o INDEXED BY _outbox_needs WHERE needs <= ?1 AND state <> 3 AND number > ?1 AND state IN (0, 1, 4) AND ( \
            EXISTS (SELECT 1 FROM json_each(o.depends_on) AS d WHERE d.value = ?1) \
            OR EXISTS (SELECT 1 FROM json_each(o.seen) AS s WHERE s.value = ?1)) ORDER BY +number",
+        &[&number_out(number)],
+    )
+}
+
+pub(crate) fn waiting_for(conn: &Connection, number: MutationNumber) -> Result<Vec<OutboxEntry>> {
+    select(
+        conn,
+        "AS o INDEXED BY _outbox_waits WHERE waits <= ?1 AND number > ?1 AND state IN (0, 1, 4) \
+         AND EXISTS (SELECT 1 FROM json_each(o.depends_on) AS d WHERE d.value = ?1) ORDER BY +number",
         &[&number_out(number)],
     )
 }

@@ -272,6 +272,11 @@ fn copy(old: &Connection, new: &Connection, schema: &Schema, report: &mut Salvag
     }
     copy_scopes(old, new)?;
     copy_outbox(old, new, report)?;
+    // An earlier release did not keep it.
+    new.execute(
+        "UPDATE _outbox SET waits = (SELECT min(value) FROM json_each(depends_on)) WHERE depends_on IS NOT NULL",
+        (),
+    )?;
     if !report.same_replica {
         report.uncertain = leave_identity(new)?;
     }

@@ -211,6 +211,10 @@ impl StoreTx for Tx<'_> {
         outbox::dependents(self.conn, number)
     }
 
+    fn waiting_for(&mut self, number: MutationNumber) -> Result<Vec<OutboxEntry>> {
+        outbox::waiting_for(self.conn, number)
+    }
+
     fn set_state(&mut self, entry: &OutboxEntry) -> Result<()> {
         outbox::set_state(self.conn, entry)
     }

@@ -605,3 +605,35 @@ fn a_transaction_waits_whole_for_what_another_history_put_in_doubt() {
         "#
     ));
 }
+
+#[test]
+fn what_waited_for_a_discarded_one_still_waits_for_what_that_one_waited_for() {
+    play(&format!(
+        r#"{UP}
+        phone edit Todo/9 rank=1
+        phone edit Todo/9 title="b"
+        phone delete Todo/9
+        expect outbox 1=inflight 2=queued 3=queued
+        phone discard 2
+        time 0s
+        expect outbox 1=inflight 3=queued
+        server answers 1 applied e.3
+        time 0s
+        expect outbox 1=acked 3=inflight
+        "#
+    ));
+}
+
+#[test]
+fn a_long_queue_of_one_record_names_each_only_the_one_before_it() {
+    let mut world = play("phone scope Todo all\nphone create Todo/1");
+    // Each in a transaction, which is not folded.
+    for at in 0..20 {
+        play_on(
+            &mut world,
+            &format!("phone edit Todo/1 rank={at} & create Comment/{at} todoId=\"9\""),
+        );
+    }
+    let longest = world.outbox().iter().map(|entry| entry.depends_on.len()).max();
+    assert!(longest <= Some(2), "{longest:?}");
+}

@@ -478,11 +478,12 @@ impl<'a> Batcher<'a> {
             }
             match self.outcomes.get(&mutation_id(&envelope.replica, number.0)) {
                 Some(outcome) if outcome.kind == OutcomeKind::Rejected => {
-                    let why = outcome
-                        .reason
-                        .as_ref()
-                        .map_or_else(String::new, |reason| format!(" ({reason})"));
-                    let message = format!("it depends on mutation {number}, which was rejected{why}");
+                    let message = match &outcome.reason {
+                        // Named is the one at the root of it.
+                        Some(reason) if reason.code == ErrorType::DependencyRejected => reason.message.clone(),
+                        Some(reason) => format!("it depends on mutation {number}, which was rejected ({reason})"),
+                        None => format!("it depends on mutation {number}, which was rejected"),
+                    };
                     return Dependencies::Refused(RejectReason {
                         code: ErrorType::DependencyRejected,
                         message,

@@ -93,10 +93,20 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::suite::{envelope, schema};
     use tombolo_core::id::{FieldId, Version};
     use tombolo_core::merge::Operation;
     use tombolo_core::value::Value;
+
+    const SDL: &str = "type Todo @model { id: ID! title: String! note: String }";
+
+    fn schema() -> Schema {
+        Schema::parse(SDL, "digest.graphql").unwrap()
+    }
+
+    fn envelope(replica: &str, number: u64) -> MutationEnvelope {
+        let json = serde_json::json!({ "replica": replica, "number": number });
+        serde_json::from_value(json).unwrap()
+    }
 
     fn mutation(schema: &Schema) -> MutationInput {
         let model = schema.model_named("Todo").unwrap();
@@ -130,7 +140,7 @@ mod tests {
                     (FieldId(1), Value::Text("c".into())),
                 ]
             },
-            |m| m.operations = vec![(FieldId(6), Operation::Add(Value::Int(2)))],
+            |m| m.operations = vec![(FieldId(2), Operation::Add(Value::Int(2)))],
             |m| m.base_version = None,
             |m| m.condition_json = Some(serde_json::json!({ "title": { "eq": "x" } })),
         ];
