@@ -4,7 +4,7 @@
 //! loses sales when two sellers are apart; the simulator finds that and prints the shortest story of it. The second version
 //! differs by one directive.
 //!
-//! Run with `cargo run --example conflicts`.
+//! Run with `cargo run -p tombolo --example conflicts`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)] // A program to run: its output is what it is for.
 

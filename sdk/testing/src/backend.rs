@@ -1,6 +1,7 @@
 //! The server of a test: the real engine over the real store in memory, asked by function call. Every call is answered at
 //! once, on the caller's thread.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -11,10 +12,13 @@ use tombolo_core::access::Identity;
 use tombolo_core::query::OperationKind;
 use tombolo_core::schema::Schema;
 use tombolo_core::wire::graphql::{ErrorType, GraphqlError, Request};
-use tombolo_engine::{Engine, EngineError, Settings, StoreError, Subscriber};
+use tombolo_engine::decide::ask::Question;
+use tombolo_engine::{Engine, EngineError, Settings, StoreError, Submission, Subscriber, Verdict};
 use tombolo_store_sqlite::{Options, SqliteStore};
 
 use crate::StartError;
+use crate::limits::RESOLVER_ROUNDS_MAX;
+use crate::resolver::{Resolver, asking, unresolved};
 
 /// What a request comes to.
 pub(crate) enum Reply {
@@ -34,6 +38,7 @@ pub(crate) struct Backend {
     ids: AtomicU64,
     /// So many of the next mutations are not decided: the server is in trouble.
     pub(crate) failing: AtomicU32,
+    resolver: Resolver,
 }
 
 /// What runs on the inline store is ready when it is first asked.
@@ -52,7 +57,11 @@ fn late() -> Vec<GraphqlError> {
 }
 
 impl Backend {
-    pub(crate) fn start(schema: &Arc<Schema>) -> Result<Self, StartError> {
+    pub(crate) fn start(schema: &Arc<Schema>, resolver: Resolver) -> Result<Self, StartError> {
+        let places = asking(schema);
+        if !places.is_empty() && !resolver.is_there() {
+            return Err(StartError::Resolver { places });
+        }
         let options = Options {
             epoch: Some("test".into()),
             ..Options::default()
@@ -64,6 +73,7 @@ impl Backend {
             now_ms: AtomicI64::new(crate::clock::START_MS),
             ids: AtomicU64::new(1),
             failing: AtomicU32::new(0),
+            resolver,
         })
     }
 
@@ -95,18 +105,51 @@ impl Backend {
                 let fresh = |_| format!("server-{}", self.ids.fetch_add(1, Ordering::SeqCst));
                 let fresh_ids = (0..prepared.fresh_ids_needed()).map(fresh).collect();
                 let submission = self.engine.submission(&prepared, fresh_ids);
-                // Each commit at a time of its own, so that "last" means something.
-                let now = self.now_ms.fetch_add(1, Ordering::SeqCst);
-                let verdicts = ready(self.engine.commit(vec![submission], now))
-                    .ok_or_else(late)?
-                    .map_err(|error| vec![error.to_graphql()])?;
-                let verdict = verdicts.into_iter().next().unwrap_or_default();
+                let again = self.resolver.is_there().then(|| submission.clone());
+                let mut verdict = self.commit(submission)?;
+                if let (Some(question), Some(submission)) = (verdict.ask.take(), again) {
+                    verdict = self.resolve(submission, question)?;
+                }
                 let response = ready(self.engine.respond(&prepared, &verdict)).ok_or_else(late)?;
                 let response = response.map_err(errors)?;
                 Ok(Reply::Once {
                     response,
                     mutation: true,
                 })
+            }
+        }
+    }
+
+    /// Decides and writes one submission.
+    fn commit(&self, submission: Submission) -> Result<Verdict, Vec<GraphqlError>> {
+        // Each commit at a time of its own, so that "last" means something.
+        let now = self.now_ms.fetch_add(1, Ordering::SeqCst);
+        let verdicts = ready(self.engine.commit(vec![submission], now))
+            .ok_or_else(late)?
+            .map_err(|error| vec![error.to_graphql()])?;
+        Ok(verdicts.into_iter().next().unwrap_or_default())
+    }
+
+    /// Asks the resolver until the submission is decided: once for each of its mutations, unless the record moves on.
+    fn resolve(&self, mut submission: Submission, mut question: Box<Question>) -> Result<Verdict, Vec<GraphqlError>> {
+        let mut rounds: BTreeMap<usize, u32> = BTreeMap::new();
+        loop {
+            let round = rounds.entry(question.place).or_default();
+            *round += 1;
+            if *round > RESOLVER_ROUNDS_MAX {
+                return Ok(unresolved(
+                    "the record changed while the conflict resolver was asked",
+                    true,
+                ));
+            }
+            match self.resolver.answer(&question, self.engine.schema()) {
+                Ok(resolution) => submission.context.resolve(resolution),
+                Err(verdict) => return Ok(verdict),
+            }
+            let mut verdict = self.commit(submission.clone())?;
+            match verdict.ask.take() {
+                Some(next) => question = next,
+                None => return Ok(verdict),
             }
         }
     }

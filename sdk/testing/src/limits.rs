@@ -17,3 +17,9 @@ pub const TIMER_MAX: Duration = Duration::from_secs(3_600);
 
 /// Rows of a page that a simulated phone fetches.
 pub const PAGE_ROWS: u64 = 1_000;
+
+/// Most times that a resolver is asked about one mutation because the record has moved on, as at a server in the world.
+pub const RESOLVER_ROUNDS_MAX: u32 = 3;
+
+/// Traces that a story asks the server for at a time: the most that it gives in a page.
+pub const TRACES_PAGE: u64 = 500;

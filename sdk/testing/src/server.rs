@@ -10,9 +10,10 @@ use tombolo_core::schema::{Schema, SchemaErrors};
 use tombolo_core::wire::graphql::{GraphqlError, Request};
 use tombolo_transport::{BoxFuture, CloseReason, Credential, Link, Transport};
 
-use crate::Network;
 use crate::backend::{Backend, Reply};
 use crate::link::TestLink;
+use crate::resolver::Resolver;
+use crate::{Conflict, Network, Resolution};
 
 /// Why a test's server or simulation could not start.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +24,15 @@ pub enum StartError {
     /// The database in memory could not be made.
     #[error("the test's database could not be made: {0}")]
     Store(String),
+    /// The schema leaves conflicts to a resolver and there is none: a server in the world would not start either.
+    #[error(
+        "{places} asks for a conflict resolver (CUSTOM) and the test gives none: start with \
+         `Server::start_with_resolver`, or give the simulator one with `resolver`"
+    )]
+    Resolver {
+        /// `Note`, or `Note.body`, with commas between.
+        places: String,
+    },
 }
 
 /// A real server without listeners: the engine over a database in memory. Clones are the same server; it is gone with the
@@ -61,9 +71,45 @@ impl Server {
     /// # Errors
     /// See [`StartError`].
     pub fn start(sdl: &str) -> Result<Self, StartError> {
+        Self::begin(sdl, Resolver::default())
+    }
+
+    /// The same for a schema that leaves conflicts to a resolver: `resolve` is asked where the server in the world calls
+    /// the endpoint of its configuration. What it answers is checked as an endpoint's answer is: an item that the schema
+    /// does not take rejects the mutation.
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use tombolo_testing::{Resolution, Server};
+    ///
+    /// let schema = "type Note @model(conflict: CUSTOM) { id: ID! text: String! }";
+    /// let server = Server::start_with_resolver(schema, |conflict| {
+    ///     let text = format!("{} and {}", conflict.server["text"], conflict.incoming["text"]).replace('"', "");
+    ///     Resolution::Resolve(json!({ "text": text }))
+    /// })?;
+    /// server.ask("mutation { createNote(input: { id: \"n1\", text: \"dry\" }) { id } }", json!({}))?;
+    /// for text in ["wet", "icy"] {
+    ///     let update = "mutation($text: String!) { updateNote(input: { id: \"n1\", text: $text, _version: 1 }) { id } }";
+    ///     server.ask(update, json!({ "text": text }))?;
+    /// }
+    /// let data = server.ask("{ getNote(id: \"n1\") { text _version } }", json!({}))?;
+    /// assert_eq!(data, json!({ "getNote": { "text": "wet and icy", "_version": 3 } }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn start_with_resolver(
+        sdl: &str,
+        resolve: impl Fn(&Conflict) -> Resolution + Send + Sync + 'static,
+    ) -> Result<Self, StartError> {
+        Self::begin(sdl, Resolver::new(resolve))
+    }
+
+    fn begin(sdl: &str, resolver: Resolver) -> Result<Self, StartError> {
         let schema = Arc::new(Schema::parse(sdl, "schema.graphql")?);
         Ok(Self {
-            backend: Arc::new(Backend::start(&schema)?),
+            backend: Arc::new(Backend::start(&schema, resolver)?),
             networks: Arc::default(),
         })
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde_json::Value as Json;
+use tombolo_core::wire::trace::{FieldTrace, Trace};
 use tombolo_machine::FinalOutcome;
 
 use super::hand::ViewPlace;
@@ -22,6 +23,8 @@ pub(crate) struct Ended {
     pub(crate) step: usize,
     pub(crate) text: String,
     pub(crate) outcome: Option<FinalOutcome>,
+    /// What the server tells of it (`tomboloConflicts`), if it was merged or rejected.
+    pub(crate) trace: Option<Trace>,
 }
 
 /// A broken invariant with the shortest script that breaks it. Its text tells the story; [`Found::script`] can be played
@@ -79,12 +82,46 @@ impl fmt::Display for Found {
                     Some(FinalOutcome::Rejected(reason)) => format!("rejected: {reason}"),
                     Some(FinalOutcome::Discarded) => "taken back".to_owned(),
                 };
-                writeln!(f, "           in the end: {outcome}")?;
+                write!(f, "           in the end: {outcome}")?;
+                let Some(trace) = &ended.trace else {
+                    writeln!(f)?;
+                    continue;
+                };
+                match &trace.strategy {
+                    Some(rule) => writeln!(f, ", by {rule}")?,
+                    None => writeln!(f)?,
+                }
+                for field in &trace.fields {
+                    writeln!(f, "             {}", decided(field))?;
+                }
             }
         }
         writeln!(f, "       all come online and sync\n")?;
         write!(f, "to play it again, give this to `replay`:\n{}", self.script)
     }
+}
+
+/// One field in conflict, the rule that decided and what it dropped, as `tombolo conflicts` tells it too.
+fn decided(trace: &FieldTrace) -> String {
+    let FieldTrace {
+        field,
+        rule,
+        base,
+        server,
+        incoming,
+        result,
+    } = trace;
+    let base = match base {
+        None | Some(Json::Null) => String::new(),
+        Some(base) => format!("was {base}, "),
+    };
+    let dropped = match (result == server, result == incoming) {
+        (true, true) => "nothing dropped",
+        (true, false) => "dropped what was sent",
+        (false, true) => "dropped the server's",
+        (false, false) => "made of both",
+    };
+    format!("{field} by {rule}: {base}server {server}, sent {incoming} -> {result} ({dropped})")
 }
 
 fn told(step: &ScriptStep) -> String {

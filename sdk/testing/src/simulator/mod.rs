@@ -20,8 +20,9 @@ pub use found::Found;
 pub use hand::{Hand, Trouble, View, ViewPlace};
 pub use script::{BadScript, Script, ScriptStep};
 
-use crate::StartError;
 use crate::limits::PHONES_MAX;
+use crate::resolver::Resolver;
+use crate::{Conflict, Resolution, StartError};
 use world::{Run, World};
 
 type Action = Box<dyn Fn(&mut Hand<'_>) -> Result<(), Trouble>>;
@@ -34,6 +35,7 @@ pub(crate) struct Setup {
     given: Vec<(String, Json)>,
     actions: Vec<(String, Action)>,
     invariants: Vec<(String, Invariant)>,
+    resolver: Resolver,
 }
 
 /// Plays an app's mutations on several phones, cuts them off from one another, and checks the app's invariants when all
@@ -136,6 +138,7 @@ impl ConflictSimulator {
                 given: Vec::new(),
                 actions: Vec::new(),
                 invariants: Vec::new(),
+                resolver: Resolver::default(),
             },
         }
     }
@@ -172,6 +175,38 @@ impl ConflictSimulator {
     /// phone. The error says in words what was seen instead.
     pub fn invariant(mut self, name: &str, holds: impl Fn(&mut View<'_>) -> Result<(), String> + 'static) -> Self {
         self.setup.invariants.push((name.to_owned(), Box::new(holds)));
+        self
+    }
+
+    /// Who settles the conflicts that the schema leaves to a resolver (`CUSTOM`); without one such a schema does not start.
+    /// It decides from what it is told, never from a clock or a random source of its own.
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use tombolo_testing::{ConflictSimulator, Resolution};
+    ///
+    /// // A seat goes to who asked first; the other one's app is told.
+    /// let passed = ConflictSimulator::new("type Seat @model(conflict: CUSTOM) { id: ID! taken: String }")
+    ///     .resolver(|conflict| Resolution::Reject(format!("taken by {}", conflict.server["taken"])))
+    ///     .given("mutation { createSeat(input: { id: \"1A\" }) { id } }", json!(null))
+    ///     .action("take", |hand| {
+    ///         let passenger = format!("passenger {}", hand.phone());
+    ///         let seat = hand.query("{ getSeat(id: \"1A\") { taken } }", json!(null))?;
+    ///         if !seat["getSeat"]["taken"].is_null() {
+    ///             return Err(tombolo_testing::Trouble::NotNow);
+    ///         }
+    ///         let take = "mutation($taken: String) { updateSeat(input: { id: \"1A\", taken: $taken }) { id } }";
+    ///         hand.mutate(take, json!({ "taken": passenger }))
+    ///     })
+    ///     .invariant("nobody is moved from a seat", |view| match view.accepted("take") {
+    ///         0 | 1 => Ok(()),
+    ///         several => Err(format!("{several} were given the seat")),
+    ///     })
+    ///     .check(0..20);
+    /// assert!(passed.rejected > 0);
+    /// ```
+    pub fn resolver(mut self, resolve: impl Fn(&Conflict) -> Resolution + Send + Sync + 'static) -> Self {
+        self.setup.resolver = Resolver::new(resolve);
         self
     }
 

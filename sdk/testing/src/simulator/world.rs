@@ -4,15 +4,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
+use serde_json::{Value as Json, json};
+use tombolo_core::id::ReplicaId;
 use tombolo_core::schema::Schema;
+use tombolo_core::wire::trace::Trace;
 
 use super::found::{Broken, Ended};
 use super::hand::{Hand, Trouble, View, ViewPlace};
 use super::phone::Phone;
-use super::script::ScriptStep;
+use super::script::{ScriptStep, phone_name};
 use super::{Failure, Setup};
 use crate::backend::Backend;
-use crate::limits::{REST_STEPS_MAX, TIMER_MAX};
+use crate::limits::{REST_STEPS_MAX, TIMER_MAX, TRACES_PAGE};
+
+/// A page of traces, with what a story tells of them.
+const TRACES: &str = "query($limit: Int, $token: String) { tomboloConflicts(limit: $limit, nextToken: $token) { \
+    items { at replica number outcome strategy fields { field rule base server incoming result } } nextToken } }";
 
 /// What became of a run.
 pub(crate) struct Run {
@@ -36,7 +43,7 @@ fn store(trouble: Trouble) -> Failure {
 
 impl<'s> World<'s> {
     pub(crate) fn new(setup: &'s Setup, schema: &Arc<Schema>) -> Result<Self, Failure> {
-        let server = Backend::start(schema)?;
+        let server = Backend::start(schema, setup.resolver.clone())?;
         for (text, variables) in &setup.given {
             crate::server::ask(&server, text, variables.clone()).map_err(|errors| Failure::Document {
                 place: format!("given: {text}"),
@@ -81,18 +88,48 @@ impl<'s> World<'s> {
                 says: format!("messages still travel after {REST_STEPS_MAX} steps"),
             });
         }
-        let ended = self.phones.iter().flat_map(|phone| {
-            phone.made.iter().map(|made| Ended {
-                step: made.step,
-                text: made.text.clone(),
-                outcome: made.outcome.clone(),
-            })
-        });
-        Ok(Run {
-            broken,
-            applied,
-            ended: ended.collect(),
-        })
+        // Only a story needs them.
+        let traces = match broken {
+            Some(_) => self.traces()?,
+            None => Vec::new(),
+        };
+        let mut ended = Vec::new();
+        for phone in &self.phones {
+            let replica = ReplicaId(phone_name(phone.index));
+            ended.extend(phone.made.iter().map(|made| {
+                let of_it = |trace: &&Trace| {
+                    trace.number == Some(made.number) && trace.replica.as_ref().is_some_and(|by| *by == replica)
+                };
+                Ended {
+                    step: made.step,
+                    text: made.text.clone(),
+                    outcome: made.outcome.clone(),
+                    trace: traces.iter().find(of_it).cloned(),
+                }
+            }));
+        }
+        Ok(Run { broken, applied, ended })
+    }
+
+    /// What the server tells of everything that it merged and rejected.
+    fn traces(&self) -> Result<Vec<Trace>, Failure> {
+        let mut traces = Vec::new();
+        let mut token = Json::Null;
+        loop {
+            let variables = json!({ "limit": TRACES_PAGE, "token": token });
+            let data = crate::server::ask(&self.server, TRACES, variables).map_err(|errors| Failure::Document {
+                place: "the server's traces".to_owned(),
+                errors,
+            })?;
+            let mut page = data["tomboloConflicts"].clone();
+            let items: Vec<Trace> = serde_json::from_value(page["items"].take())
+                .map_err(|error| store(Trouble::Store(format!("the server's traces cannot be read: {error}"))))?;
+            traces.extend(items);
+            token = page["nextToken"].take();
+            if token.is_null() {
+                return Ok(traces);
+            }
+        }
     }
 
     fn step(&mut self, place: usize, step: &ScriptStep) -> Result<bool, Failure> {
