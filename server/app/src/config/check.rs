@@ -1,0 +1,51 @@
+//! What must hold of the whole, whoever said it.
+
+use super::{Config, ConfigErrors, Draft, Problems, SchemaSource};
+use crate::telemetry::{self, Log};
+
+/// The configuration, if nothing is wrong with it. `name` is what messages call the file.
+pub(super) fn finish(name: &str, draft: Draft, mut problems: Problems) -> Result<(Config, Log), ConfigErrors> {
+    for zero in draft.limits.zeros() {
+        problems.add(format!("{name}: limits.{zero}"), "is 0; leave it out for the default");
+    }
+    let days = draft.retention;
+    for (key, value) in [
+        ("tombstones_days", days.tombstones_days),
+        ("replica_silence_days", days.replica_silence_days),
+        ("traces_days", days.traces_days),
+    ] {
+        if value == 0 {
+            problems.add(format!("{name}: retention.{key}"), "is 0; leave it out for the default");
+        }
+    }
+    if let Err(error) = telemetry::check(&draft.log.filter) {
+        problems.add(name, error.to_string());
+    }
+    if draft.api_keys.is_empty() {
+        problems.add(
+            name,
+            "no API key, so every call would be refused; add [[api_keys]] with a name and a \
+            key (openssl rand -hex 32) or set TOMBOLO_API_KEY",
+        );
+    }
+    if draft.schema.is_none() {
+        problems.add(name, "no schema; add schema = \"schema.graphql\" or set TOMBOLO_SCHEMA");
+    }
+    match draft.schema {
+        Some(schema) if problems.0.is_empty() => {
+            let config = Config {
+                listen: draft.listen,
+                schema: SchemaSource::File(schema),
+                database: draft.database,
+                synchronous: draft.synchronous,
+                api_keys: draft.api_keys,
+                limits: draft.limits,
+                resolver: draft.resolver,
+                retention: draft.retention,
+                allow_breaking: Vec::new(),
+            };
+            Ok((config, draft.log))
+        }
+        Some(_) | None => Err(ConfigErrors(problems.0)),
+    }
+}

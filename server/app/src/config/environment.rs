@@ -1,0 +1,72 @@
+//! The environment, laid over the file: `TOMBOLO_…`.
+
+use std::path::{Path, PathBuf};
+
+use super::file::clear_key;
+use super::{Database, Draft, ENV_PREFIX, Problems, Synchronous};
+use crate::limits::Limits;
+use crate::resolver::Secret;
+use crate::telemetry::LogFormat;
+
+/// Lays the variables that are ours over `draft`; gives those that begin like ours and are not.
+pub(super) fn lay_over(
+    draft: &mut Draft,
+    environment: impl Iterator<Item = (String, String)>,
+    problems: &mut Problems,
+) -> Vec<String> {
+    let mut unknown = Vec::new();
+    let mut variables: Vec<_> = environment.filter(|(k, _)| k.starts_with(ENV_PREFIX)).collect();
+    variables.sort();
+    for (variable, value) in variables {
+        let key = variable.trim_start_matches(ENV_PREFIX).to_ascii_lowercase();
+        match key.as_str() {
+            "listen" => draft.listen = value,
+            "schema" => draft.schema = Some(PathBuf::from(value)),
+            "database" => draft.database = Database::parse(&value, Path::new("")),
+            "api_key" => match clear_key("environment", &value) {
+                Ok(key) => draft.api_keys.push(key),
+                Err(message) => problems.add(variable, message),
+            },
+            "synchronous" => match value.as_str() {
+                "full" => draft.synchronous = Synchronous::Full,
+                "normal" => draft.synchronous = Synchronous::Normal,
+                other => problems.add(variable, format!("{other:?} is no level; write full or normal")),
+            },
+            "log_format" => match value.as_str() {
+                "text" => draft.log.format = LogFormat::Text,
+                "json" => draft.log.format = LogFormat::Json,
+                other => problems.add(variable, format!("{other:?} is no log format; write text or json")),
+            },
+            "log_filter" => draft.log.filter = value,
+            "resolver_url" => draft.resolver.url = Some(value),
+            "resolver_header" => draft.resolver.header = Some(Secret(value)),
+            "resolver_timeout_ms" => match value.parse() {
+                Ok(ms) => draft.resolver.timeout_ms = Some(ms),
+                Err(_) => problems.add(variable, format!("{value:?} is no number of milliseconds")),
+            },
+            other => match other.strip_prefix("limits_") {
+                Some(limit) => {
+                    if let Err(message) = set_limit(&mut draft.limits, limit, &value) {
+                        problems.add(variable, message);
+                    }
+                }
+                None => unknown.push(variable),
+            },
+        }
+    }
+    unknown
+}
+
+fn set_limit(limits: &mut Limits, name: &str, value: &str) -> Result<(), String> {
+    let number: i64 = value.parse().map_err(|_| format!("{value:?} is not a whole number"))?;
+    let mut table = toml::Table::try_from(&*limits).map_err(|e| e.to_string())?;
+    match table.get_mut(name) {
+        Some(place) => *place = toml::Value::Integer(number),
+        None => {
+            let names: Vec<_> = table.keys().map(String::as_str).collect();
+            return Err(format!("there is no limit {name:?}; there are {}", names.join(", ")));
+        }
+    }
+    *limits = table.try_into().map_err(|_| format!("{value:?} is out of range"))?;
+    Ok(())
+}

@@ -1,0 +1,56 @@
+//! The configuration as it is in force, for people.
+
+use serde::Serialize;
+
+use super::{SchemaSource, Settings, Synchronous};
+use crate::limits::Limits;
+use crate::resolver::ResolverConfig;
+use crate::telemetry::Log;
+use crate::upkeep::RetentionDays;
+
+impl Settings {
+    /// The configuration as it is in force, as TOML, without secrets.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        #[derive(Serialize)]
+        struct Printed<'a> {
+            listen: &'a str,
+            schema: String,
+            database: String,
+            synchronous: Synchronous,
+            api_keys: Vec<PrintedKey<'a>>,
+            limits: &'a Limits,
+            resolver: &'a ResolverConfig,
+            retention: &'a RetentionDays,
+            log: &'a Log,
+        }
+        #[derive(Serialize)]
+        struct PrintedKey<'a> {
+            name: &'a str,
+            key: &'static str,
+        }
+        let printed = Printed {
+            listen: &self.config.listen,
+            schema: match &self.config.schema {
+                SchemaSource::File(path) => path.display().to_string(),
+                SchemaSource::Text { name, .. } => name.clone(),
+            },
+            database: self.config.database.to_string(),
+            synchronous: self.config.synchronous,
+            api_keys: self
+                .config
+                .api_keys
+                .iter()
+                .map(|k| PrintedKey {
+                    name: &k.name,
+                    key: "(redacted)",
+                })
+                .collect(),
+            limits: &self.config.limits,
+            resolver: &self.config.resolver,
+            retention: &self.config.retention,
+            log: &self.log,
+        };
+        toml::to_string(&printed).unwrap_or_else(|e| format!("# cannot be printed: {e}\n"))
+    }
+}

@@ -1,0 +1,225 @@
+//! What the configuration promises.
+
+use std::path::Path;
+
+use super::*;
+use crate::resolver::Secret;
+use crate::telemetry::LogFormat;
+
+const GOOD: &str = "schema = \"s.graphql\"\n[[api_keys]]\nname = \"app\"\nkey = \"0123456789abcdef\"\n";
+
+fn parse(text: &str, environment: &[(&str, &str)]) -> Result<Settings, ConfigErrors> {
+    let environment = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+    Settings::parse("t.toml", text, Path::new("/etc/tombolo"), environment)
+}
+
+#[test]
+fn the_smallest_file_gives_the_defaults() {
+    let settings = parse(GOOD, &[]).unwrap();
+    assert_eq!(settings.config.listen, LISTEN_DEFAULT);
+    assert_eq!(
+        settings.config.schema,
+        SchemaSource::File("/etc/tombolo/s.graphql".into())
+    );
+    assert_eq!(
+        settings.config.database,
+        Database::File("/etc/tombolo/tombolo.sqlite".into())
+    );
+    assert_eq!(settings.config.limits, Limits::default());
+    assert_eq!(settings.log, Log::default());
+}
+
+#[test]
+fn the_environment_wins() {
+    let settings = parse(
+        GOOD,
+        &[
+            ("TOMBOLO_LISTEN", "0.0.0.0:1"),
+            ("TOMBOLO_SCHEMA", "x.graphql"),
+            ("TOMBOLO_DATABASE", ":memory:"),
+            ("TOMBOLO_SYNCHRONOUS", "normal"),
+            ("TOMBOLO_API_KEY", "fedcba9876543210"),
+            ("TOMBOLO_LOG_FORMAT", "json"),
+            ("TOMBOLO_LOG_FILTER", "debug"),
+            ("TOMBOLO_LIMITS_BATCH_MAX", "7"),
+            ("TOMBOLO_RESOLVER_URL", "http://h/"),
+            ("TOMBOLO_RESOLVER_TIMEOUT_MS", "9"),
+            ("TOMBOLO_RESOLVER_HEADER", "a: b"),
+            ("TOMBOLO_SERVICE_HOST", "10.0.0.1"),
+            ("PATH", "/bin"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(settings.config.listen, "0.0.0.0:1");
+    assert_eq!(settings.config.schema, SchemaSource::File("x.graphql".into()));
+    assert_eq!(settings.config.database, Database::Memory);
+    assert_eq!(settings.config.synchronous, Synchronous::Normal);
+    assert_eq!(settings.config.limits.batch_max, 7);
+    let resolver = ResolverConfig {
+        timeout_ms: Some(9),
+        header: Some(Secret("a: b".into())),
+        ..ResolverConfig::at("http://h/")
+    };
+    assert_eq!(settings.config.resolver, resolver);
+    assert_eq!(settings.config.api_keys.len(), 2);
+    assert_eq!(
+        settings.log,
+        Log {
+            format: LogFormat::Json,
+            filter: "debug".into()
+        }
+    );
+    assert_eq!(settings.unknown_variables, ["TOMBOLO_SERVICE_HOST"]);
+}
+
+#[test]
+fn what_is_wrong_is_refused_by_place() {
+    let key = "[[api_keys]]\nname = \"app\"\n";
+    /// File, environment, what the message says.
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [&'a str]);
+    let table: &[Case<'_>] = &[
+        ("listne = 1\n", &[], &["t.toml:1:1: unknown field `listne`"]),
+        ("schema = 1\n", &[], &["t.toml:1:10: invalid type: integer `1`"]),
+        ("schema = \n", &[], &["t.toml:1:10: "]),
+        (
+            &format!("{GOOD}[limits]\nbatch = 1\n"),
+            &[],
+            &["t.toml:6:1: unknown field `batch`"],
+        ),
+        (&format!("{GOOD}[limits]\nbatch_max = -1\n"), &[], &["t.toml:6:13: "]),
+        (
+            &format!("{GOOD}[limits]\nbatch_max = 0\n"),
+            &[],
+            &["t.toml: limits.batch_max: is 0"],
+        ),
+        (
+            &format!("{GOOD}[log]\nformat = \"xml\"\n"),
+            &[],
+            &["t.toml:6:10: unknown variant `xml`"],
+        ),
+        (
+            &format!("{GOOD}[log]\nfilter = \"a=b=c\"\n"),
+            &[],
+            &["log.filter \"a=b=c\" cannot be read"],
+        ),
+        ("", &[], &["t.toml: no API key", "t.toml: no schema"]),
+        (
+            key,
+            &[],
+            &["t.toml:1:1: API key \"app\" has neither key nor key_sha256"],
+        ),
+        (
+            &format!("{key}key = \"short\"\n"),
+            &[],
+            &["API key \"app\" has fewer than 16 characters"],
+        ),
+        (
+            &format!("{key}key_sha256 = \"ab\"\n"),
+            &[],
+            &["is not 64 hexadecimal digits"],
+        ),
+        (
+            &format!("{GOOD}key_sha256 = \"ab\"\n"),
+            &[],
+            &["t.toml:2:1: API key \"app\" has both"],
+        ),
+        (
+            &format!("{GOOD}expires = 2030-01-01T00:00:00\n"),
+            &[],
+            &["expires of API key \"app\" has no time zone"],
+        ),
+        (
+            &format!("{GOOD}{key}key = \"0123456789abcdef\"\n"),
+            &[],
+            &["t.toml:5:1: two API keys are called \"app\""],
+        ),
+        (
+            GOOD,
+            &[("TOMBOLO_LIMITS_BATCH", "1")],
+            &["TOMBOLO_LIMITS_BATCH: there is no limit \"batch\""],
+        ),
+        (
+            GOOD,
+            &[("TOMBOLO_LIMITS_BATCH_MAX", "x")],
+            &["TOMBOLO_LIMITS_BATCH_MAX: \"x\" is not a whole number"],
+        ),
+        (
+            GOOD,
+            &[("TOMBOLO_LIMITS_BATCH_MAX", "-1")],
+            &["TOMBOLO_LIMITS_BATCH_MAX: \"-1\" is out of range"],
+        ),
+        (
+            &format!("{GOOD}[resolver]\nurll = \"x\"\n"),
+            &[],
+            &["t.toml:6:1: unknown field `urll`"],
+        ),
+        (
+            GOOD,
+            &[("TOMBOLO_RESOLVER_TIMEOUT_MS", "soon")],
+            &["TOMBOLO_RESOLVER_TIMEOUT_MS: \"soon\" is no number"],
+        ),
+        (
+            GOOD,
+            &[("TOMBOLO_LOG_FORMAT", "xml")],
+            &["TOMBOLO_LOG_FORMAT: \"xml\" is no log format"],
+        ),
+        (
+            GOOD,
+            &[("TOMBOLO_API_KEY", "short")],
+            &["TOMBOLO_API_KEY: API key \"environment\" has fewer"],
+        ),
+    ];
+    for (text, environment, expected) in table {
+        let message = parse(text, environment).expect_err(text).to_string();
+        for part in *expected {
+            assert!(
+                message.contains(part),
+                "{text}\n{environment:?}\nsays: {message}\nwanted: {part}"
+            );
+        }
+        assert!(!message.contains("0123456789abcdef"), "a key is printed: {message}");
+    }
+}
+
+#[test]
+fn an_expiry_is_a_moment_or_a_day() {
+    for (expires, before, after) in [
+        ("2030-01-01", "2029-12-31T23:59:59Z", "2030-01-01T00:00:00Z"),
+        (
+            "2030-01-01T00:00:00+01:00",
+            "2029-12-31T22:59:59Z",
+            "2029-12-31T23:00:00Z",
+        ),
+    ] {
+        let settings = parse(&format!("{GOOD}expires = {expires}\n"), &[]).unwrap();
+        let keys = crate::auth::Keys::new(settings.config.api_keys);
+        assert!(
+            keys.identify(Some("0123456789abcdef"), before.parse().unwrap()).is_ok(),
+            "{expires}"
+        );
+        assert!(
+            keys.identify(Some("0123456789abcdef"), after.parse().unwrap()).is_err(),
+            "{expires}"
+        );
+    }
+}
+
+#[test]
+fn what_is_printed_can_be_read_and_holds_no_key() {
+    let text = parse(GOOD, &[]).unwrap().to_toml();
+    assert!(
+        text.contains("(redacted)") && !text.contains("0123456789abcdef"),
+        "{text}"
+    );
+    // Read back it lacks only the keys.
+    let again = parse(&text.replace("(redacted)", "0123456789abcdef"), &[]).unwrap();
+    assert_eq!(again.to_toml(), text);
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let message = Settings::load(Path::new("/nowhere/t.toml"), std::iter::empty())
+        .unwrap_err()
+        .to_string();
+    assert!(message.starts_with("/nowhere/t.toml: cannot be read"), "{message}");
+}
