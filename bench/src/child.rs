@@ -190,13 +190,9 @@ pub(crate) fn work<T: DeserializeOwned>(job: &Job) -> Result<T, Error> {
 
 /// An HTTP client for loopback: no TLS is spoken, yet the library wants a provider.
 pub(crate) fn http_client() -> Result<reqwest::Client, Error> {
-    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|e| failed(e.to_string()))?
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth();
+    let tls = tombolo::transport::tls::client(false).map_err(|e| failed(e.to_string()))?;
     Ok(reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
+        .tls_backend_preconfigured(Arc::unwrap_or_clone(tls))
         .no_proxy()
         .build()?)
 }

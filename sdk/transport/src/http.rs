@@ -45,8 +45,7 @@ impl Http {
         }
         let config = match &self.tls {
             Some(config) => Arc::clone(config),
-            None if self.endpoint.is_encrypted() => tls::platform()?,
-            None => tls::none()?,
+            None => tls::client(self.endpoint.is_encrypted()).map_err(CloseReason::unreachable)?,
         };
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured((*config).clone())

@@ -8,7 +8,8 @@
 //! - [`websocket`]: `graphql-transport-ws`, every operation on one socket;
 //! - [`http`]: one request, one answer: catch-up pages, and everything where no socket gets through;
 //! - [`Network`]: the two together for one [`Endpoint`], which is what an app uses;
-//! - [`loopback`]: no network at all, for tests and examples.
+//! - [`loopback`]: no network at all, for tests and examples;
+//! - [`tls`]: the TLS settings of all of these.
 
 mod close;
 mod counted;
@@ -18,7 +19,7 @@ pub mod http;
 pub mod limits;
 pub mod loopback;
 mod network;
-mod tls;
+pub mod tls;
 pub mod websocket;
 
 use std::future::Future;

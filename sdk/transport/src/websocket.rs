@@ -132,7 +132,7 @@ impl WebSocket {
         let config = match self.tls.get() {
             Some(config) => Arc::clone(config),
             None => {
-                let config = tls::platform()?;
+                let config = tls::client(true).map_err(CloseReason::unreachable)?;
                 Arc::clone(self.tls.get_or_init(|| config))
             }
         };

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{StatusCode, Url};
-use rustls_platform_verifier::BuilderVerifierExt;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use tombolo::transport::tls;
 use tombolo_core::wire::envelope::MutationAnswer;
 use tombolo_core::wire::graphql::GraphqlError;
 
@@ -248,20 +248,10 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// TLS with the ring provider, named rather than taken from the process. Without TLS in the URL no certificates are
-/// looked for, so that a machine without any can talk to a local server.
-pub(crate) fn tls(https: bool) -> Result<rustls::ClientConfig, Failure> {
-    let fail = |e: rustls::Error| Failure::network(format!("no TLS: {e}"));
-    let builder = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(fail)?;
-    Ok(if https {
-        builder.with_platform_verifier().map_err(fail)?.with_no_client_auth()
-    } else {
-        builder
-            .with_root_certificates(rustls::RootCertStore::empty())
-            .with_no_client_auth()
-    })
+/// The SDK's TLS settings. Without TLS in the URL no certificates are looked for.
+pub(crate) fn tls(https: bool) -> Result<tls::ClientConfig, Failure> {
+    let settings = tls::client(https).map_err(|e| Failure::network(format!("no TLS: {e}")))?;
+    Ok(Arc::unwrap_or_clone(settings))
 }
 
 #[cfg(test)]
