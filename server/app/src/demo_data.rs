@@ -3,15 +3,18 @@
 //! Records go in as anybody's would: one `create` mutation each, through the writer. Loading twice changes nothing, since
 //! a record that is there already refuses to be created.
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value as Json};
 use tombolo_core::access::Identity;
 use tombolo_core::id::ModelId;
-use tombolo_core::schema::{Field, FieldKind, MutationKind, MutationRoot, Scalar, Schema};
+use tombolo_core::schema::{MutationKind, MutationRoot, Schema};
 use tombolo_core::wire::envelope::OutcomeKind;
 use tombolo_core::wire::graphql::{ErrorType, Request};
 
 use crate::StartError;
 use crate::api::{Api, Work};
+use crate::cells::{self, CreateField};
 
 /// The example's schema.
 pub const SCHEMA: &str = include_str!("../../../examples/flights/schema.graphql");
@@ -55,14 +58,20 @@ async fn load_table(api: &Api, name: &str, table: &str) -> Result<usize, StartEr
 
     let mut reader = csv::Reader::from_reader(table.as_bytes());
     let headers = reader.headers().map_err(|e| wrong(e.to_string()))?.clone();
+    let columns: HashMap<&str, CreateField> = model
+        .fields
+        .iter()
+        .map(|field| (field.name.as_str(), CreateField::of(schema, field)))
+        .collect();
     let mut requests = Vec::new();
     for row in reader.records() {
         let row = row.map_err(|e| wrong(e.to_string()))?;
         let mut input = Map::new();
         for (header, cell) in headers.iter().zip(&row).filter(|(_, cell)| !cell.is_empty()) {
-            let field = model.field(header).and_then(|f| model.fields.get(f.0));
-            let field = field.ok_or_else(|| wrong(format!("{name} has no field {header}")))?;
-            let value = value(field, cell).ok_or_else(|| wrong(format!("{header}: {cell:?} does not fit")))?;
+            let field = columns
+                .get(header)
+                .ok_or_else(|| wrong(format!("{name} has no field {header}")))?;
+            let value = cells::value(field, cell).map_err(|why| wrong(format!("{header}: {why}")))?;
             input.insert(header.to_owned(), value);
         }
         let variables = Some(Map::from_iter([("input".to_owned(), Json::Object(input))]));
@@ -116,18 +125,4 @@ pub(crate) fn create_field(schema: &Schema, model: ModelId) -> Option<&str> {
         .iter()
         .find(|(_, root)| creates(root))
         .map(|(name, _)| name.as_str())
-}
-
-/// A cell as a field's JSON. What the scalar's own rules say about it, the engine checks.
-fn value(field: &Field, cell: &str) -> Option<Json> {
-    if field.ty.list.is_some() {
-        return serde_json::from_str(cell).ok();
-    }
-    match &field.ty.kind {
-        FieldKind::Scalar(Scalar::Int | Scalar::AwsTimestamp) => cell.parse::<i64>().ok().map(Json::from),
-        FieldKind::Scalar(Scalar::Float) => cell.parse::<f64>().ok().map(Json::from),
-        FieldKind::Scalar(Scalar::Boolean) => cell.parse::<bool>().ok().map(Json::from),
-        FieldKind::Embedded(_) => serde_json::from_str(cell).ok(),
-        FieldKind::Scalar(_) | FieldKind::Enum(_) => Some(Json::from(cell)),
-    }
 }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::output::Failure;
 use super::remote::{Remote, Reply};
+use crate::cells::{CellKind, CreateField};
 
 /// Everything the two commands need, in one request. Four levels of wrapping are the most a field can have (`[T!]!`).
 const INTROSPECTION: &str = "query TomboloApi { __schema { \
@@ -123,38 +124,6 @@ pub(super) struct CreateApi {
     pub input: String,
     /// The fields of the input, `_version` left out.
     pub fields: Vec<CreateField>,
-}
-
-/// One field of a model's create input.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct CreateField {
-    /// Its name.
-    pub name: String,
-    /// What a value of it is.
-    pub kind: CellKind,
-    /// A list of such values.
-    pub list: bool,
-    /// It must be given.
-    pub required: bool,
-}
-
-/// What the text of a CSV cell is turned into, and what an NDJSON value must be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum CellKind {
-    /// `Int`.
-    Int,
-    /// `AWSTimestamp`.
-    Timestamp,
-    /// `Float`.
-    Float,
-    /// `Boolean`.
-    Boolean,
-    /// Any scalar that travels as a string; the server checks its form.
-    Text,
-    /// One of these.
-    Enum(Vec<String>),
-    /// An embedded value: a JSON object.
-    Object,
 }
 
 /// How records of one model are listed.

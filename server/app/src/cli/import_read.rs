@@ -12,8 +12,9 @@ use std::path::Path;
 use serde_json::{Map, Value as Json};
 use tombolo_core::limits::RECORD_BYTES_MAX;
 
-use super::api::{CellKind, CreateApi, CreateField};
+use super::api::CreateApi;
 use super::output::Failure;
+use crate::cells::{self, CreateField};
 
 /// Columns that an export has and a create does not take: left out without a word.
 const KEPT_BY_SERVER: [&str; 6] = [
@@ -321,7 +322,7 @@ impl Fields {
                         }
                         continue;
                     }
-                    match cell_value(field, text) {
+                    match cells::value(field, text) {
                         Ok(value) => input.insert(field.name.clone(), value),
                         Err(why) => return Content::Bad(format!("`{}`: {why}", field.name)),
                     };
@@ -348,7 +349,7 @@ impl Fields {
                 }
                 return Content::Bad(format!("the model has no field `{name}`"));
             };
-            if let Err(why) = check_value(field, &value) {
+            if let Err(why) = cells::check(field, &value) {
                 return Content::Bad(format!("`{name}`: {why}"));
             }
             input.insert(name, value);
@@ -357,111 +358,6 @@ impl Fields {
             Some(field) => Content::Bad(format!("`{}` is missing, but the model requires it", field.name)),
             None => Content::Input(input),
         }
-    }
-}
-
-/// The value of a CSV cell that is not empty.
-fn cell_value(field: &CreateField, text: &str) -> Result<Json, String> {
-    if field.list || field.kind == CellKind::Object {
-        let shape = if field.list { "a JSON array" } else { "a JSON object" };
-        let value: Json = serde_json::from_str(text).map_err(|e| format!("the cell must hold {shape}: {e}"))?;
-        if value.is_array() != field.list {
-            return Err(format!("the cell must hold {shape}"));
-        }
-        check_value(field, &value)?;
-        return Ok(value);
-    }
-    match &field.kind {
-        CellKind::Int => {
-            let number = whole(text).ok_or_else(|| format!("`{}` is no whole number", short(text)))?;
-            let number = i32::try_from(number).map_err(|_| format!("`{}` does not fit in 32 bits", short(text)))?;
-            Ok(Json::from(number))
-        }
-        CellKind::Timestamp => whole(text)
-            .map(Json::from)
-            .ok_or_else(|| format!("`{}` is no number of seconds", short(text))),
-        CellKind::Float => match text.trim().parse::<f64>() {
-            Ok(number) if number.is_finite() => Ok(Json::from(number)),
-            _ => Err(format!("`{}` is no number", short(text))),
-        },
-        CellKind::Boolean => match text.trim().to_ascii_lowercase().as_str() {
-            "true" | "1" => Ok(Json::Bool(true)),
-            "false" | "0" => Ok(Json::Bool(false)),
-            _ => Err(format!("`{}` is neither true nor false", short(text))),
-        },
-        CellKind::Enum(_) | CellKind::Text | CellKind::Object => {
-            let value = Json::String(text.to_owned());
-            check_value(field, &value)?;
-            Ok(value)
-        }
-    }
-}
-
-/// A whole number, also as spreadsheets and data frames write one: `517.0`.
-fn whole(text: &str) -> Option<i64> {
-    let text = text.trim();
-    let digits = match text.split_once('.') {
-        Some((whole, fraction)) if fraction.bytes().all(|b| b == b'0') => whole,
-        Some(_) => return None,
-        None => text,
-    };
-    digits.parse().ok()
-}
-
-/// Whether a JSON value can be the field's, as far as its kind says.
-fn check_value(field: &CreateField, value: &Json) -> Result<(), String> {
-    match value {
-        Json::Null if field.required => Err("null, but the model requires it".to_owned()),
-        Json::Null => Ok(()),
-        Json::Array(items) if field.list => items.iter().try_for_each(|item| check_element(&field.kind, item)),
-        value => check_element(&field.kind, value),
-    }
-}
-
-fn check_element(kind: &CellKind, value: &Json) -> Result<(), String> {
-    let fits = match (kind, value) {
-        (_, Json::Null) => true,
-        (CellKind::Int, Json::Number(n)) => n.as_i64().is_some_and(|n| i32::try_from(n).is_ok()),
-        (CellKind::Timestamp, Json::Number(n)) => n.as_i64().is_some(),
-        (CellKind::Float, Json::Number(_)) | (CellKind::Boolean, Json::Bool(_)) | (CellKind::Text, Json::String(_)) => {
-            true
-        }
-        // An ID may be given as an integer; whether this is one is the server's to say.
-        (CellKind::Text, Json::Number(n)) => n.is_i64() || n.is_u64(),
-        (CellKind::Enum(values), Json::String(text)) => {
-            if !values.contains(text) {
-                return Err(format!("`{}` is none of {}", short(text), values.join(", ")));
-            }
-            true
-        }
-        (CellKind::Object, Json::Object(_)) => true,
-        _ => false,
-    };
-    if fits {
-        Ok(())
-    } else {
-        Err(format!("{} is no {}", short(&value.to_string()), kind_name(kind)))
-    }
-}
-
-fn kind_name(kind: &CellKind) -> &'static str {
-    match kind {
-        CellKind::Int => "32-bit whole number",
-        CellKind::Timestamp => "number of seconds",
-        CellKind::Float => "number",
-        CellKind::Boolean => "true or false",
-        CellKind::Text => "text",
-        CellKind::Enum(_) => "enum value",
-        CellKind::Object => "JSON object",
-    }
-}
-
-/// The beginning of a text, for a message.
-fn short(text: &str) -> String {
-    const CHARS_MAX: usize = 60;
-    match text.char_indices().nth(CHARS_MAX) {
-        Some((cut, _)) => format!("{}…", text.get(..cut).unwrap_or_default()),
-        None => text.to_owned(),
     }
 }
 
