@@ -78,8 +78,9 @@ pub use watch::Watch;
 #[doc = include_str!("../../../README.md")]
 struct Readme;
 
-/// Those of the pages on accounts and background.
+/// Those of the pages on accounts and background, and on the test kit.
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/accounts.md")]
 #[doc = include_str!("../../../docs/background.md")]
+#[cfg_attr(feature = "testing", doc = include_str!("../../../docs/testing-your-app.md"))]
 struct Pages;
