@@ -26,6 +26,27 @@ use crate::{Error, limits, readers};
 const KNOWN_MODELS: &str = "_known";
 
 /// What a client is opened with. Made by [`Client::builder`].
+///
+/// ```
+/// # use serde_json::json;
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// # let folder = tempfile::tempdir().unwrap();
+/// use tombolo::{Client, Durability, Scope};
+///
+/// let wet = Scope { model: "Note".into(), filter: Some(json!({ "text": { "beginsWith": "wet" } })) };
+/// let client = Client::builder()
+///     .schema("type Note @model { id: ID! text: String! }")
+///     .path(folder.path().join("replica.db"))
+///     .scopes([wet])
+///     .durability(Durability::Normal)
+///     .account("ada@example.com")
+///     .open()
+///     .await?;
+/// assert_eq!(client.scopes()[0].model, "Note");
+/// client.close().await;
+/// # Ok::<(), tombolo::Error>(())
+/// # }).unwrap();
+/// ```
 #[must_use]
 pub struct Builder {
     schema: Option<SchemaSource>,

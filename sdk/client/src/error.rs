@@ -16,6 +16,16 @@ use tombolo_transport::BadEndpoint;
 ///
 /// [`Error::code`] is a stable name for programs; `Display` is for developers and says what to do. `Debug` shows no
 /// values of records.
+///
+/// ```
+#[doc = include_str!("../doc/open.rs")]
+/// # use serde_json::json;
+/// let wrong = client.mutate("mutation { paintNote { id } }", json!(null)).await.unwrap_err();
+/// assert_eq!((wrong.code(), wrong.can_retry()), ("request", false));
+/// let alone = client.mutate("mutation { deleteNote(input: { id: \"none\" }) { id } }", json!(null)).await.unwrap_err();
+/// assert_eq!(alone.code(), "unknown_record");
+#[doc = include_str!("../doc/close.rs")]
+/// ```
 #[derive(thiserror::Error)]
 pub enum Error {
     /// The builder lacks something.
