@@ -12,7 +12,7 @@ use tombolo_core::schema::Schema;
 use tombolo_core::wire::graphql::{ErrorType, GraphqlError};
 
 use super::client::{OutboxCommand, ScopeCommand, json_object};
-use super::output::{Exit, Failure, Outcome, json_line, say, stdout_bytes};
+use super::output::{Exit, Failure, Outcome, counted, json_line, say, stdout_bytes};
 
 /// What an error of the SDK means on a command line; `database` is the file that it is about.
 pub(super) fn failure(error: &Error, database: &Path) -> Failure {
@@ -102,8 +102,8 @@ impl Replica<'_> {
         let status = self.client.status().borrow().clone();
         if status.rejected > 0 {
             say(&format!(
-                "{} mutations were rejected and wait to be looked at: `outbox list`",
-                status.rejected
+                "{} rejected, to be looked at: `outbox list`",
+                counted(status.rejected, "mutation")
             ));
         }
         if report.is_complete() {
@@ -111,8 +111,8 @@ impl Replica<'_> {
         }
         if report.up_to_date && status.wedged > 0 {
             return Err(Failure::failed(format!(
-                "{} mutations cannot be decided as they stand: `outbox list`, then retry or discard them",
-                status.wedged
+                "{} held back undecided: `outbox list`, then retry or discard",
+                counted(status.wedged, "mutation")
             )));
         }
         let why = report.trouble.unwrap_or_else(|| "there was not enough time".to_owned());

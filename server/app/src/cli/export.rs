@@ -17,7 +17,9 @@ use tombolo_core::limits::LIST_LIMIT_MAX;
 use super::api::{Api, ListApi};
 use super::import_ledger::beside;
 use super::import_read::Format;
-use super::output::{EXIT_CODES, Exit, Failure, Outcome, json_line, progress, say, stdout_bytes, write_failure};
+use super::output::{
+    EXIT_CODES, Exit, Failure, Outcome, counted, json_line, progress, say, stdout_bytes, write_failure,
+};
 use super::remote::{Remote, RemoteError, Reply, ServerArgs};
 
 /// How long an export goes on trying without an answer.
@@ -114,7 +116,10 @@ pub async fn run(args: Args) -> Outcome {
 
     let mut out = Target::open(args.file.as_deref(), &subject)?;
     if out.exported > 0 {
-        say(&format!("{} records are done since an earlier run", out.exported));
+        say(&format!(
+            "{} done since an earlier run",
+            counted(out.exported, "record")
+        ));
     } else if format == Format::Csv {
         out.write(&csv_line(columns.iter().map(|c| Json::String(c.name.clone())))?)?;
     }
@@ -153,7 +158,7 @@ pub async fn run(args: Args) -> Outcome {
     if out.finish()? {
         json_line(&serde_json::json!({ "exported": exported }))?;
     } else {
-        say(&format!("{exported} records"));
+        say(&counted(exported, "record"));
     }
     Ok(Exit::Done)
 }

@@ -40,7 +40,7 @@ use super::api::{Api, CreateApi};
 use super::import_ledger::{Counts, Ledger, Rejection, Subject, beside, fingerprint};
 use super::import_read::{Content, Format, Record, Records};
 use super::import_send::Sender;
-use super::output::{EXIT_CODES, Exit, Failure, Outcome, json_line, progress, say};
+use super::output::{EXIT_CODES, Exit, Failure, Outcome, counted, json_line, progress, say};
 use super::remote::{Remote, Reply, ServerArgs};
 
 /// Records in one atomic request when `--batch` does not say: beyond some hundred the cost of a request is spread thin
@@ -159,7 +159,8 @@ pub async fn run(args: Args) -> Outcome {
     let skipped = ledger.done();
     if skipped > 0 {
         say(&format!(
-            "{skipped} records are done since an earlier run ({})",
+            "{} done since an earlier run ({})",
+            counted(skipped, "record"),
             resume.display()
         ));
     }
@@ -199,8 +200,8 @@ pub async fn run(args: Args) -> Outcome {
         (Ok(stopped), Ok(()), Ok(())) => stopped,
         (Err(e), ..) | (_, Err(e), _) | (.., Err(e)) => {
             say(&format!(
-                "{} records are done; run the same command again to go on",
-                run.ledger.done()
+                "{} done; run the same command again to go on",
+                counted(run.ledger.done(), "record")
             ));
             return Err(e);
         }
@@ -211,8 +212,8 @@ pub async fn run(args: Args) -> Outcome {
     }
     if run.counts.rejected > 0 {
         say(&format!(
-            "{} records were rejected: {}",
-            run.counts.rejected,
+            "{} rejected: {}",
+            counted(run.counts.rejected, "record"),
             errors.display()
         ));
         return Ok(Exit::Failed);

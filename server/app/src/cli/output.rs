@@ -122,6 +122,13 @@ pub fn finish(outcome: Outcome) -> ExitCode {
     }
 }
 
+/// How many there are, as people write it: `1 record`, `2 records`. For nouns whose plural takes an s.
+#[must_use]
+pub fn counted(count: u64, noun: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{ending}")
+}
+
 /// A line for people, on standard error. Nothing can be done if that is closed.
 pub fn say(line: &str) {
     let _closed = writeln!(std::io::stderr().lock(), "{line}");
@@ -214,6 +221,12 @@ pub fn progress(total: Option<u64>, unit: &str) -> ProgressBar {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_is_not_told_as_several() {
+        let told = [0, 1, 2].map(|count| counted(count, "record"));
+        assert_eq!(told, ["0 records", "1 record", "2 records"]);
+    }
 
     #[test]
     fn each_way_of_ending_has_its_own_code() {
