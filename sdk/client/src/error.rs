@@ -60,9 +60,11 @@ pub enum Error {
     /// The mutation cannot succeed (its record exists already, for example).
     #[error(transparent)]
     Refused(RejectReason),
-    /// A transaction of more mutations than the server takes in one request.
+    /// More than the server takes in one request: too many mutations in a transaction
+    /// ([`tombolo_machine::limits::ATOMIC_MUTATIONS_MAX`]), or too many bytes, of a single mutation, too
+    /// ([`tombolo_core::limits::REQUEST_BYTES_MAX`]). Nothing was queued; the message says which, and what to do.
     #[error("{0}")]
-    TooManyMutations(String),
+    RequestTooLarge(String),
     /// The outbox holds as many mutations as it may ([`tombolo_machine::limits::OUTBOX_ENTRIES_MAX`]): nothing was queued.
     /// Connect and let them be sent, or discard what is rejected or wedged.
     #[error("{0}")]
@@ -119,7 +121,7 @@ impl Error {
             Self::NeedsNetwork(_) => "needs_network",
             Self::UnknownRecord { .. } => "unknown_record",
             Self::Refused(_) => "refused",
-            Self::TooManyMutations(_) => "too_many_mutations",
+            Self::RequestTooLarge(_) => "request_too_large",
             Self::OutboxFull(_) => "outbox_full",
             Self::UnknownModel(_) => "unknown_model",
             Self::UnknownMutation(_) => "unknown_mutation",
@@ -241,7 +243,7 @@ impl From<StepError> for Error {
                 Self::Request(vec![GraphqlError::new(ErrorType::BadRequest, error.to_string())])
             }
             error @ (StepError::TooManyMutations { .. } | StepError::RequestTooLarge { .. }) => {
-                Self::TooManyMutations(error.to_string())
+                Self::RequestTooLarge(error.to_string())
             }
             error @ (StepError::NotRetryable(_) | StepError::NotDiscardable(_)) => Self::WrongState(error.to_string()),
         }

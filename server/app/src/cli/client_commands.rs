@@ -28,7 +28,7 @@ pub(super) fn failure(error: &Error, database: &Path) -> Failure {
         | Error::NeedsNetwork(_)
         | Error::UnknownRecord { .. }
         | Error::Refused(_)
-        | Error::TooManyMutations(_)
+        | Error::RequestTooLarge(_)
         | Error::OutboxFull(_)
         | Error::UnknownMutation(_)
         | Error::WrongState(_)
