@@ -25,9 +25,7 @@ pub const READERS: usize = 2;
 /// Events that wait for a subscriber of [`crate::Client::events`]; one that lags further loses the oldest and is told.
 pub const WAITING_EVENTS_MAX: usize = 256;
 
-/// Rows asked for in one catch-up page over HTTP. At some 300 B a row a page is 3 MB before compression; the server may
-/// give fewer.
-pub const PAGE_ROWS: u64 = tombolo_machine::limits::PAGE_ROWS;
+pub use tombolo_machine::limits::PAGE_ROWS;
 
 /// Bytes that must have come since the last message for a quiet link to count as a slow one: more than the pings of the
 /// time after which it would be given up, and less than the slowest line brings in that time.

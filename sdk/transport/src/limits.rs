@@ -49,6 +49,3 @@ pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// Time for the closing handshake before the connection is dropped.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Messages that a scripted loopback holds in each direction.
-pub const LOOPBACK_MESSAGES_MAX: usize = 256;

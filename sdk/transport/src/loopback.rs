@@ -1,7 +1,6 @@
 //! A server in the same process: for tests, examples and documentation.
 //!
-//! [`serve`] answers each operation with a stream that a closure makes. [`scripted`] hands the server's side to a test,
-//! which then decides what is said, when, and how the link ends.
+//! [`serve`] answers each operation with a stream that a closure makes.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -10,10 +9,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::Stream;
-use tokio::sync::{mpsc, oneshot};
 use tombolo_core::wire::graphql::{GraphqlError, Request};
 
-use crate::{BoxFuture, CloseReason, Credential, Incoming, Link, OperationId, Outgoing, SendError, Transport, limits};
+use crate::{BoxFuture, CloseReason, Credential, Incoming, Link, OperationId, Outgoing, SendError, Transport};
 
 /// The results of one operation: response objects as JSON bytes, or errors that end it.
 pub type Results = Pin<Box<dyn Stream<Item = Result<Vec<u8>, Vec<GraphqlError>>> + Send>>;
@@ -149,192 +147,5 @@ impl Link for ServedLink {
         self.closed.get_or_insert(CloseReason::Local);
         self.running.clear();
         Box::pin(std::future::ready(()))
-    }
-}
-
-/// A transport and the server's side of it, to be played by a test.
-///
-/// Each `open` and each `request` waits until the test has taken it from [`Script::next`] and answered it.
-#[must_use]
-pub fn scripted() -> (Scripted, Script) {
-    let (sender, receiver) = mpsc::channel(limits::LOOPBACK_MESSAGES_MAX);
-    (Scripted { calls: sender }, Script { calls: receiver })
-}
-
-/// The replica's side; see [`scripted`].
-#[derive(Clone, Debug)]
-pub struct Scripted {
-    calls: mpsc::Sender<Call>,
-}
-
-/// The server's side; see [`scripted`]. When it is dropped, the server cannot be reached.
-#[derive(Debug)]
-pub struct Script {
-    calls: mpsc::Receiver<Call>,
-}
-
-/// Something that a replica asks of a scripted server.
-#[derive(Debug)]
-pub enum Call {
-    /// A link.
-    Open(Opening),
-    /// One request.
-    Request(OneShot),
-}
-
-/// A link that waits to be accepted; dropping it makes the server unreachable.
-#[derive(Debug)]
-pub struct Opening {
-    /// What the replica presented.
-    pub credential: Credential,
-    answer: oneshot::Sender<Result<ScriptedLink, CloseReason>>,
-}
-
-/// A request that waits for its answer; dropping it makes the server unreachable.
-#[derive(Debug)]
-pub struct OneShot {
-    /// What the replica presented.
-    pub credential: Credential,
-    /// What it asks.
-    pub request: Request,
-    answer: oneshot::Sender<Result<Vec<u8>, CloseReason>>,
-}
-
-/// The server's side of one link. Dropping it cuts the connection.
-#[derive(Debug)]
-pub struct Session {
-    /// What the replica sends; `None` when it has closed or dropped the link.
-    pub from_replica: mpsc::Receiver<Outgoing>,
-    to_replica: mpsc::Sender<Incoming>,
-}
-
-impl Script {
-    /// The next call; `None` when every transport is dropped.
-    pub async fn next(&mut self) -> Option<Call> {
-        self.calls.recv().await
-    }
-}
-
-impl Opening {
-    /// Accepts the link. `None` if the replica has given up meanwhile.
-    #[must_use]
-    pub fn accept(self) -> Option<Session> {
-        let (to_replica, incoming) = mpsc::channel(limits::LOOPBACK_MESSAGES_MAX);
-        let (outgoing, from_replica) = mpsc::channel(limits::LOOPBACK_MESSAGES_MAX);
-        let link = ScriptedLink {
-            incoming,
-            outgoing,
-            closed: None,
-        };
-        self.answer.send(Ok(link)).ok().map(|()| Session {
-            from_replica,
-            to_replica,
-        })
-    }
-
-    /// Refuses the link.
-    pub fn refuse(self, reason: CloseReason) {
-        // The replica may have given up; then nobody needs the reason.
-        drop(self.answer.send(Err(reason)));
-    }
-}
-
-impl OneShot {
-    /// Answers, or refuses.
-    pub fn answer(self, answer: Result<Vec<u8>, CloseReason>) {
-        // The replica may have given up; then nobody needs the answer.
-        drop(self.answer.send(answer));
-    }
-}
-
-impl Session {
-    /// Says something to the replica; false when it is gone.
-    pub async fn send(&self, message: Incoming) -> bool {
-        self.to_replica.send(message).await.is_ok()
-    }
-}
-
-/// The replica's side of a scripted link.
-#[derive(Debug)]
-struct ScriptedLink {
-    incoming: mpsc::Receiver<Incoming>,
-    outgoing: mpsc::Sender<Outgoing>,
-    closed: Option<CloseReason>,
-}
-
-impl ScriptedLink {
-    async fn next(&mut self) -> Incoming {
-        if let Some(reason) = &self.closed {
-            return Incoming::Closed(reason.clone());
-        }
-        let message = self
-            .incoming
-            .recv()
-            .await
-            .unwrap_or_else(|| Incoming::Closed(CloseReason::unreachable("connection cut")));
-        if let Incoming::Closed(reason) = &message {
-            self.closed = Some(reason.clone());
-        }
-        message
-    }
-}
-
-impl Link for ScriptedLink {
-    fn send(&mut self, message: Outgoing) -> Result<(), SendError> {
-        if let Some(reason) = &self.closed {
-            return Err(SendError::Closed(reason.clone()));
-        }
-        self.outgoing.try_send(message).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => SendError::Full,
-            mpsc::error::TrySendError::Closed(_) => SendError::Closed(CloseReason::unreachable("connection cut")),
-        })
-    }
-
-    fn receive(&mut self) -> BoxFuture<'_, Incoming> {
-        Box::pin(self.next())
-    }
-
-    fn close(&mut self) -> BoxFuture<'_, ()> {
-        self.closed.get_or_insert(CloseReason::Local);
-        self.incoming.close();
-        Box::pin(std::future::ready(()))
-    }
-}
-
-impl Transport for Scripted {
-    fn open<'a>(&'a self, credential: &'a Credential) -> BoxFuture<'a, Result<Box<dyn Link>, CloseReason>> {
-        Box::pin(async move {
-            let (sender, answer) = oneshot::channel();
-            let opening = Opening {
-                credential: credential.clone(),
-                answer: sender,
-            };
-            self.calls
-                .send(Call::Open(opening))
-                .await
-                .map_err(|_| CloseReason::unreachable("no server"))?;
-            let link = answer.await.map_err(|_| CloseReason::unreachable("no server"))??;
-            Ok(Box::new(link) as Box<dyn Link>)
-        })
-    }
-
-    fn request<'a>(
-        &'a self,
-        credential: &'a Credential,
-        request: Request,
-    ) -> BoxFuture<'a, Result<Vec<u8>, CloseReason>> {
-        Box::pin(async move {
-            let (sender, answer) = oneshot::channel();
-            let call = OneShot {
-                credential: credential.clone(),
-                request,
-                answer: sender,
-            };
-            self.calls
-                .send(Call::Request(call))
-                .await
-                .map_err(|_| CloseReason::unreachable("no server"))?;
-            answer.await.map_err(|_| CloseReason::unreachable("no server"))?
-        })
     }
 }

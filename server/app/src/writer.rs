@@ -4,7 +4,6 @@
 //! queue is bounded; when it is full, submitters wait. A mutation that is in the queue is carried out whether or not its
 //! submitter still listens, and also while the server ends.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -39,8 +38,6 @@ pub struct Writer {
 #[derive(Debug, Default)]
 struct State {
     failure: Mutex<Option<(Instant, StoreError)>>,
-    commits: AtomicU64,
-    submissions: AtomicU64,
 }
 
 impl Writer {
@@ -93,15 +90,6 @@ impl Writer {
             Some(_) | None => Ok(()),
         }
     }
-
-    /// How many commits there were, and how many submissions were in them.
-    #[must_use]
-    pub fn counts(&self) -> (u64, u64) {
-        (
-            self.state.commits.load(Ordering::Relaxed),
-            self.state.submissions.load(Ordering::Relaxed),
-        )
-    }
 }
 
 async fn run<S: Store>(
@@ -126,7 +114,7 @@ async fn run<S: Store>(
         }
         let (batch, answers): (Vec<_>, Vec<_>) = waiting.drain(..).map(|job| (job.submission, job.answer)).unzip();
         let committed = engine.commit(batch, Timestamp::now().as_millisecond()).await;
-        state.note(taken, committed.as_ref().err());
+        state.note(committed.as_ref().err());
         match committed {
             Ok(verdicts) => {
                 for (answer, verdict) in answers.into_iter().zip(verdicts) {
@@ -145,11 +133,9 @@ async fn run<S: Store>(
 }
 
 impl State {
-    fn note(&self, submissions: usize, error: Option<&StoreError>) {
+    fn note(&self, error: Option<&StoreError>) {
         let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         *failure = error.map(|error| (Instant::now(), error.clone()));
-        self.commits.fetch_add(1, Ordering::Relaxed);
-        self.submissions.fetch_add(submissions as u64, Ordering::Relaxed);
     }
 }
 
