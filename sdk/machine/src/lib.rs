@@ -17,6 +17,7 @@
 //! This crate is pure: no socket, no runtime, no SQL driver, no clock, no source of randomness.
 
 mod backoff;
+mod behind;
 mod context;
 mod effect;
 mod ended;

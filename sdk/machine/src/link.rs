@@ -14,7 +14,7 @@ use crate::limits::{HELD_RETRY, IN_FLIGHT_MAX, NO_PROGRESS_MAX, RETRYING_MAX, UN
 use crate::machine::StepError;
 use crate::outbox::{EntryState, OutboxEntry};
 use crate::state::{Link, clip};
-use crate::{pace, redo, render, renew};
+use crate::{behind, pace, redo, render, renew};
 
 /// The app wants a link, or none.
 pub(crate) fn set_online(cx: &mut Context<'_>, online: bool) {
@@ -438,6 +438,9 @@ fn decided(cx: &mut Context<'_>, outcome: MutationOutcome) -> Result<(), StepErr
             }
             if entry.state == EntryState::GivenUp {
                 return redo::given_up(cx, &entry, reason);
+            }
+            if behind::refused_on_its_way(cx, &entry, &reason)? {
+                return Ok(());
             }
             for dependent in cx.tx.waiting_for(entry.number)? {
                 // The server looks among the mutations of one replica.

@@ -154,7 +154,7 @@ pub(crate) fn enqueue(cx: &mut Context<'_>, mutations: Vec<NewMutation>) -> Resu
         return Ok(());
     }
     if let [mutation] = mutations.as_slice() {
-        let draft = Draft::make(cx, mutation)?;
+        let draft = Draft::make(cx, mutation, &BTreeSet::new())?;
         within_request(render::request_bytes(&draft.intent))?;
         let number = match fold(cx, &draft)? {
             Some(number) => number,
@@ -167,19 +167,21 @@ pub(crate) fn enqueue(cx: &mut Context<'_>, mutations: Vec<NewMutation>) -> Resu
         };
         cx.effects.push(Effect::Enqueued(vec![number]));
     } else {
-        let numbers = put_all(cx, &mutations, &[], 0)?;
+        let numbers = put_all(cx, &mutations, &[], 0, &BTreeSet::new())?;
         cx.effects.push(Effect::Enqueued(numbers));
     }
     Ok(())
 }
 
 /// Puts mutations, more than one as an atomic transaction; `replaces` names for each the one that the app gave up for it,
-/// `freed` counts the entries that leave the outbox in the same step.
+/// `freed` counts the entries that leave the outbox in the same step, and
+/// `behind` says which entries are to go behind these.
 pub(crate) fn put_all(
     cx: &mut Context<'_>,
     mutations: &[NewMutation],
     replaces: &[Option<MutationNumber>],
     freed: usize,
+    behind: &BTreeSet<MutationNumber>,
 ) -> Result<Vec<MutationNumber>, StepError> {
     room(cx, mutations.len().saturating_sub(freed))?;
     let count = mutations.len() as u64;
@@ -188,7 +190,7 @@ pub(crate) fn put_all(
     let (mut outside, mut bytes): (Vec<_>, _) = (replaces.iter().flatten().copied().collect(), 0);
     for (at, mutation) in (0..count).zip(mutations) {
         let number = MutationNumber(first.0 + at);
-        let draft = Draft::make(cx, mutation)?;
+        let draft = Draft::make(cx, mutation, behind)?;
         bytes += render::request_bytes(&draft.intent);
         within_request(bytes)?;
         outside.extend(draft.depends_on.iter().copied().filter(|n| *n < first));
@@ -241,7 +243,11 @@ struct Draft {
 }
 
 impl Draft {
-    fn make(cx: &mut Context<'_>, mutation: &NewMutation) -> Result<Self, StepError> {
+    fn make(
+        cx: &mut Context<'_>,
+        mutation: &NewMutation,
+        behind: &BTreeSet<MutationNumber>,
+    ) -> Result<Self, StepError> {
         let schema = cx.schema;
         let model = schema
             .models
@@ -263,7 +269,7 @@ impl Draft {
             .collect::<Result<_, _>>()?);
         let key_text = key.to_text();
         let mut before = cx.entries_of(model, &key_text)?;
-        before.retain(|entry| entry.state.is_unsettled());
+        before.retain(|entry| entry.state.is_unsettled() && !behind.contains(&entry.number));
         let view = cx.tx.view(mutation.model, &key)?;
         if mutation.kind == MutationKind::Create && view.as_ref().is_some_and(|row| !row.meta.deleted) {
             return Err(StepError::Refused(RejectReason {
@@ -307,6 +313,7 @@ impl Draft {
                     .map(|e| e.number),
             );
         }
+        depends_on.retain(|number| !behind.contains(number));
         depends_on.sort_unstable();
         depends_on.dedup();
         let (values, operations) = operations::split(model, mutation, view.as_ref());

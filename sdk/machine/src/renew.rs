@@ -35,7 +35,7 @@ pub(crate) fn number_reused(cx: &mut Context<'_>, first: MutationNumber) -> Resu
     for entry in &mut moving {
         entry.replica = None;
     }
-    renumber(cx, moving)?;
+    renumber(cx, moving, &BTreeMap::new())?;
     cx.state.due.remove(&first);
     cx.state.busy.remove(&first);
     cx.wake_now = true;
@@ -55,15 +55,16 @@ pub(crate) fn renew(cx: &mut Context<'_>) -> Result<ReplicaId, StepError> {
 }
 
 /// These, and all that waits for one of them, whatever its identity: a mutation never waits for one with a higher number.
-fn with_waiting(cx: &mut Context<'_>, moving: Vec<OutboxEntry>) -> Result<Vec<OutboxEntry>, StepError> {
+pub(crate) fn with_waiting(cx: &mut Context<'_>, moving: Vec<OutboxEntry>) -> Result<Vec<OutboxEntry>, StepError> {
     let mut all: BTreeMap<MutationNumber, OutboxEntry> =
         moving.into_iter().map(|entry| (entry.number, entry)).collect();
     let Some(low) = all.keys().next().copied() else {
         return Ok(Vec::new());
     };
     // In the order of their numbers, so that what waits comes after what it waits for.
-    for entry in cx.tx.waiting_after(low)? {
-        if !all.contains_key(&entry.number) && entry.depends_on.iter().any(|number| all.contains_key(number)) {
+    for entry in cx.tx.linked_after(low)? {
+        let waits = entry.state == EntryState::Queued && !all.contains_key(&entry.number);
+        if waits && entry.depends_on.iter().any(|number| all.contains_key(number)) {
             for member in cx.tx.group(entry.first)? {
                 all.insert(member.number, member);
             }
@@ -72,23 +73,38 @@ fn with_waiting(cx: &mut Context<'_>, moving: Vec<OutboxEntry>) -> Result<Vec<Ou
     Ok(all.into_values().collect())
 }
 
-/// Gives entries new numbers, in their order; what they wait for among themselves they go on waiting for.
-fn renumber(cx: &mut Context<'_>, moving: Vec<OutboxEntry>) -> Result<(), StepError> {
+/// Gives entries new numbers, in their order, and gives them back; what they wait for among themselves they go on waiting
+/// for, and for what `became` says in the place of others. One that was rejected has ended; it goes on as a new one.
+pub(crate) fn renumber(
+    cx: &mut Context<'_>,
+    moving: Vec<OutboxEntry>,
+    became: &BTreeMap<MutationNumber, MutationNumber>,
+) -> Result<Vec<OutboxEntry>, StepError> {
     let (Some(low), Some(high)) = (moving.first().map(|e| e.number), moving.last().map(|e| e.number)) else {
-        return Ok(());
+        return Ok(Vec::new());
     };
     // By one distance for all, which keeps transactions together.
     let by = cx.tx.take_numbers(high.0 - low.0 + 1)?.0 - low.0;
     let moved: BTreeSet<MutationNumber> = moving.iter().map(|entry| entry.number).collect();
-    let to = |number: MutationNumber| moved.contains(&number).then_some(MutationNumber(number.0 + by));
-    let mut waiting = Vec::new();
+    let to = |number: MutationNumber| {
+        let moved = moved.contains(&number).then_some(MutationNumber(number.0 + by));
+        moved.or_else(|| became.get(&number).copied())
+    };
+    let (mut waiting, mut new) = (Vec::new(), Vec::new());
     for old in moving {
-        cx.forget(&old)?;
+        match old.outcome() {
+            Some(outcome) => {
+                cx.end(&old, outcome, to(old.number))?;
+                cx.save_base(&old)?;
+            }
+            None => cx.forget(&old)?,
+        }
         let mut entry = old;
         entry.number = MutationNumber(entry.number.0 + by);
         entry.first = MutationNumber(entry.first.0 + by);
         entry.state = EntryState::Queued;
         entry.tries = 0;
+        entry.conflict = None;
         // Mutations that stay under another identity are waited for here; the server could not find them.
         waiting.extend(
             entry
@@ -104,6 +120,7 @@ fn renumber(cx: &mut Context<'_>, moving: Vec<OutboxEntry>) -> Result<(), StepEr
         entry.seen = entry.seen.iter().filter_map(|number| to(*number)).collect();
         entry.replaces = entry.replaces.map(|number| to(number).unwrap_or(number));
         cx.add_entry(&entry)?;
+        new.push(entry);
     }
     for renumbered in runs(&moved, by) {
         cx.tx.put_renumbered(&renumbered)?;
@@ -115,7 +132,7 @@ fn renumber(cx: &mut Context<'_>, moving: Vec<OutboxEntry>) -> Result<(), StepEr
             redo::refuse(cx, first, &redo::depends_on(number, &reason))?;
         }
     }
-    Ok(())
+    Ok(new)
 }
 
 /// One line for each run of numbers that follow each other, so that no number stands in two.
@@ -135,7 +152,7 @@ fn runs(moved: &BTreeSet<MutationNumber>, by: u64) -> Vec<Renumbered> {
 }
 
 /// Why `number` was rejected, if it was: by the server or here, whether the app has taken note of it or not.
-fn rejection(cx: &mut Context<'_>, number: MutationNumber) -> Result<Option<RejectReason>, StepError> {
+pub(crate) fn rejection(cx: &mut Context<'_>, number: MutationNumber) -> Result<Option<RejectReason>, StepError> {
     let outcome = match cx.tx.entry(number)? {
         Some(entry) => entry.outcome(),
         None => cx.tx.ended(number)?.map(|ended| ended.outcome),

@@ -215,11 +215,11 @@ pub trait StoreTx {
     /// The store's.
     fn queued_after(&mut self, number: MutationNumber, replica: &ReplicaId) -> Result<Vec<OutboxEntry>, StoreError>;
 
-    /// Queued entries after `number` that depend on others, by number.
+    /// Entries after `number` that depend on others, whatever their state, by number.
     ///
     /// # Errors
     /// The store's.
-    fn waiting_after(&mut self, number: MutationNumber) -> Result<Vec<OutboxEntry>, StoreError>;
+    fn linked_after(&mut self, number: MutationNumber) -> Result<Vec<OutboxEntry>, StoreError>;
 
     /// Notes `replica` as the identity of all entries that have none of their own.
     ///

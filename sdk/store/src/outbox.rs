@@ -387,10 +387,10 @@ pub(crate) fn queued_after(conn: &Connection, number: MutationNumber, replica: &
     )
 }
 
-pub(crate) fn waiting_after(conn: &Connection, number: MutationNumber) -> Result<Vec<OutboxEntry>> {
+pub(crate) fn linked_after(conn: &Connection, number: MutationNumber) -> Result<Vec<OutboxEntry>> {
     select(
         conn,
-        "WHERE state = 0 AND number > ?1 AND depends_on IS NOT NULL ORDER BY number",
+        "WHERE number > ?1 AND depends_on IS NOT NULL ORDER BY number",
         &[&number_out(number)],
     )
 }

@@ -227,8 +227,8 @@ impl StoreTx for Tx<'_> {
         outbox::queued_after(self.conn, number, replica)
     }
 
-    fn waiting_after(&mut self, number: MutationNumber) -> Result<Vec<OutboxEntry>> {
-        outbox::waiting_after(self.conn, number)
+    fn linked_after(&mut self, number: MutationNumber) -> Result<Vec<OutboxEntry>> {
+        outbox::linked_after(self.conn, number)
     }
 
     fn keep_replica(&mut self, replica: &ReplicaId) -> Result<()> {
