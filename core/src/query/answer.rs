@@ -11,6 +11,8 @@ pub struct Answer {
     pub data: Vec<u8>,
     /// The errors, in the order in which they were met.
     pub errors: Vec<GraphqlError>,
+    /// `extensions`, where [`Answer::into_bytes`] is given none.
+    pub extensions: Option<Json>,
 }
 
 impl Answer {
@@ -20,6 +22,7 @@ impl Answer {
         Self {
             data: Vec::new(),
             errors,
+            extensions: None,
         }
     }
 
@@ -37,7 +40,7 @@ impl Answer {
             out.extend_from_slice(b",\"errors\":");
             let _ = serde_json::to_writer(&mut out, &self.errors);
         }
-        if let Some(extensions) = extensions {
+        if let Some(extensions) = extensions.or(self.extensions.as_ref()) {
             out.extend_from_slice(b",\"extensions\":");
             let _ = serde_json::to_writer(&mut out, extensions);
         }

@@ -248,6 +248,7 @@ impl<'b> Execution<'b> {
         Answer {
             data: if whole { data } else { Vec::new() },
             errors,
+            extensions: None,
         }
     }
 }

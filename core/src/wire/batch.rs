@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::id::FieldId;
+use crate::id::{FieldId, MutationNumber, Position, ReplicaId};
 use crate::record::{Meta, Record};
 use crate::schema::Model;
 use crate::value::{Row, ValueRef};
@@ -29,6 +29,31 @@ pub struct ChangeBatch {
     pub rows: Box<RawValue>,
     /// Keys of records that left the scope, each an array of the key's values.
     pub left: Vec<Vec<serde_json::Value>>,
+    /// What of the replica's own mutations has landed with this page; from the answer's `extensions.tombolo`. `None`: the
+    /// server does not say (an older one), or has nothing to say.
+    #[serde(skip)]
+    pub landed: Option<Landed>,
+}
+
+/// A replica's mutations that have landed in the part of the feed that a page covers, told with the page, in
+/// `extensions.tombolo.landed`: rows of this page and of later ones contain their effects, whether they were answered or
+/// not. No field of the page, so that a client can be newer than its server, and a server newer than its client.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Landed {
+    /// Whose: the replica that the request named. A page that was asked for before the replica took another identity tells
+    /// nothing about the present one's numbers.
+    pub replica: ReplicaId,
+    /// Which, by ascending position.
+    pub mutations: Vec<LandedMutation>,
+}
+
+/// One of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct LandedMutation {
+    /// Its number.
+    pub number: MutationNumber,
+    /// Where its effect stands in the feed, in the epoch of the page's cursor.
+    pub position: Position,
 }
 
 /// The names of the three meta columns, in the order in which a batch's `fields` ends.

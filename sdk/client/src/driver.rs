@@ -197,8 +197,17 @@ impl Driver {
         match (&mut self.connection, message) {
             // The machine has not heard yet that the link is gone.
             (Connection::None | Connection::Opening, _) => {}
-            (_, Outgoing::FetchPage { feed, scope, rows }) => {
-                self.pages.want(feed, scope, rows, &self.line, &mut self.tasks);
+            (
+                _,
+                Outgoing::FetchPage {
+                    feed,
+                    scope,
+                    replica,
+                    rows,
+                },
+            ) => {
+                let how = Wanted { feed, replica, rows };
+                self.pages.want(how, scope, &self.line, &mut self.tasks);
             }
             (Connection::Socket(socket), Outgoing::Subscribe { feed, replica, scopes }) => {
                 socket.subscribe(feed, &replica, &scopes);

@@ -161,6 +161,7 @@ impl Context<'_> {
         };
         let intents: Vec<_> = entries
             .iter()
+            .filter(|entry| !entry.in_base)
             .map(|entry| (&entry.intent, entry.created_at_ms))
             .collect();
         match lay::lay(shape, base.as_ref(), &intents) {

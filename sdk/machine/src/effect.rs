@@ -96,6 +96,8 @@ pub enum Outgoing {
         feed: FeedNumber,
         /// The scope and where it stands.
         scope: ScopeCursor,
+        /// Whose page it is, as for a subscription.
+        replica: ReplicaId,
         /// Most rows that the line bears.
         rows: u64,
     },

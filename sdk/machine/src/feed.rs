@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::effect::Effect;
 use crate::history;
 use crate::input::FeedNumber;
+use crate::landed;
 use crate::link;
 use crate::machine::StepError;
 use crate::pace;
@@ -56,6 +57,9 @@ pub(crate) fn batch(cx: &mut Context<'_>, feed: FeedNumber, batch: &ChangeBatch)
         scope.base_sync = true;
     }
     history::doubt_acked(cx, &batch.model, &cursor.epoch.0)?;
+    if let Some(landed) = &batch.landed {
+        landed::note(cx, &batch.model, &cursor, landed)?;
+    }
 
     let applied = cx.tx.apply_rows(model, batch, scope.generation)?;
     let mut touched: BTreeMap<String, Key> = BTreeMap::new();
@@ -104,6 +108,10 @@ pub(crate) fn batch(cx: &mut Context<'_>, feed: FeedNumber, batch: &ChangeBatch)
                 touched.insert(key.to_text(), key);
             }
         }
+    }
+    // What was settled is gone from the outbox by now.
+    for key in touched.keys() {
+        landed::look(cx, shape, key, &cursor)?;
     }
     let (rows, left) = (applied.rows + applied.set_aside.len() as u64, batch.left.len() as u64);
     cx.state.scopes.insert(batch.model.clone(), scope);
@@ -168,12 +176,14 @@ pub(crate) fn remove_scope(cx: &mut Context<'_>, name: &str) -> Result<(), StepE
     cx.state.refused.remove(name);
     cx.tx.remove_scope(name)?;
     if let Some(model) = cx.model_id(name) {
+        let shape = &cx.schema[model];
         for entry in cx.acked(name, "", Position(0), true)? {
             cx.remove_entry(&entry)?;
             cx.rebase_entry(&entry)?;
         }
         for key in cx.tx.sweep(model, i64::MAX)? {
             cx.tx.put_base(model, &key, None, Some(0))?;
+            landed::forget(cx, shape, &key.to_text())?;
             cx.rebase(model, &key)?;
         }
         cx.changes.add_all(name);

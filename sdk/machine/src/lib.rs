@@ -16,6 +16,7 @@
 //!
 //! This crate is pure: no socket, no runtime, no SQL driver, no clock, no source of randomness.
 
+mod answers;
 mod backoff;
 mod behind;
 mod context;
@@ -25,6 +26,7 @@ mod feed;
 mod former;
 mod history;
 mod input;
+mod landed;
 mod lay;
 pub mod limits;
 mod link;

@@ -13,7 +13,7 @@ use crate::input::{Input, Now};
 use crate::limits::{ATOMIC_MUTATIONS_MAX, IN_FLIGHT_MAX, NO_PROGRESS_MAX, OUTBOX_ENTRIES_MAX};
 use crate::state::{Feed, Link, State};
 use crate::store::{StoreError, StoreTx};
-use crate::{feed, link, outbox, pace, redo, refresh};
+use crate::{answers, feed, link, outbox, pace, redo, refresh};
 
 /// How a machine behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -193,7 +193,7 @@ impl Machine {
             Input::FeedRefused { feed, errors } => link::feed_refused(&mut cx, feed, &errors)?,
             Input::Answers(answers) => {
                 for (number, answer) in answers {
-                    link::answer(&mut cx, number, answer)?;
+                    answers::answer(&mut cx, number, answer)?;
                 }
             }
             Input::Enqueue(mutations) => {

@@ -4,7 +4,7 @@
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 use tombolo_core::id::ReplicaId;
-use tombolo_core::wire::batch::{ChangeBatch, SELECTION};
+use tombolo_core::wire::batch::{ChangeBatch, Landed, SELECTION};
 use tombolo_core::wire::envelope::MutationAnswer;
 use tombolo_core::wire::graphql::{GraphqlError, Request};
 
@@ -41,8 +41,8 @@ pub fn page(scope: &ScopeCursor, rows: u64) -> Request {
     }
 }
 
-/// The same by name of the replica: it tells the server what this replica holds, as a subscription does. For a link
-/// without subscriptions.
+/// The same by name of the replica, as a subscription: the server learns what this replica holds, and says which of its
+/// mutations have landed.
 #[must_use]
 pub fn page_of(replica: &ReplicaId, scope: &ScopeCursor, rows: u64) -> Request {
     Request {
@@ -98,6 +98,8 @@ pub fn read_page(payload: &[u8]) -> Page {
     struct Answer {
         data: Option<Data>,
         errors: Option<Vec<GraphqlError>>,
+        #[serde(default)]
+        extensions: Option<Map<String, Json>>,
     }
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -112,11 +114,21 @@ pub fn read_page(payload: &[u8]) -> Page {
             data: Some(Data {
                 tombolo_changes: Some(batch),
             }),
+            extensions,
             ..
-        }) => Page::Batch(batch),
+        }) => Page::Batch(ChangeBatch {
+            landed: extensions.and_then(landed),
+            ..batch
+        }),
         Ok(_) => Page::Unreadable("an answer of the change feed without a page".to_owned()),
         Err(error) => Page::Unreadable(format!("an answer of the change feed cannot be read: {error}")),
     }
+}
+
+/// What an answer says has landed; what cannot be read says nothing.
+fn landed(mut extensions: Map<String, Json>) -> Option<Landed> {
+    let landed = extensions.get_mut("tombolo")?.get_mut("landed")?.take();
+    serde_json::from_value(landed).ok()
 }
 
 /// Reads the answer of a mutation. What has no outcomes decided nothing, whatever else it says.
@@ -180,6 +192,36 @@ mod tests {
         }
         let page = br#"{"data":{"tomboloChanges":{"model":"A","cursor":"e.1","upToDate":true,"reset":false,
             "fields":["id"],"rows":[["x"]],"left":[]}}}"#;
-        assert!(matches!(read_page(page), Page::Batch(batch) if batch.rows.get() == r#"[["x"]]"#));
+        assert!(
+            matches!(read_page(page), Page::Batch(batch) if batch.rows.get() == r#"[["x"]]"# && batch.landed.is_none())
+        );
+    }
+
+    #[test]
+    fn a_page_says_what_has_landed_and_is_a_page_without_that() {
+        let read = |extensions: &str| {
+            let page = format!(
+                r#"{{"data":{{"tomboloChanges":{{"model":"A","cursor":"e.9","upToDate":true,"reset":false,
+                "fields":[],"rows":[],"left":[]}}}}{extensions}}}"#
+            );
+            match read_page(page.as_bytes()) {
+                Page::Batch(batch) => batch.landed,
+                other => panic!("{other:?}"),
+            }
+        };
+        let landed = read(
+            r#","extensions":{"tombolo":{"landed":{"replica":"r","mutations":[{"number":7,"position":9}],"more":1}}}"#,
+        );
+        let landed = landed.unwrap();
+        assert_eq!((landed.replica.0.as_str(), landed.mutations.len()), ("r", 1));
+        assert_eq!((landed.mutations[0].number.0, landed.mutations[0].position.0), (7, 9));
+        for nothing in [
+            "",
+            r#","extensions":null"#,
+            r#","extensions":{"tombolo":{}}"#,
+            r#","extensions":{"tombolo":{"landed":[1]}}"#,
+        ] {
+            assert_eq!(read(nothing), None, "{nothing}");
+        }
     }
 }

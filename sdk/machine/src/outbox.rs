@@ -88,6 +88,10 @@ pub struct OutboxEntry {
     pub replaces: Option<MutationNumber>,
     /// What was in conflict or refused, in the server's words ([`tombolo_core::wire::trace`]).
     pub conflict: Option<Json>,
+    /// Where its effect stands in the feed, if the feed said so before the server's answer came.
+    pub landed: Option<Cursor>,
+    /// The base row contains its effect: it is not laid over it once more.
+    pub in_base: bool,
 }
 
 /// Where an entry stands.
@@ -117,7 +121,7 @@ pub enum EntryState {
 }
 
 impl EntryState {
-    /// Whether its optimistic update lies over the base row.
+    /// Whether its optimistic update lies over the base row (or stands in it: [`OutboxEntry::in_base`]).
     #[must_use]
     pub fn is_unsettled(&self) -> bool {
         match self {
@@ -446,6 +450,8 @@ fn put(
         replica: None,
         replaces,
         conflict: None,
+        landed: None,
+        in_base: false,
     };
     cx.add_entry(&entry)?;
     cx.rebase(draft.model, &draft.key)

@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tombolo_core::record::Key;
 
 use crate::context::Context;
+use crate::landed;
 use crate::link;
 use crate::machine::StepError;
 use crate::scope::ScopeRow;
@@ -129,6 +130,7 @@ pub(crate) fn lay_on_dropped(cx: &mut Context<'_>) -> Result<(), StepError> {
                 if cx.tx.base(model, &key)? == Base::Unsaved {
                     cx.tx.put_base(model, &key, None, None)?;
                 }
+                landed::forget(cx, shape, &text)?;
                 cx.rebase(model, &key)?;
             }
         }

@@ -105,6 +105,7 @@ pub(crate) fn renumber(
         entry.state = EntryState::Queued;
         entry.tries = 0;
         entry.conflict = None;
+        (entry.landed, entry.in_base) = (None, false);
         // Mutations that stay under another identity are waited for here; the server could not find them.
         waiting.extend(
             entry

@@ -190,6 +190,7 @@ fn ours(schema: &Arc<Schema>, fields: &[String], pages: &[String]) -> Duration {
             fields: fields.to_vec(),
             rows: RawValue::from_string(page.clone()).unwrap(),
             left: Vec::new(),
+            landed: None,
         };
         step(Input::Batch { feed, batch });
     }

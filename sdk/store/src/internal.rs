@@ -90,6 +90,8 @@ const MIGRATIONS: &[&str] = &[
     "ALTER TABLE _outbox ADD COLUMN waits INTEGER;
      UPDATE _outbox SET waits = (SELECT min(value) FROM json_each(depends_on)) WHERE depends_on IS NOT NULL;
      CREATE INDEX _outbox_waits ON _outbox (waits) WHERE waits IS NOT NULL;",
+    // Whether the base row contains the entry's effect.
+    "ALTER TABLE _outbox ADD COLUMN in_base INTEGER NOT NULL DEFAULT 0;",
 ];
 
 /// Brings the store's own tables to the newest version, in one transaction.

@@ -12,7 +12,7 @@ use crate::error::failure;
 
 const COLUMNS: &str = "number, first, atomic, model, key, kind, field_values, base_version, condition, state, outcome, epoch, \
                        position, reason, depends_on, seen, author, schema, created_at_ms, tries, operations, replica, \
-                       replaces, conflict, base_values";
+                       replaces, conflict, base_values, in_base";
 
 // States as numbers; the indexes of the table know them.
 const QUEUED: i64 = 0;
@@ -51,15 +51,16 @@ struct StateColumns {
 }
 
 impl StateColumns {
-    fn of(state: &EntryState) -> Self {
+    fn of(entry: &OutboxEntry) -> Self {
+        let landed = entry.landed.as_ref();
         let mut columns = Self {
             state: QUEUED,
             outcome: None,
-            epoch: None,
-            position: None,
+            epoch: landed.map(|at| at.epoch.0.clone()),
+            position: landed.map(|at| at.position.0),
             reason: None,
         };
-        columns.state = match state {
+        columns.state = match &entry.state {
             EntryState::Queued => QUEUED,
             EntryState::InFlight => IN_FLIGHT,
             EntryState::Acked { outcome, cursor } => {
@@ -114,10 +115,10 @@ fn waits(entry: &OutboxEntry) -> Option<i64> {
 
 pub(crate) fn put(conn: &Connection, entry: &OutboxEntry) -> Result<()> {
     let intent = &entry.intent;
-    let at = StateColumns::of(&entry.state);
+    let at = StateColumns::of(entry);
     let operations = (!intent.operations.is_empty()).then(|| Json::Object(intent.operations.clone()).to_string());
     let base = (!intent.base.is_empty()).then(|| Json::Object(intent.base.clone()).to_string());
-    let values: [&dyn ToSql; 27] = [
+    let values: [&dyn ToSql; 28] = [
         &number_out(entry.number),
         &number_out(entry.first),
         &entry.atomic,
@@ -143,6 +144,7 @@ pub(crate) fn put(conn: &Connection, entry: &OutboxEntry) -> Result<()> {
         &entry.replaces.map(number_out),
         &entry.conflict.as_ref().map(Json::to_string),
         &base,
+        &entry.in_base,
         &number_out(needs(entry)),
         &waits(entry),
     ];
@@ -158,10 +160,10 @@ pub(crate) fn put(conn: &Connection, entry: &OutboxEntry) -> Result<()> {
 
 /// Where an entry stands changes several times, what the user meant does not: its payload is not written again.
 pub(crate) fn set_state(conn: &Connection, entry: &OutboxEntry) -> Result<()> {
-    let at = StateColumns::of(&entry.state);
+    let at = StateColumns::of(entry);
     conn.prepare_cached(
         "UPDATE _outbox SET state = ?2, outcome = ?3, epoch = ?4, position = ?5, reason = ?6, tries = ?7, conflict = ?8, \
-         replica = ?9 WHERE number = ?1",
+         replica = ?9, in_base = ?10 WHERE number = ?1",
     )
     .and_then(|mut s| {
         s.execute(params![
@@ -174,6 +176,7 @@ pub(crate) fn set_state(conn: &Connection, entry: &OutboxEntry) -> Result<()> {
             i64::from(entry.tries),
             entry.conflict.as_ref().map(Json::to_string),
             entry.replica.as_ref().map(|replica| replica.0.as_str()),
+            entry.in_base,
         ])
     })
     .map_err(failure)?;
@@ -211,10 +214,14 @@ pub(crate) fn bare_intent(model: String, kind: MutationKind, key: &str) -> Inten
 
 fn read(row: &Row<'_>) -> rusqlite::Result<OutboxEntry> {
     let reason: Option<String> = row.get(13)?;
+    let (epoch, position): (Option<String>, Option<i64>) = (row.get(11)?, row.get(12)?);
+    let at = epoch.zip(position).map(|(epoch, position)| Cursor {
+        epoch: Epoch(epoch),
+        position: Position(position),
+    });
     let state = match row.get::<_, i64>(9)? {
         QUEUED => EntryState::Queued,
         ACKED => {
-            let (epoch, position): (Option<String>, Option<i64>) = (row.get(11)?, row.get(12)?);
             let merged = row.get::<_, Option<String>>(10)?.as_deref() == Some("merged");
             EntryState::Acked {
                 outcome: if merged {
@@ -222,10 +229,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<OutboxEntry> {
                 } else {
                     OutcomeKind::Applied
                 },
-                cursor: epoch.zip(position).map(|(e, p)| Cursor {
-                    epoch: Epoch(e),
-                    position: Position(p),
-                }),
+                cursor: at.clone(),
             }
         }
         REJECTED => EntryState::Rejected(
@@ -267,6 +271,8 @@ fn read(row: &Row<'_>) -> rusqlite::Result<OutboxEntry> {
                 .get::<_, Option<String>>(8)?
                 .and_then(|text| serde_json::from_str(&text).ok()),
         },
+        landed: at.filter(|_| !matches!(state, EntryState::Acked { .. })),
+        in_base: row.get(25)?,
         state,
         depends_on: numbers_in(row.get(14)?),
         seen: numbers_in(row.get(15)?),

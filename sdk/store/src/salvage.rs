@@ -43,6 +43,9 @@ const PAGE_BYTES: u64 = 4096;
 /// Where the new file's meta keeps the report.
 const REPORT: &str = "salvage";
 
+/// Set once that has been given out to be told.
+const TOLD: &str = "salvage_told";
+
 /// States of the outbox, as the table has them.
 const QUEUED: i64 = 0;
 const IN_FLIGHT: i64 = 1;
@@ -123,6 +126,29 @@ impl Store {
             .optional()
             .map_err(failure)?;
         Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
+    }
+
+    /// The same, once for each time that a file was salvaged: what is to be told as news.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn salvage_to_tell(&self) -> Result<Option<Salvage>, StoreError> {
+        let untold = self
+            .connection()
+            .query_row(
+                "SELECT 1 FROM _meta WHERE name = ?1 AND NOT EXISTS (SELECT 1 FROM _meta WHERE name = ?2)",
+                [REPORT, TOLD],
+                |_| Ok(()),
+            )
+            .optional()
+            .map_err(failure)?;
+        if untold.is_none() {
+            return Ok(None);
+        }
+        self.connection()
+            .execute("INSERT OR REPLACE INTO _meta (name, value) VALUES (?1, 1)", [TOLD])
+            .map_err(failure)?;
+        self.salvaged()
     }
 }
 
@@ -260,7 +286,7 @@ fn copy(old: &Connection, new: &Connection, schema: &Schema, report: &mut Salvag
     report.same_replica = matches!(meta("replica"), Some(Value::Text(_))) && numbers_known;
     for name in names(old) {
         let identity = ["replica", SINCE, "last_number", "settled_through"].contains(&name.as_str());
-        if name == REPORT || name == "dropped" || (identity && !report.same_replica) {
+        if name == REPORT || name == TOLD || name == "dropped" || (identity && !report.same_replica) {
             continue;
         }
         if let Some(value) = meta(&name) {
@@ -277,6 +303,8 @@ fn copy(old: &Connection, new: &Connection, schema: &Schema, report: &mut Salvag
         "UPDATE _outbox SET waits = (SELECT min(value) FROM json_each(depends_on)) WHERE depends_on IS NOT NULL",
         (),
     )?;
+    // No row was.
+    new.execute("UPDATE _outbox SET in_base = 0", ())?;
     if !report.same_replica {
         report.uncertain = leave_identity(new)?;
     }

@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use serde_json::json;
 use tombolo_core::id::{Cursor, Epoch, FeedCursor, FieldId, ModelId, Position, ReplicaId};
-use tombolo_core::query::{Filter, ScopeInput};
+use tombolo_core::query::{Answer, Filter, ScopeInput};
 use tombolo_core::schema::{AuthOperation, Model, Schema};
-use tombolo_core::wire::batch::{BatchHead, META_FIELDS, write_batch, write_record};
+use tombolo_core::wire::batch::{BatchHead, Landed, LandedMutation, META_FIELDS, write_batch, write_record};
 use tombolo_core::wire::graphql::ErrorType;
 
 use crate::hub::{Entry, Recent};
@@ -103,6 +104,30 @@ impl FeedScope {
     }
 }
 
+/// A batch, and what lies beside it in the answer.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    /// Its JSON.
+    pub(crate) bytes: Vec<u8>,
+    /// The asking replica's mutations that have landed with it.
+    pub(crate) landed: Vec<LandedMutation>,
+}
+
+/// Tells a replica which of its mutations have landed, if any.
+pub(crate) fn with_landed(answer: Answer, replica: Option<&ReplicaId>, mutations: Vec<LandedMutation>) -> Answer {
+    let Some(replica) = replica.filter(|_| !mutations.is_empty()) else {
+        return answer;
+    };
+    let landed = Landed {
+        replica: replica.clone(),
+        mutations,
+    };
+    Answer {
+        extensions: Some(json!({ "tombolo": { "landed": landed } })),
+        ..answer
+    }
+}
+
 /// Where a page begins.
 #[derive(Clone, Copy, Debug)]
 struct Start {
@@ -131,7 +156,7 @@ impl<S: Store> Engine<S> {
         prepared: &Prepared,
         scopes: &[ScopeInput],
         limit: Option<usize>,
-    ) -> Result<Vec<u8>, EngineError> {
+    ) -> Result<Batch, EngineError> {
         let Some(input) = scopes.first() else {
             return Err(EngineError::request(ErrorType::BadRequest, "`scope` is missing"));
         };
@@ -157,7 +182,7 @@ impl<S: Store> Engine<S> {
         scopes: &mut [FeedScope],
         turn: &mut usize,
         due: &BTreeSet<ModelId>,
-    ) -> Result<Option<Vec<u8>>, EngineError> {
+    ) -> Result<Option<Batch>, EngineError> {
         for scope in scopes.iter_mut().filter(|scope| due.contains(&scope.model)) {
             scope.due = true;
         }
@@ -180,7 +205,7 @@ impl<S: Store> Engine<S> {
     }
 
     /// Reads one page from the store.
-    async fn read(&self, scope: &mut FeedScope, rows_max: usize) -> Result<Option<Vec<u8>>, EngineError> {
+    async fn read(&self, scope: &mut FeedScope, rows_max: usize) -> Result<Option<Batch>, EngineError> {
         if !scope.watched {
             if let Some(filter) = &scope.filter {
                 self.store.watch_fields(scope.model, filter.columns()).await?;
@@ -228,7 +253,10 @@ impl<S: Store> Engine<S> {
             reset,
             fields: &scope.names,
         };
-        Ok(Some(write_batch(&head, &page.rows, &page.left)))
+        Ok(Some(Batch {
+            bytes: write_batch(&head, &page.rows, &page.left),
+            landed: page.landed,
+        }))
     }
 
     /// Reads the page after where the scope stands, and says where that was (`None`: at the beginning) and whether the
@@ -260,6 +288,7 @@ impl<S: Store> Engine<S> {
                     rows_max,
                     bytes_max: limits::FEED_BYTES_MAX,
                     fields: scope.fields.clone(),
+                    replica: scope.replica.clone(),
                 })
                 .await?;
             let Some(from) = start else {
@@ -290,7 +319,7 @@ impl<S: Store> Engine<S> {
     }
 
     /// Takes what is new from the ring.
-    async fn live(&self, scope: &mut FeedScope) -> Result<Option<Vec<u8>>, EngineError> {
+    async fn live(&self, scope: &mut FeedScope) -> Result<Option<Batch>, EngineError> {
         let epoch = self.epoch().await?;
         if scope.epoch.as_ref() != Some(&epoch) {
             // The history got a new identity: the scope begins again.
@@ -298,6 +327,7 @@ impl<S: Store> Engine<S> {
             return Ok(None);
         }
         let model = &self.schema[scope.model];
+        let mut landed = Vec::new();
         let (rows, left, through, more) = loop {
             let position = scope.position.unwrap_or_default();
             let (entries, through, more) = match self.hub.after(position, scope.model, self.settings.feed_rows_live) {
@@ -309,6 +339,7 @@ impl<S: Store> Engine<S> {
             };
             let (rows, left) = self.encode(model, scope, &entries);
             scope.position = Some(through);
+            landed.extend(own(scope, &entries));
             let lag = through.0.saturating_sub(scope.told.0);
             if rows.len() > 2 || left.len() > 2 || (scope.due && !more) || lag > limits::FEED_CURSOR_LAG_MAX {
                 break (rows, left, through, more);
@@ -332,7 +363,10 @@ impl<S: Store> Engine<S> {
             reset: false,
             fields: &scope.names,
         };
-        Ok(Some(write_batch(&head, &rows, &left)))
+        Ok(Some(Batch {
+            bytes: write_batch(&head, &rows, &left),
+            landed,
+        }))
     }
 
     /// Rows and departures of `entries`: each record once, at its newest.
@@ -375,6 +409,18 @@ impl<S: Store> Engine<S> {
         left.push(b']');
         (rows, left)
     }
+}
+
+/// The mutations of the scope's replica among `entries`.
+fn own(scope: &FeedScope, entries: &[Arc<Entry>]) -> Vec<LandedMutation> {
+    let by = |entry: &Arc<Entry>| {
+        let (replica, number) = entry.by.as_ref()?;
+        (Some(replica) == scope.replica.as_ref()).then_some(LandedMutation {
+            number: *number,
+            position: entry.change.position,
+        })
+    };
+    entries.iter().filter_map(by).collect()
 }
 
 fn separate(array: &mut Vec<u8>) {

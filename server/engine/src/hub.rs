@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use tombolo_core::id::{FieldId, ModelId, Position, ReplicaId};
+use tombolo_core::id::{FieldId, ModelId, MutationNumber, Position, ReplicaId};
 use tombolo_core::query::{Filter, FilterColumn, Test};
 use tombolo_core::record::{Change, Record};
 use tombolo_core::value::Value;
@@ -60,10 +60,14 @@ fn indexable(value: &Value) -> bool {
     matches!(value, Value::Bool(_) | Value::Int(_) | Value::Text(_))
 }
 
+/// The replica's mutation that made a change.
+pub(crate) type By = (ReplicaId, MutationNumber);
+
 /// A change in the ring, with its row's encoding made once for all who read every field.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) change: Arc<Change>,
+    pub(crate) by: Option<By>,
     pub(crate) row: OnceLock<Vec<u8>>,
     bytes: usize,
 }
@@ -218,13 +222,17 @@ impl Hub {
 
     /// Puts a commit's changes, in order of position, into the ring, and wakes. `own` are the replicas whose mutations
     /// are among them, with the models they changed.
-    pub(crate) fn publish(&self, changes: &[Arc<Change>], own: &BTreeMap<ReplicaId, BTreeSet<ModelId>>) {
+    pub(crate) fn publish(
+        &self,
+        changes: Vec<(Arc<Change>, Option<By>)>,
+        own: &BTreeMap<ReplicaId, BTreeSet<ModelId>>,
+    ) {
         let mut woken = BTreeSet::new();
         let mut guard = self.state();
         let state = &mut *guard;
-        for change in changes {
-            state.append(change);
-            state.interested(change, &mut woken);
+        for (change, by) in changes {
+            state.interested(&change, &mut woken);
+            state.append(change, by);
         }
         while state.ring.len() > self.changes_max || (state.bytes > self.bytes_max && !state.ring.is_empty()) {
             if let Some(entry) = state.ring.pop_front() {
@@ -294,7 +302,7 @@ impl State {
         Recent::Entries { entries, through, more }
     }
 
-    fn append(&mut self, change: &Arc<Change>) {
+    fn append(&mut self, change: Arc<Change>, by: Option<By>) {
         if change.position <= self.head {
             // Published late by a commit that was overtaken: the store has it, and so had the feed.
             return;
@@ -312,7 +320,8 @@ impl State {
         self.head = change.position;
         self.bytes += bytes;
         self.ring.push_back(Arc::new(Entry {
-            change: Arc::clone(change),
+            change,
+            by,
             row: OnceLock::new(),
             bytes,
         }));

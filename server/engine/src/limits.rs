@@ -24,6 +24,10 @@ pub const FEED_ROWS_MAX: usize = 10_000;
 /// Bytes of one change batch after which no further row is taken: rows of 400 kB each must not add up to gigabytes.
 pub const FEED_BYTES_MAX: usize = 4 << 20;
 
+/// Mutations of the asking replica that one change batch tells to have landed: more than a replica has on its way. One that
+/// is left out is shown twice until it is answered.
+pub const FEED_LANDED_MAX: usize = 1_000;
+
 /// Departures looked at for one change batch: each is read and matched in memory.
 pub const FEED_DEPARTURES_MAX: usize = 5_000;
 

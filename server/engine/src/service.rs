@@ -19,6 +19,7 @@ use tombolo_core::wire::trace::Trace;
 
 use crate::decide::ask::Context;
 use crate::decide::trace;
+use crate::feed;
 use crate::former::Formers;
 use crate::hub::Hub;
 use crate::limits;
@@ -158,12 +159,15 @@ impl<S: Store> Engine<S> {
                 ));
             }
         };
-        let mut supplied = Vec::new();
+        let (mut supplied, mut landed) = (Vec::new(), Vec::new());
         for (place, root) in bound.roots().iter().enumerate() {
             if let RootField::Changes(scopes, limit) = &root.field {
                 let scopes = prepared.formerly.as_ref().map_or(scopes, |formerly| &formerly.scopes);
                 let with = match self.page(prepared, scopes, *limit).await {
-                    Ok(bytes) => Supplied::Raw(bytes),
+                    Ok(batch) => {
+                        landed.extend(batch.landed);
+                        Supplied::Raw(batch.bytes)
+                    }
                     Err(EngineError::Request(errors)) => match errors.into_iter().next() {
                         Some(error) => Supplied::Error(error),
                         None => Supplied::Null,
@@ -176,7 +180,8 @@ impl<S: Store> Engine<S> {
                 supplied.push((place, Supplied::Raw(self.conflicts(prepared, input).await?)));
             }
         }
-        Ok(self.store.answer(Arc::clone(bound), supplied).await?)
+        let answer = self.store.answer(Arc::clone(bound), supplied).await?;
+        Ok(feed::with_landed(answer, prepared.replica.as_ref(), landed))
     }
 
     /// What the writer queue takes for a mutation. `fresh_ids` are UUIDs for creations that bring no id, at least
@@ -272,16 +277,19 @@ impl<S: Store> Engine<S> {
         let mut changes = Vec::new();
         let mut own: BTreeMap<ReplicaId, BTreeSet<ModelId>> = BTreeMap::new();
         for (verdict, replica) in verdicts.iter().zip(replicas) {
-            let made = verdict.results.iter().filter_map(|result| result.change.as_ref());
-            for change in made {
-                changes.push(Arc::clone(change));
+            let made = verdict
+                .results
+                .iter()
+                .filter_map(|result| result.change.as_ref().zip(Some(result.number)));
+            for (change, number) in made {
+                changes.push((Arc::clone(change), replica.clone().zip(number)));
                 if let Some(replica) = replica {
                     own.entry(replica.clone()).or_default().insert(change.model);
                 }
             }
         }
         if !changes.is_empty() {
-            self.hub.publish(&changes, &own);
+            self.hub.publish(changes, &own);
         }
     }
 

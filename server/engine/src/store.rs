@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tombolo_core::id::{Epoch, FieldId, ModelId, MutationNumber, Position, ReplicaId};
 use tombolo_core::query::{Answer, Bound, Filter, FilterColumn, MutationInput, Supplied};
 use tombolo_core::record::{Change, Record};
+use tombolo_core::wire::batch::LandedMutation;
 use tombolo_core::wire::envelope::{MutationEnvelope, OutcomeKind, RejectReason};
 use tombolo_core::wire::graphql::{ErrorType, GraphqlError};
 use tombolo_core::wire::trace::Trace;
@@ -244,6 +245,8 @@ pub struct PageRequest {
     pub bytes_max: usize,
     /// The columns of a row, before the meta columns: what the identity may read.
     pub fields: Vec<FieldId>,
+    /// Whose mutations are to be told that have landed in the page.
+    pub replica: Option<ReplicaId>,
 }
 
 /// A page of a scope's changes.
@@ -262,6 +265,9 @@ pub struct ChangePage {
     pub left: Vec<u8>,
     /// How many left.
     pub left_count: usize,
+    /// Mutations of the request's replica on records of its model that took effect after the request's cursor and up to
+    /// `position`, by position, at most [`crate::limits::FEED_LANDED_MAX`].
+    pub landed: Vec<LandedMutation>,
 }
 
 /// Which traces to read.

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use tombolo_core::id::Position;
+use tombolo_core::id::{Position, ReplicaId};
 use tombolo_core::query::{Bound, OperationKind, RootField, SubscriptionInput, Supplied};
 use tombolo_core::record::Change;
 use tombolo_core::schema::MutationKind;
 use tombolo_core::wire::graphql::ErrorType;
 
-use crate::feed::FeedScope;
+use crate::feed::{self, FeedScope};
 use crate::hub::{Hub, Interest, Recent, SubscriberId, Waker};
 use crate::limits;
 use crate::prepare::Prepared;
@@ -20,6 +20,7 @@ pub struct Subscriber {
     id: SubscriberId,
     hub: Arc<Hub>,
     bound: Arc<Bound>,
+    replica: Option<ReplicaId>,
     root: usize,
     state: State,
 }
@@ -127,6 +128,7 @@ impl<S: Store> Engine<S> {
             id,
             hub: Arc::clone(&self.hub),
             bound: Arc::clone(bound),
+            replica: prepared.replica.clone(),
             root,
             state,
         };
@@ -142,10 +144,14 @@ impl<S: Store> Engine<S> {
     /// The subscription is over. A store that failed for a moment ([`EngineError::Store`]) may be asked again.
     pub async fn next(&self, subscriber: &mut Subscriber) -> Result<Option<Vec<u8>>, EngineError> {
         let root = subscriber.root;
+        let mut landed = Vec::new();
         let with = match &mut subscriber.state {
             State::Feed { scopes, turn } => {
                 let due = subscriber.hub.take_due(subscriber.id);
-                self.next_batch(scopes, turn, &due).await?.map(Supplied::Raw)
+                self.next_batch(scopes, turn, &due).await?.map(|batch| {
+                    landed = batch.landed;
+                    Supplied::Raw(batch.bytes)
+                })
             }
             State::Events { input, position } => self
                 .next_event(input, position)?
@@ -153,6 +159,7 @@ impl<S: Store> Engine<S> {
         };
         let Some(with) = with else { return Ok(None) };
         let answer = self.finish(&subscriber.bound, vec![(root, with)]).await?;
+        let answer = feed::with_landed(answer, subscriber.replica.as_ref(), landed);
         Ok(Some(answer.into_bytes(None)))
     }
 

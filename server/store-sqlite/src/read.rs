@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use rusqlite::Connection;
 use serde_json::Value as Json;
-use tombolo_core::id::{Epoch, Position};
+use tombolo_core::id::{Epoch, MutationNumber, Position};
 use tombolo_core::query::{self, Answer, Bound, RunStatement, Statement, Supplied};
 use tombolo_core::record::{Key, Meta, Record};
 use tombolo_core::schema::{Model, Schema};
 use tombolo_core::value::{Row, Value};
-use tombolo_core::wire::batch::write_row;
+use tombolo_core::wire::batch::{LandedMutation, write_row};
 use tombolo_engine::{ChangePage, Head, PageRequest, StoreError, limits};
 
 use crate::error::store_error;
@@ -98,6 +98,7 @@ pub(crate) fn changes(db: &mut Db, page: &PageRequest) -> Result<ChangePage, Sto
             count,
             left,
             left_count,
+            landed: landed(&tx, schema, page, position)?,
         })
     };
     run().map_err(store_error)
@@ -183,6 +184,36 @@ fn departed(
             head
         },
     ))
+}
+
+/// The mutations of the page's replica that took effect in the page. Of a replica only those outcomes are kept that it has
+/// not settled, so they are few.
+fn landed(
+    conn: &Connection,
+    schema: &Schema,
+    page: &PageRequest,
+    through: Position,
+) -> rusqlite::Result<Vec<LandedMutation>> {
+    let Some(replica) = &page.replica else {
+        return Ok(Vec::new());
+    };
+    let after = page.after.unwrap_or_default();
+    let most = i64::try_from(limits::FEED_LANDED_MAX).unwrap_or(i64::MAX);
+    conn.prepare_cached(
+        "SELECT number, position FROM _outcomes
+         WHERE replica = ?1 AND kind IN (0, 1) AND model = ?2 AND position > ?3 AND position <= ?4
+         ORDER BY position LIMIT ?5",
+    )?
+    .query_map(
+        (&replica.0, &schema[page.model].name, after.0, through.0, most),
+        |row| {
+            Ok(LandedMutation {
+                number: MutationNumber(row.get::<_, i64>(0)?.cast_unsigned()),
+                position: Position(row.get(1)?),
+            })
+        },
+    )?
+    .collect()
 }
 
 /// The record in a departure's image.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use tokio::task::JoinSet;
+use tombolo_core::id::ReplicaId;
 use tombolo_machine::{FeedNumber, ScopeCursor};
 use tombolo_transport::CloseReason;
 
@@ -13,9 +14,10 @@ use tombolo_machine::messages::{self, Page};
 type Arrived = (Wanted, ScopeCursor, Result<Page, CloseReason>);
 
 /// How the machine asked for a page.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Wanted {
     pub(super) feed: FeedNumber,
+    pub(super) replica: ReplicaId,
     pub(super) rows: u64,
 }
 
@@ -35,16 +37,8 @@ struct Ahead {
 
 impl Pages {
     /// The machine asks for a page: it is on its way, is here, or is asked for now.
-    pub(super) fn want(
-        &mut self,
-        feed: FeedNumber,
-        scope: ScopeCursor,
-        rows: u64,
-        line: &Line,
-        tasks: &mut JoinSet<Done>,
-    ) {
-        self.wanted
-            .insert(scope.model.clone(), (Wanted { feed, rows }, scope.clone()));
+    pub(super) fn want(&mut self, how: Wanted, scope: ScopeCursor, line: &Line, tasks: &mut JoinSet<Done>) {
+        self.wanted.insert(scope.model.clone(), (how.clone(), scope.clone()));
         match self.ahead.remove(&scope.model) {
             Some(ahead) if ahead.scope == scope => match ahead.result {
                 None => {
@@ -56,7 +50,7 @@ impl Pages {
                     tasks.spawn(async move { Done::Page { scope, result } });
                 }
             },
-            _ => ask(scope, rows, line, tasks),
+            _ => ask(scope, &how, line, tasks),
         }
     }
 
@@ -96,16 +90,16 @@ impl Pages {
                     result: None,
                 },
             );
-            ask(next, how.rows, line, tasks);
+            ask(next, &how, line, tasks);
         }
         Some((how, scope, result))
     }
 }
 
-fn ask(scope: ScopeCursor, rows: u64, line: &Line, tasks: &mut JoinSet<Done>) {
-    let line = line.clone();
+fn ask(scope: ScopeCursor, how: &Wanted, line: &Line, tasks: &mut JoinSet<Done>) {
+    let (line, request) = (line.clone(), messages::page_of(&how.replica, &scope, how.rows));
     tasks.spawn(async move {
-        let result = line.page(messages::page(&scope, rows)).await;
+        let result = line.page(request).await;
         Done::Page {
             scope: Box::new(scope),
             result,

@@ -192,6 +192,7 @@ fn what_a_newer_server_gave_is_there_when_the_schema_comes() {
                 // One record has an unsettled mutation, so its base row is kept apart; a rank has become a fraction.
                 rows: RawValue::from_string(r#"[["1","a","n",1,1,null,9],["2","b","m",2.5,1,null,9]]"#.into()).unwrap(),
                 left: Vec::new(),
+                landed: None,
             },
         })
         .unwrap();

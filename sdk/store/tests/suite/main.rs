@@ -4,6 +4,8 @@
 mod behind;
 mod files;
 mod fold;
+mod identities;
+mod landed;
 mod links;
 mod operations;
 mod others;

@@ -18,6 +18,7 @@ fn batch(world: &World, fields: &[&str], rows: &str) -> Input {
             fields: fields.iter().map(ToString::to_string).collect(),
             rows: RawValue::from_string(rows.into()).unwrap(),
             left: Vec::new(),
+            landed: None,
         },
     }
 }

@@ -7,6 +7,7 @@
 //! phone may not edit Todo/1 …                the call is refused
 //! link up | down | unauthorized | trickles     the last: bytes come, but no whole message yet
 //! server page Todo e.5 live; Todo/1 v2 title="x"; left Todo/2        more | live, and `reset` before it; v2! is a tombstone
+//! server page Todo e.5 3@5; Todo/1 …        … and mutation 3 of this replica has landed at 5; `other`: of another replica
 //! server answers 3 applied e.5 | merged e.5 | rejected CODE | nothing    of a transaction: 3-4
 //! server busy 3                              it is in trouble itself, whatever mutation 3 is
 //! server refuses feed CODE | feed CODE Todo   the change feed; the second names the scope
@@ -25,8 +26,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value as Json;
-use tombolo_core::id::MutationNumber;
+use tombolo_core::id::{MutationNumber, Position, ReplicaId};
 use tombolo_core::schema::MutationKind;
+use tombolo_core::wire::batch::{Landed, LandedMutation};
 use tombolo_core::wire::envelope::{MutationAnswer, MutationOutcome, OutcomeKind, RejectReason};
 use tombolo_core::wire::graphql::{ErrorType, GraphqlError};
 use tombolo_machine::{
@@ -211,7 +213,7 @@ fn feed_page(world: &World, text: &str) -> Result<Input, String> {
         rows.push((id, version, deleted, set));
     }
     let (_, shape) = world.model(model);
-    let batch = page(
+    let mut batch = page(
         &shape,
         cursor,
         flags.contains(&"live"),
@@ -219,6 +221,23 @@ fn feed_page(world: &World, text: &str) -> Result<Input, String> {
         &rows,
         &left,
     );
+    // `7@12`: mutation 7 has landed at position 12; with `other` it was another replica's.
+    let mutations: Vec<LandedMutation> = flags
+        .iter()
+        .filter_map(|flag| flag.split_once('@'))
+        .map(|(number, position)| {
+            Ok(LandedMutation {
+                number: self::number(number)?,
+                position: Position(position.parse().map_err(|_| "N@POSITION")?),
+            })
+        })
+        .collect::<Result<_, String>>()?;
+    let replica = if flags.contains(&"other") {
+        ReplicaId("other".into())
+    } else {
+        world.replica.clone()
+    };
+    batch.landed = (!mutations.is_empty()).then_some(Landed { replica, mutations });
     Ok(Input::Batch {
         feed: world.feed,
         batch,

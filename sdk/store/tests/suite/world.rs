@@ -66,6 +66,8 @@ pub(crate) struct World {
     pub asked: Vec<ScopeCursor>,
     /// The rows of the newest page asked for.
     pub rows: u64,
+    /// In whose name the newest subscription, or page, was asked for.
+    pub replica: ReplicaId,
 }
 
 impl World {
@@ -89,6 +91,7 @@ impl World {
             feed: FeedNumber(0),
             asked: Vec::new(),
             rows: 0,
+            replica: options().fresh_replica,
         };
         world.restart();
         world
@@ -119,12 +122,18 @@ impl World {
         for effect in &self.effects {
             match effect {
                 Effect::Send(Outgoing::Mutation { number, .. }) => self.sent.push(*number),
-                Effect::Send(Outgoing::Subscribe { feed, scopes, .. }) => {
+                Effect::Send(Outgoing::Subscribe { feed, scopes, replica }) => {
                     (self.feed, self.asked) = (*feed, scopes.clone());
+                    self.replica = replica.clone();
                 }
-                Effect::Send(Outgoing::FetchPage { feed, scope, rows }) => {
+                Effect::Send(Outgoing::FetchPage {
+                    feed,
+                    scope,
+                    replica,
+                    rows,
+                }) => {
                     (self.feed, self.asked) = (*feed, vec![scope.clone()]);
-                    self.rows = *rows;
+                    (self.rows, self.replica) = (*rows, replica.clone());
                 }
                 _ => {}
             }
@@ -254,5 +263,6 @@ pub(crate) fn page(
         fields,
         rows: RawValue::from_string(json!(rows).to_string()).unwrap(),
         left: left.iter().map(|id| vec![json!(id)]).collect(),
+        landed: None,
     }
 }

@@ -306,9 +306,14 @@ impl Wire {
                 let body = answer(server, &request);
                 self.inward.push_back(Input::Answers(vec![(number, body)]));
             }
-            Outgoing::FetchPage { feed, scope, rows } => {
+            Outgoing::FetchPage {
+                feed,
+                scope,
+                replica,
+                rows,
+            } => {
                 let rows = rows.min(crate::limits::PAGE_ROWS);
-                let page = server.ask(&messages::page(&scope, rows));
+                let page = server.ask(&messages::page_of(&replica, &scope, rows));
                 if let Ok(Reply::Once { response, .. }) = page {
                     self.batch(feed, &response);
                 }

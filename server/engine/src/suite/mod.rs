@@ -262,6 +262,7 @@ impl<S: Store> World<S> {
                     .iter()
                     .filter_map(|name| self.definition(model).field(name))
                     .collect(),
+                replica: Some(ReplicaId("r".to_owned())),
             }),
         )
         .unwrap()
@@ -448,6 +449,7 @@ macro_rules! store_suite {
             one_page_by_query,
             scopes_take_turns,
             a_page_of_other_changes_hides_none_of_its_own,
+            a_session_is_told_which_of_its_own_mutations_have_landed,
         );
         $crate::store_suite!(@cases $place, traces:
             a_merge_leaves_a_trace_of_what_was_dropped,

@@ -435,3 +435,59 @@ pub fn a_page_of_other_changes_hides_none_of_its_own(place: &impl Place) {
     let (rows, left, ..) = server.batch(&mut feed).unwrap();
     assert_eq!((rows, left), (Vec::new(), json!([["mine"]])));
 }
+
+/// Law: beside a batch a replica is told which of its own mutations have landed with it, whether the batch comes from the
+/// store or as it happens; of others' nothing, and nobody without a name is told anything.
+pub fn a_session_is_told_which_of_its_own_mutations_have_landed(place: &impl Place) {
+    let server = Server::new(place, Settings::default());
+    let landed = |answer: &Json| answer["extensions"]["tombolo"]["landed"].clone();
+    let told = |mutations: Json| json!({ "replica": "r", "mutations": mutations });
+    let send = |replica: &str, number: u64, id: &str| {
+        let document = "mutation ($input: CreateTodoInput!) { createTodo(input: $input) { id } }";
+        let input = json!({ "input": { "id": id, "title": "t", "list": "x" } });
+        server.ask(document, input, json!({ "replica": replica, "number": number }));
+    };
+    send("r", 1, "a");
+    send("s", 1, "b");
+    send("r", 2, "c");
+    // Refused: it has no place in the feed.
+    send("r", 3, "c");
+    let mut own = server.feed(Json::Null, Json::Null, Some("r"));
+    let mut unnamed = server.feed(Json::Null, Json::Null, None);
+    let first = server.next(&mut own).unwrap();
+    assert_eq!(
+        landed(&first),
+        told(json!([{ "number": 1, "position": 1 }, { "number": 2, "position": 3 }]))
+    );
+    assert_eq!(server.next(&mut unnamed).unwrap().get("extensions"), None);
+    send("s", 2, "d");
+    send("r", 4, "e");
+    let live = server.next(&mut own).unwrap();
+    assert_eq!(landed(&live), told(json!([{ "number": 4, "position": 5 }])));
+    assert_eq!(server.next(&mut unnamed).unwrap().get("extensions"), None);
+    send("s", 3, "f");
+    let others = server.next(&mut own).unwrap();
+    assert_eq!(others.get("extensions"), None, "{others}");
+
+    // By pages: each tells of its own part.
+    let document =
+        "query ($scope: TomboloScopeInput!) { tomboloChanges(scope: $scope, limit: 3) { cursor upToDate rows } }";
+    let mut scope = json!({ "model": "Todo" });
+    let mut pages = Vec::new();
+    loop {
+        let page = server.ask(document, json!({ "scope": scope }), json!({ "replica": "r" }));
+        pages.push(landed(&page)["mutations"].clone());
+        let batch = &page["data"]["tomboloChanges"];
+        if batch["upToDate"] == json!(true) {
+            break;
+        }
+        scope["cursor"] = batch["cursor"].clone();
+    }
+    assert_eq!(
+        json!(pages),
+        json!([
+            [{ "number": 1, "position": 1 }, { "number": 2, "position": 3 }],
+            [{ "number": 4, "position": 5 }]
+        ])
+    );
+}
