@@ -14,9 +14,10 @@ use tombolo_machine::{Input, Machine, Now, Scope, ScopeRow, Settings, StoreError
 use tombolo_store::{Durability, OpenError, Options, Reader, Salvage, Store};
 use tombolo_transport::{Credential, Endpoint, Network, Transport};
 
-use crate::client::{Client, Inner};
+use crate::client::Client;
 use crate::driver::{Driver, SharedCredential};
-use crate::hub::Hub;
+use crate::hub::{Event, Hub};
+use crate::inner::Inner;
 use crate::readers::Questions;
 use crate::writer::{Clock, Ends, Place, Writer};
 use crate::{Error, limits, readers};
@@ -386,6 +387,9 @@ impl Start {
 
     fn begin(&self, store: Store, readers: Vec<Reader>, ends: Ends) -> Result<Opened, Error> {
         let salvage = store.salvaged()?;
+        if let Some(salvage) = store.salvage_to_tell()? {
+            ends.hub.hold(Event::salvaged(&salvage));
+        }
         let settings = Settings {
             seed: self.seed,
             durable_enqueue: store.durable_enqueue(),

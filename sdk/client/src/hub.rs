@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::{broadcast, oneshot, watch};
 use tombolo_core::id::MutationNumber;
 use tombolo_machine::{ChangeSet, FinalOutcome, Status};
+use tombolo_store::Salvage;
 
 use crate::{Error, limits};
 
@@ -50,6 +51,40 @@ pub enum Event {
     },
     /// The link was open and owed something, and nothing came for 30 s; it is being opened anew.
     Stalled,
+    /// The file was damaged. The damaged one is kept aside, the queue of mutations was taken out of it, and the rest is being
+    /// fetched anew. Told once for each time: to whoever first asks for [`crate::Client::events`]. What it says
+    /// [`crate::Client::salvage`] goes on saying.
+    Salvaged {
+        /// Where the damaged file is kept.
+        damaged: String,
+        /// What was wrong, in the database's words.
+        problem: String,
+        /// The replica is the same one as before; otherwise it has a fresh identity.
+        same_replica: bool,
+        /// Mutations saved, in any state.
+        mutations: u64,
+        /// Of those, sent and not answered by the old replica, of which it is not known whether they took effect: they wait
+        /// for the app, rejected. 0 for the same replica, which sends them again.
+        uncertain: u64,
+        /// Mutations that could be seen but not read.
+        lost: u64,
+        /// The queue could be walked from end to end: nothing else was in it.
+        whole: bool,
+    },
+}
+
+impl Event {
+    pub(crate) fn salvaged(salvage: &Salvage) -> Self {
+        Self::Salvaged {
+            damaged: salvage.damaged.to_string_lossy().into_owned(),
+            problem: salvage.problem.clone(),
+            same_replica: salvage.same_replica,
+            mutations: salvage.mutations,
+            uncertain: salvage.uncertain,
+            lost: salvage.lost,
+            whole: salvage.whole,
+        }
+    }
 }
 
 /// Running totals since the client was opened.
@@ -62,7 +97,9 @@ pub(crate) struct Totals {
 
 pub(crate) struct Hub {
     pub status: watch::Sender<Status>,
-    pub events: broadcast::Sender<Event>,
+    events: broadcast::Sender<Event>,
+    /// An event from before anybody could ask for events.
+    held: Mutex<Option<Event>>,
     pushed: AtomicU64,
     rejected: AtomicU64,
     pulled: AtomicU64,
@@ -110,6 +147,7 @@ impl Hub {
         Self {
             status: watch::Sender::new(Status::default()),
             events: broadcast::Sender::new(limits::WAITING_EVENTS_MAX),
+            held: Mutex::default(),
             pushed: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
             pulled: AtomicU64::new(0),
@@ -202,6 +240,20 @@ impl Hub {
         }
     }
 
+    pub(crate) fn events(&self) -> broadcast::Receiver<Event> {
+        let receiver = self.events.subscribe();
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(event) = held {
+            self.event(event);
+        }
+        receiver
+    }
+
+    /// Keeps an event until somebody asks for events.
+    pub(crate) fn hold(&self, event: Event) {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(event);
+    }
+
     pub(crate) fn event(&self, event: Event) {
         match &event {
             Event::Decided { number, .. } => self.wake(*number),
@@ -210,7 +262,8 @@ impl Hub {
             | Event::ReplicaRenewed { .. }
             | Event::NeedToken
             | Event::SignedOut
-            | Event::Stalled => {}
+            | Event::Stalled
+            | Event::Salvaged { .. } => {}
         }
         if let Event::Decided { outcome, .. } = &event {
             match outcome {

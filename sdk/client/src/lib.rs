@@ -37,6 +37,7 @@ mod close_reason;
 mod driver;
 mod error;
 mod hub;
+mod inner;
 pub mod limits;
 mod mutation;
 mod mutations;

@@ -8,8 +8,8 @@ use tokio::sync::oneshot;
 use tombolo_machine::{LastError, LinkStatus, Status};
 
 use crate::Error;
-use crate::client::Inner;
 use crate::hub::Totals;
+use crate::inner::Inner;
 use crate::writer::Command;
 
 /// What a round of [`crate::Client::sync_once`] did, and how the replica stands after it.

@@ -4,7 +4,7 @@ use graphql_client::GraphQLQuery;
 use serde_json::Value as Json;
 use tombolo_core::id::MutationNumber;
 
-use crate::client::{Inner, typed_variables};
+use crate::inner::{Inner, typed_variables};
 use crate::mutation::{self, Prepared};
 use crate::{Error, Response};
 

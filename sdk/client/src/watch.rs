@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tombolo_core::query::Bound;
 use tombolo_transport::BoxFuture;
 
-use crate::client::Inner;
+use crate::inner::Inner;
 use crate::{Error, Response};
 
 /// A live query: gives the local answer at once, and again whenever it has become another one. It is a [`Stream`] that ends

@@ -5,7 +5,7 @@ mod common;
 
 use common::{CREATE, DELETE, SCHEMA, Server, UPDATE, read};
 use serde_json::{Value as Json, json};
-use tombolo::{Client, Error, LinkStatus, OutboxState, Scope};
+use tombolo::{Client, Error, Event, LinkStatus, OutboxState, Scope};
 
 async fn offline(folder: &tempfile::TempDir) -> Client {
     Server::new().client(folder.path()).offline(true).open().await.unwrap()
@@ -302,4 +302,45 @@ async fn a_mistaken_call_says_so() {
         .open()
         .await;
     assert!(foreign.is_err());
+}
+
+#[tokio::test]
+async fn a_file_that_was_salvaged_is_told_once_to_whoever_asks_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let client = offline(&folder).await;
+    let mut events = client.events();
+    client.mutate(CREATE, json!({ "text": "wet" })).await.unwrap();
+    assert!(events.try_recv().is_err(), "nothing is wrong");
+    client.close().await;
+    let files: Vec<_> = std::fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "db"))
+        .collect();
+    let mut bytes = std::fs::read(&files[0]).unwrap();
+    bytes[..4096].fill(7);
+    std::fs::write(&files[0], bytes).unwrap();
+
+    let client = offline(&folder).await;
+    let salvage = client.salvage().unwrap().clone();
+    let told = client.events().try_recv().unwrap();
+    assert_eq!(
+        told,
+        Event::Salvaged {
+            damaged: salvage.damaged.to_str().unwrap().to_owned(),
+            problem: salvage.problem,
+            same_replica: false,
+            mutations: salvage.mutations,
+            uncertain: salvage.uncertain,
+            lost: salvage.lost,
+            whole: false,
+        }
+    );
+    assert!(salvage.damaged.exists());
+    assert!(client.events().try_recv().is_err(), "once");
+    client.close().await;
+    let client = offline(&folder).await;
+    assert!(client.events().try_recv().is_err(), "and not again at the next opening");
+    assert!(client.salvage().is_some(), "where it can still be read");
+    client.close().await;
 }
