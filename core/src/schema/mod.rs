@@ -32,7 +32,7 @@ mod types;
 pub(crate) use merging::OPERATIONS;
 
 pub use diff::{Difference, diff};
-pub use lens::{Carried, Lens, RemovedField, SchemaChange};
+pub use lens::{Carried, Lens, PartWritten, RemovedField, SchemaChange};
 pub use model::*;
 pub use scalar::ValueError;
 pub use storage::Storage;

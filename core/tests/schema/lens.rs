@@ -76,7 +76,7 @@ type Row = (
 #[test]
 fn a_mutation_keeps_what_has_a_meaning_and_names_the_change_that_took_it() {
     let update = json!({ "id": "a", "body": "x", "n": 2 });
-    let rows: [Row; 14] = [
+    let rows: [Row; 15] = [
         (&[], update.clone(), Ok(r#"Note {"body":"x","id":"a","n":2}"#)),
         (
             &[("n: Int", "n: Int more: String")],
@@ -139,7 +139,12 @@ fn a_mutation_keeps_what_has_a_meaning_and_names_the_change_that_took_it() {
         (
             &[("lon: Float", "")],
             json!({ "id": "a", "at": { "lat": 1, "lon": 2 } }),
-            Ok(r#"Note {"at":{"lat":1},"id":"a"}"#),
+            Ok(r#"Note {"at":{"lat":1},"id":"a"} -at.lon=2"#),
+        ),
+        (
+            &[("lon: Float", "lon: Float zip: Int!")],
+            json!({ "id": "a", "at": { "lat": 1, "lon": 2 } }),
+            Ok(r#"Note {"at":{"lat":1,"lon":2},"id":"a"}"#),
         ),
         (
             &[("type Note @model {", "type Other @model {")],
@@ -284,4 +289,200 @@ fn which_types_are_wider() {
             assert_eq!(ty(was).widens_to(&ty(is)), want, "{was} to {is}");
         }
     }
+}
+
+/// The type of `Note.at` before and after, what the record holds, what an app of the first writes, what stands then, and
+/// what is told as removed.
+type PartRow = (
+    &'static str,
+    &'static str,
+    Json,
+    Json,
+    Result<Json, &'static str>,
+    &'static str,
+);
+
+#[test]
+fn members_that_the_writer_does_not_know_are_taken_over_from_the_record() {
+    let flat = ("type P { a: Int b: Int }", "type P { a: Int b: Int more: String }");
+    let deep = (
+        "type Q { x: Int } type P { q: Q qs: [Q] b: Int }",
+        "type Q { x: Int y: Int } type P { q: Q qs: [Q] b: Int }",
+    );
+    let gone = (
+        "type Q { x: Int y: Int } type P { q: Q qs: [Q] a: Int }",
+        "type Q { x: Int } type P { q: Q qs: [Q] more: Int }",
+    );
+    let required = ("type P { a: Int }", "type P { a: Int more: Int! }");
+    let item = |x: i64, y: i64| json!({ "x": x, "y": y });
+    let xs = |all: &[i64]| all.iter().map(|x| json!({ "x": x })).collect::<Vec<_>>();
+    let held = json!({ "qs": [item(1, 10), item(2, 20), item(3, 30)] });
+    let rows: [PartRow; 15] = [
+        (
+            flat.0,
+            flat.1,
+            json!({ "a": 1, "b": 2, "more": "m" }),
+            json!({ "a": 3, "b": 4 }),
+            Ok(json!({ "a": 3, "b": 4, "more": "m" })),
+            "",
+        ),
+        // What it knows and leaves out, or empties, it meant to.
+        (
+            flat.0,
+            flat.1,
+            json!({ "a": 1, "b": 2, "more": "m" }),
+            json!({ "a": 3, "b": null }),
+            Ok(json!({ "a": 3, "b": null, "more": "m" })),
+            "",
+        ),
+        (
+            flat.0,
+            flat.1,
+            json!({ "a": 1, "b": 2, "more": "m" }),
+            json!({}),
+            Ok(json!({ "more": "m" })),
+            "",
+        ),
+        (
+            flat.0,
+            flat.1,
+            json!(null),
+            json!({ "a": 3 }),
+            Ok(json!({ "a": 3 })),
+            "",
+        ),
+        (
+            flat.0,
+            flat.1,
+            json!({ "a": 1, "more": "m" }),
+            json!(null),
+            Ok(json!(null)),
+            "",
+        ),
+        // Of a schema between the two, and no longer of the member's type: it is not carried on.
+        (
+            flat.0,
+            flat.1,
+            json!({ "more": [1] }),
+            json!({ "a": 3 }),
+            Ok(json!({ "a": 3 })),
+            "",
+        ),
+        (
+            deep.0,
+            deep.1,
+            json!({ "q": item(1, 10) }),
+            json!({ "q": { "x": 2 }, "b": 1 }),
+            Ok(json!({ "q": item(2, 10), "b": 1 })),
+            "",
+        ),
+        (
+            deep.0,
+            deep.1,
+            json!({ "q": item(1, 10) }),
+            json!({ "q": null }),
+            Ok(json!({ "q": null })),
+            "",
+        ),
+        // Of a list: what looks the same to the writer, wherever it stands; then what stands at the same place.
+        (
+            deep.0,
+            deep.1,
+            held.clone(),
+            json!({ "qs": xs(&[3, 1]) }),
+            Ok(json!({ "qs": [item(3, 30), item(1, 10)] })),
+            "",
+        ),
+        (
+            deep.0,
+            deep.1,
+            held.clone(),
+            json!({ "qs": xs(&[1, 7, 3]) }),
+            Ok(json!({ "qs": [item(1, 10), item(7, 20), item(3, 30)] })),
+            "",
+        ),
+        (
+            deep.0,
+            deep.1,
+            held.clone(),
+            json!({ "qs": xs(&[1, 7, 3, 3]) }),
+            Ok(json!({ "qs": [item(1, 10), { "x": 7 }, item(3, 30), { "x": 3 }] })),
+            "",
+        ),
+        (
+            gone.0,
+            gone.1,
+            json!({ "more": 5 }),
+            json!({ "a": 1, "q": item(1, 2), "qs": [item(3, 4), { "x": 1 }, item(5, 6)] }),
+            Ok(json!({ "q": { "x": 1 }, "qs": [{ "x": 3 }, { "x": 1 }, { "x": 5 }], "more": 5 })),
+            "at.a=1 at.q.y=2 at.qs[].y=[4,6]",
+        ),
+        (gone.0, gone.1, json!(null), json!({ "a": null }), Ok(json!({})), ""),
+        (
+            required.0,
+            required.1,
+            json!({ "a": 1, "more": 5 }),
+            json!({ "a": 2 }),
+            Ok(json!({ "a": 2, "more": 5 })),
+            "",
+        ),
+        (
+            required.0,
+            required.1,
+            json!(null),
+            json!({ "a": 2 }),
+            Err("Note.at: the type changed, and the record has nothing for more: `Int!` is required"),
+            "",
+        ),
+    ];
+    for (was, is, held, given, want, removed) in rows {
+        let note = "type Note @model { id: ID! at: P }";
+        let (old, new) = (schema(&format!("{was} {note}")), schema(&format!("{is} {note}")));
+        let lens = Lens::between(&old, &new);
+        let values = json!({ "id": "a", "at": given });
+        let carried = lens
+            .mutation(&input(&lens, MutationKind::Update, &values, None))
+            .unwrap();
+        let told: Vec<String> = carried
+            .removed
+            .iter()
+            .map(|r| format!("{}={}", r.field, r.given))
+            .collect();
+        assert_eq!(told.join(" "), removed, "{values}");
+        let ty = &new[carried.input.model].field_at(FieldId(1)).ty;
+        let value = &carried.input.values[1].1;
+        let held = if held.is_null() {
+            Value::Null
+        } else {
+            Value::Json(held.to_string())
+        };
+        let whole = match carried.parts.first() {
+            Some(part) => part.whole(&new, ty, &held, value).map(|value| value.to_json()),
+            None => Ok(value.to_json()),
+        };
+        assert_eq!(
+            whole.map_err(|change| change.to_string()),
+            want.map_err(str::to_owned),
+            "{values}"
+        );
+    }
+}
+
+#[test]
+fn a_value_that_looks_as_it_was_to_its_writer_is_the_very_value_that_is_held() {
+    let (old, new) = (
+        schema("type P { a: Int } type Note @model { id: ID! at: [P] }"),
+        schema("type P { more: Int a: Int } type Note @model { id: ID! at: [P] }"),
+    );
+    let lens = Lens::between(&old, &new);
+    let values = json!({ "id": "a", "at": [{ "a": 1 }] });
+    let carried = lens
+        .mutation(&input(&lens, MutationKind::Update, &values, None))
+        .unwrap();
+    let held = Value::Json(r#"[{"more":2,"a":1}]"#.into());
+    let ty = &new[carried.input.model].field_at(FieldId(1)).ty;
+    assert_eq!(
+        carried.parts[0].whole(&new, ty, &held, &carried.input.values[1].1),
+        Ok(held)
+    );
 }

@@ -18,7 +18,7 @@ use tombolo_core::query::{
     Bound, Cache, Filter, FilterColumn, MutationInput, OperationKind, QueryLimits, RootField, ScopeInput, Side,
 };
 use tombolo_core::record::Record;
-use tombolo_core::schema::{AuthOperation, Lens, MutationKind, RemovedField, Schema, SchemaChange};
+use tombolo_core::schema::{AuthOperation, Lens, MutationKind, PartWritten, RemovedField, Schema, SchemaChange};
 use tombolo_core::value::Value;
 use tombolo_core::wire::graphql::{ErrorType, GraphqlError, Request};
 
@@ -55,6 +55,8 @@ pub(crate) struct Formerly {
     pub(crate) mutations: Vec<MutationInput>,
     /// For each of them what was given for fields that are gone.
     pub(crate) removed: Vec<Vec<RemovedField>>,
+    /// For each of them the embedded values that are completed from the record.
+    pub(crate) parts: Vec<Vec<PartWritten>>,
     /// The scopes of a feed request.
     pub(crate) scopes: Vec<ScopeInput>,
 }
@@ -141,6 +143,7 @@ impl Former {
             former: Arc::clone(self),
             mutations: Vec::new(),
             removed: Vec::new(),
+            parts: Vec::new(),
             scopes: Vec::new(),
         };
         let mut errors = Vec::new();
@@ -170,6 +173,7 @@ impl Former {
         granted(self.lens.later(), access, &carried.input)?;
         formerly.mutations.push(carried.input);
         formerly.removed.push(carried.removed);
+        formerly.parts.push(carried.parts);
         Ok(())
     }
 

@@ -210,6 +210,10 @@ impl<S: Store> Engine<S> {
                 .formerly
                 .as_ref()
                 .map_or_else(Vec::new, |formerly| formerly.removed.clone()),
+            parts: prepared
+                .formerly
+                .as_ref()
+                .map_or_else(Vec::new, |formerly| formerly.parts.clone()),
         };
         Submission {
             envelope,

@@ -1,10 +1,12 @@
 //! A value made under another type, made to fit this one: what a schema change does to values, the same on both sides.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json};
 
-use crate::schema::{FieldKind, FieldType, Scalar, Schema, ValueError};
+use crate::schema::scalar::Types;
+use crate::schema::{EmbeddedField, FieldKind, FieldType, Scalar, Schema, ValueError};
 use crate::value::Value;
 
 impl FieldType {
@@ -16,6 +18,20 @@ impl FieldType {
     /// It is none.
     pub fn fit(&self, schema: &Schema, json: &Json) -> Result<Value, ValueError> {
         self.parse_json(schema, &self.adapt(schema, json))
+    }
+
+    /// The same with other rules for embedded values than the schema's own.
+    pub(super) fn fit_under(
+        &self,
+        schema: &Schema,
+        embedded: &BTreeMap<String, Vec<EmbeddedField>>,
+        json: &Json,
+    ) -> Result<Value, ValueError> {
+        let types = Types {
+            enums: &schema.enums,
+            embedded,
+        };
+        self.parse_json_with(types, &self.adapt(schema, json))
     }
 
     fn adapt<'j>(&self, schema: &Schema, json: &'j Json) -> Cow<'j, Json> {

@@ -8,9 +8,11 @@
 //! has become required. What has none any more (the model is gone, its key has changed, an enum's value is no more) is a
 //! [`SchemaChange`], which names the change.
 
+mod embedded;
 mod fit;
 mod translate;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
@@ -19,8 +21,9 @@ use crate::id::{FieldId, ModelId};
 use crate::record::Record;
 use crate::value::Value;
 
-use super::model::{FieldKind, FieldType, Model, Scalar, Schema};
+use super::model::{EmbeddedField, FieldKind, FieldType, Model, Scalar, Schema};
 
+pub use embedded::PartWritten;
 pub use translate::{Carried, RemovedField};
 
 /// Why something made under the old schema has no meaning under the new one.
@@ -51,6 +54,9 @@ pub struct Lens {
     models: Vec<ModelPair>,
     /// By the new schema's models.
     back: Vec<Option<ModelId>>,
+    /// The new schema's embedded types without what they require: members that the old schema does not have may come from
+    /// the record ([`PartWritten`]).
+    partial: BTreeMap<String, Vec<EmbeddedField>>,
 }
 
 #[derive(Debug)]
@@ -124,6 +130,7 @@ impl Lens {
         Self {
             models: models.collect(),
             back: back.into_iter().map(|from| from.map(ModelId)).collect(),
+            partial: partial(new),
             old: Arc::clone(old),
             new: Arc::clone(new),
         }
@@ -229,6 +236,16 @@ impl Lens {
             meta: record.meta,
         }
     }
+}
+
+fn partial(schema: &Schema) -> BTreeMap<String, Vec<EmbeddedField>> {
+    let optional = |member: &EmbeddedField| EmbeddedField {
+        name: member.name.clone(),
+        ty: member.ty.with_required(false),
+    };
+    let all = schema.embedded.iter();
+    all.map(|(name, members)| (name.clone(), members.iter().map(optional).collect()))
+        .collect()
 }
 
 impl ModelPair {

@@ -8,7 +8,7 @@ use crate::query::{Filter, FilterColumn, MutationInput, Test};
 use crate::schema::{FieldKind, FieldOrigin, FieldType, MergeRule, MutationKind};
 use crate::value::Value;
 
-use super::{FieldPair, Lens, SchemaChange};
+use super::{FieldPair, Lens, PartWritten, SchemaChange};
 
 /// A mutation as the new schema has it.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,12 +17,14 @@ pub struct Carried {
     pub input: MutationInput,
     /// What was given for fields that are gone, and goes with them.
     pub removed: Vec<RemovedField>,
+    /// The embedded values among the mutation's that are to be completed from the record before they are written.
+    pub parts: Vec<PartWritten>,
 }
 
-/// Something given for a field that the new schema does not have.
+/// Something given for a field, or a member of an embedded value, that the new schema does not have.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RemovedField {
-    /// The field's name in the old schema.
+    /// The field's name in the old schema; `field.member`, `field[].member` for a member.
     pub field: String,
     /// The value, or the operation.
     pub given: Json,
@@ -37,25 +39,30 @@ impl Lens {
         let (to, pairs) = self.pairs(input.model)?;
         let (was, is) = (&self.old[input.model], &self.new[to]);
         let place = |field: FieldId| format!("{}.{}", was.name, was.field_at(field).name);
-        let mut removed = Vec::new();
-        let mut gone = |field: FieldId, given: Json| {
-            removed.push(RemovedField {
-                field: was.field_at(field).name.clone(),
-                given,
-            });
+        let (mut removed, mut parts) = (Vec::new(), Vec::new());
+        let gone = |field: FieldId, given: Json| RemovedField {
+            field: was.field_at(field).name.clone(),
+            given,
         };
         let mut values = Vec::with_capacity(input.values.len());
         for (field, value) in &input.values {
             match pairs.get(field.0).copied().flatten() {
-                Some(pair) => values.push((pair.to, self.value(&place(*field), input.model, *field, pair, value)?)),
-                None => gone(*field, value.to_json()),
+                Some(pair) => {
+                    values.push((pair.to, self.value(&place(*field), input.model, *field, pair, value)?));
+                    if !pair.as_it_stands && !value.is_null() {
+                        let (old, new) = (was.field_at(*field), &is.field_at(pair.to).ty);
+                        removed.extend(self.removed_members(&old.name, &old.ty, new, value));
+                        parts.extend(self.part_written(&place(*field), &old.ty, (pair.to, new)));
+                    }
+                }
+                None => removed.push(gone(*field, value.to_json())),
             }
         }
         let mut operations = Vec::with_capacity(input.operations.len());
         for (field, operation) in &input.operations {
             match pairs.get(field.0).copied().flatten() {
                 Some(pair) => operations.push((pair.to, self.operation(&place(*field), to, pair, operation)?)),
-                None => gone(*field, operation.to_json()),
+                None => removed.push(gone(*field, operation.to_json())),
             }
         }
         if input.kind == MutationKind::Create {
@@ -86,6 +93,7 @@ impl Lens {
                 condition_json: input.condition_json.clone(),
             },
             removed,
+            parts,
         })
     }
 
@@ -118,15 +126,16 @@ impl Lens {
     }
 
     fn fit(&self, place: &str, ty: &FieldType, json: &Json) -> Result<Value, SchemaChange> {
-        ty.fit(&self.new, json).map_err(|problem| match (&ty.kind, json) {
-            (FieldKind::Enum(name), Json::String(text)) => SchemaChange::new(
-                format!("{name}.{text}"),
-                format!("the enum's value was removed, so {place} cannot be set to it"),
-            ),
-            (FieldKind::Enum(_) | FieldKind::Scalar(_) | FieldKind::Embedded(_), _) => {
-                SchemaChange::new(place, format!("the type changed to {ty}, and {problem}"))
-            }
-        })
+        ty.fit_under(&self.new, &self.partial, json)
+            .map_err(|problem| match (&ty.kind, json) {
+                (FieldKind::Enum(name), Json::String(text)) => SchemaChange::new(
+                    format!("{name}.{text}"),
+                    format!("the enum's value was removed, so {place} cannot be set to it"),
+                ),
+                (FieldKind::Enum(_) | FieldKind::Scalar(_) | FieldKind::Embedded(_), _) => {
+                    SchemaChange::new(place, format!("the type changed to {ty}, and {problem}"))
+                }
+            })
     }
 
     fn operation(

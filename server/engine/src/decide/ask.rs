@@ -10,7 +10,7 @@ use serde_json::{Map, Value as Json, json};
 use tombolo_core::access::Identity;
 use tombolo_core::id::{FieldId, ModelId, Version};
 use tombolo_core::record::{Key, Record};
-use tombolo_core::schema::{Model, MutationKind, RemovedField, Schema};
+use tombolo_core::schema::{Model, MutationKind, PartWritten, RemovedField, Schema};
 use tombolo_core::value::Value;
 use tombolo_core::wire::envelope::RejectReason;
 use tombolo_core::wire::graphql::ErrorType;
@@ -30,6 +30,8 @@ pub struct Context {
     pub resolutions: Vec<Resolution>,
     /// For each mutation of an earlier schema what it gave for fields that are gone: told in its trace.
     pub removed: Vec<Vec<RemovedField>>,
+    /// For each mutation of an earlier schema its embedded values that are completed from the record.
+    pub parts: Vec<Vec<PartWritten>>,
 }
 
 impl Context {
@@ -37,6 +39,12 @@ impl Context {
     #[must_use]
     pub fn base(&self, place: usize) -> Option<&Map<String, Json>> {
         self.base.get(place).and_then(Option::as_ref)
+    }
+
+    /// The embedded values of the mutation at `place` that are completed from the record.
+    #[must_use]
+    pub fn parts(&self, place: usize) -> &[PartWritten] {
+        self.parts.get(place).map_or(&[], Vec::as_slice)
     }
 
     /// The answer for the mutation at `place`, if it was given for `version` of the record.

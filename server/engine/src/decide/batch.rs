@@ -17,7 +17,9 @@ use tombolo_core::wire::trace::Trace;
 
 use super::ask::Question;
 use super::row::{Decision, RowFacts, decide_row, key_of};
-use super::{Departure, Digest, Facts, RowKey, RowWrite, Settled, StoredOutcome, Writes, mutation_id, resolve, trace};
+use super::{
+    Departure, Digest, Facts, RowKey, RowWrite, Settled, StoredOutcome, Writes, mutation_id, parts, resolve, trace,
+};
 use crate::limits;
 use crate::store::{MutationResult, Submission, Undecided, Verdict};
 
@@ -307,6 +309,16 @@ impl<'a> Batcher<'a> {
             .map(|(_, seen)| *seen)
             .collect();
         let row = self.rows.entry(row_key.clone()).or_insert_with(fresh);
+        let completed = parts::completed(self.schema, mutation, row.stored.as_ref(), submission.context.parts(place));
+        let mutation = match &completed {
+            Ok(completed) => completed.as_ref(),
+            Err(reason) => {
+                return Ok(MutationResult {
+                    record: row.stored.as_ref().map(|stored| Arc::new(stored.record.clone())),
+                    ..rejected(None, reason.clone())
+                });
+            }
+        };
         let facts = RowFacts {
             model,
             key: &key,

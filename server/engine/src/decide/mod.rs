@@ -14,6 +14,7 @@ pub mod ask;
 mod batch;
 mod digest;
 mod needs;
+mod parts;
 mod resolve;
 mod row;
 pub mod trace;
