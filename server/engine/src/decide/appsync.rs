@@ -71,6 +71,7 @@ fn decide(case: &Case) -> String {
         key: &Key(vec![Value::Text("1".into())]),
         stored: stored.as_ref(),
         seen: &[],
+        forgotten: false,
         position: Position(8),
         now_ms: 9,
     };

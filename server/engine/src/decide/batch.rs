@@ -172,8 +172,9 @@ impl<'a> Batcher<'a> {
         let mut results = Vec::with_capacity(submission.mutations.len());
         let mark = self.mark();
         let mut undo = Vec::new();
+        let none = SeenRows::default();
         for (place, mutation) in submission.mutations.iter().enumerate() {
-            let asked = self.mutation(mutation, &mut fresh_ids, &[], Some(&mut undo), (submission, place));
+            let asked = self.mutation(mutation, &mut fresh_ids, &none, Some(&mut undo), (submission, place));
             let result = match asked {
                 Ok(result) => result,
                 Err(question) => {
@@ -201,12 +202,7 @@ impl<'a> Batcher<'a> {
         Verdict::decided(results)
     }
 
-    fn atomic(
-        &mut self,
-        envelope: &MutationEnvelope,
-        submission: &Submission,
-        mut seen: Vec<(RowKey, Seen)>,
-    ) -> Verdict {
+    fn atomic(&mut self, envelope: &MutationEnvelope, submission: &Submission, mut seen: SeenRows) -> Verdict {
         let mark = self.mark();
         let mut undo = Vec::new();
         let mut fresh_ids = submission.fresh_ids.iter();
@@ -224,7 +220,7 @@ impl<'a> Batcher<'a> {
                 return self.reject_all(envelope, submission, Some((place, &result)), result_reason(&result));
             }
             // Later ones of the same transaction were made on top of this one.
-            seen.extend(result.change.as_ref().and_then(|change| {
+            seen.versions.extend(result.change.as_ref().and_then(|change| {
                 let key = change.after.key(&self.schema[change.model].key).to_text();
                 seen_of((change.model, key), result.outcome, change.after.meta.version)
             }));
@@ -281,7 +277,7 @@ impl<'a> Batcher<'a> {
         &mut self,
         mutation: &MutationInput,
         fresh_ids: &mut impl Iterator<Item = &'i String>,
-        seen: &[(RowKey, Seen)],
+        seen: &SeenRows,
         undo: Option<&mut Vec<(RowKey, Option<StoredRecord>, bool)>>,
         (submission, place): (&Submission, usize),
     ) -> Result<MutationResult, Box<Question>> {
@@ -303,13 +299,20 @@ impl<'a> Batcher<'a> {
             existed: false,
             dirty: false,
         };
+        let forgotten = seen.forgotten;
         let seen: Vec<Seen> = seen
+            .versions
             .iter()
             .filter(|(of, _)| *of == row_key)
             .map(|(_, seen)| *seen)
             .collect();
         let row = self.rows.entry(row_key.clone()).or_insert_with(fresh);
-        let completed = parts::completed(self.schema, mutation, row.stored.as_ref(), submission.context.parts(place));
+        let completed = parts::completed(
+            self.schema,
+            mutation,
+            row.stored.as_ref(),
+            submission.context.parts(place),
+        );
         let mutation = match &completed {
             Ok(completed) => completed.as_ref(),
             Err(reason) => {
@@ -324,6 +327,7 @@ impl<'a> Batcher<'a> {
             key: &key,
             stored: row.stored.as_ref(),
             seen: &seen,
+            forgotten,
             position: Position(self.head.0.saturating_add(1)),
             now_ms: self.now_ms,
         };
@@ -519,14 +523,22 @@ impl<'a> Batcher<'a> {
         Dependencies::Met
     }
 
-    /// What the envelope says was seen, each version with the record that it is of.
-    fn seen(&self, envelope: &MutationEnvelope) -> Vec<(RowKey, Seen)> {
-        let version = |number: &MutationNumber| {
-            let outcome = self.outcomes.get(&mutation_id(&envelope.replica, number.0))?;
-            let (model, key) = outcome.row.as_ref()?;
-            seen_of((*model, key.to_text()), outcome.kind, outcome.version)
-        };
-        envelope.seen.iter().filter_map(version).collect()
+    /// What the envelope says was seen.
+    fn seen(&self, envelope: &MutationEnvelope) -> SeenRows {
+        let mut seen = SeenRows::default();
+        for number in &envelope.seen {
+            let Some(outcome) = self.outcomes.get(&mutation_id(&envelope.replica, number.0)) else {
+                seen.forgotten = true;
+                continue;
+            };
+            seen.versions.extend(
+                outcome
+                    .row
+                    .as_ref()
+                    .and_then(|(model, key)| seen_of((*model, key.to_text()), outcome.kind, outcome.version)),
+            );
+        }
+        seen
     }
 
     fn note(
@@ -680,6 +692,15 @@ impl<'a> Batcher<'a> {
             last_changed_at: if self.moved { self.now_ms } else { self.last_changed_at },
         }
     }
+}
+
+/// What a replica's user saw of its own earlier mutations.
+#[derive(Default)]
+struct SeenRows {
+    /// Each version with the record that it is of.
+    versions: Vec<(RowKey, Seen)>,
+    /// Of some of them the outcome is no longer kept: what was seen is more than `versions`, and nobody knows what.
+    forgotten: bool,
 }
 
 enum Dependencies {

@@ -23,7 +23,11 @@ pub(super) fn completed<'m>(
     for part in parts {
         let ty = &schema[mutation.model].field_at(part.field).ty;
         let held = held.map_or(&Value::Null, |stored| stored.record.value(part.field));
-        let given = mutation.values.iter().enumerate().filter(|(_, (field, _))| *field == part.field);
+        let given = mutation
+            .values
+            .iter()
+            .enumerate()
+            .filter(|(_, (field, _))| *field == part.field);
         for (at, (_, value)) in given {
             let completed = part.whole(schema, ty, held, value).map_err(|change| RejectReason {
                 code: ErrorType::SchemaChanged,

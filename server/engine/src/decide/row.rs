@@ -16,6 +16,8 @@ pub(super) struct RowFacts<'a> {
     pub(super) stored: Option<&'a StoredRecord>,
     /// Versions that the replica's own earlier mutations made, as far as its user saw them.
     pub(super) seen: &'a [Seen],
+    /// It has seen more, of which the versions are no longer known.
+    pub(super) forgotten: bool,
     /// The position that the change will have.
     pub(super) position: Position,
     /// The change's time.
@@ -243,10 +245,16 @@ fn create(facts: &RowFacts<'_>, mutation: &MutationInput, tombstone: Option<&Sto
 /// The version that the mutation was made on top of: the one given, else the first that its own replica made and saw (an
 /// edit of what the replica has just created knows no version yet; what others changed since then it has not seen). `None`
 /// without either: the newest.
+///
+/// If it rests on an own mutation whose outcome is no longer kept, nobody knows which version that made, and what others
+/// have written since must not be taken for seen: without a version given nothing counts as known, and whatever differs is
+/// in conflict.
 fn base(facts: &RowFacts<'_>, mutation: &MutationInput) -> Option<Version> {
-    mutation
-        .base_version
-        .or_else(|| facts.seen.iter().map(|seen| seen.version).min())
+    let own = || match facts.forgotten {
+        true => Some(Version(0)),
+        false => facts.seen.iter().map(|seen| seen.version).min(),
+    };
+    mutation.base_version.or_else(own)
 }
 
 fn update(facts: &RowFacts<'_>, stored: &StoredRecord, mutation: &MutationInput) -> Decision {

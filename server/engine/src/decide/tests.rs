@@ -118,6 +118,7 @@ fn each_kind_on_each_state() {
             model: &model,
             key: &Key(vec![text("a")]),
             stored: row.as_ref(),
+            forgotten: false,
             seen: &seen
                 .iter()
                 .map(|version| Seen {

@@ -6,8 +6,10 @@
 #![allow(clippy::missing_panics_doc, reason = "a failed case panics; that is what it is for")]
 #![allow(clippy::unwrap_used, reason = "this is test code that others link")]
 
+pub mod embedded;
 pub mod feed;
 pub mod mutations;
+pub mod numbers;
 pub mod once;
 pub mod resets;
 pub mod retention;
@@ -397,6 +399,13 @@ macro_rules! store_suite {
             what_is_settled_needs_no_outcome,
             replicas_do_not_share_numbers,
             two_batches_at_once_both_count,
+        );
+        $crate::store_suite!(@cases $place, numbers:
+            an_edit_upon_a_forgotten_mutation_of_ones_own_overwrites_nobody,
+            what_is_seen_of_a_forgotten_mutation_is_judged_by_the_version_that_is_named,
+        );
+        $crate::store_suite!(@cases $place, embedded:
+            an_older_apps_embedded_value_keeps_what_the_app_does_not_know,
         );
         $crate::store_suite!(@cases $place, feed:
             a_page_holds_rows_in_feed_order,

@@ -138,13 +138,24 @@ pub(super) fn beyond_the_enum(
         .collect()
 }
 
-/// Gives the default to every record that lacks a value: not a change, since each replica does the same.
+/// Gives the default to every record that lacks a value: not a change, since each replica does the same with the records
+/// that it holds. Which records have come into a scope that looks at this field, and which have left it, no departure
+/// says: replicas begin with a base sync then, also one that holds everything up to now.
 pub(super) fn fill(conn: &Connection, model: &Model, field: &Field, default: &Value) -> rusqlite::Result<()> {
     let (table, column) = (quoted(&model.name), quoted(&field.name));
     let missing = format!("SELECT 1 FROM {table} WHERE {column} IS NULL LIMIT 1");
     if conn.query_row(&missing, (), |_| Ok(())).optional()?.is_some() {
         let fill = format!("UPDATE {table} SET {column} = ?1 WHERE {column} IS NULL");
         conn.execute(&fill, [Bind(default.as_ref())])?;
+        let watched = conn.execute(
+            "UPDATE _meta SET value = value + 1 WHERE key = 'position'
+             AND EXISTS (SELECT 1 FROM _scope_fields WHERE model = ?1 AND field = ?2)",
+            (&model.name, &field.name),
+        )?;
+        if watched > 0 {
+            let head = meta(conn, "position")?;
+            conn.execute("UPDATE _meta SET value = ?1 WHERE key = 'low_watermark'", [head])?;
+        }
     }
     Ok(())
 }

@@ -312,3 +312,56 @@ fn what_an_older_app_sends_is_read_under_its_own_schema() {
     assert_eq!(reason["code"], "SchemaChanged", "{refused}");
     assert!(reason["message"].as_str().unwrap().contains("Mood.BAD"), "{reason}");
 }
+
+#[test]
+fn filling_what_scopes_look_at_sends_their_replicas_into_a_base_sync_once() {
+    let first = "type Note @model { id: ID! tag: String }";
+    let second = "type Note @model { id: ID! tag: String! @default(value: \"none\") }";
+    let feed = "query ($s: TomboloScopeInput!) { tomboloChanges(scope: $s) { cursor reset upToDate rows } }";
+    // A scope of another field is none of those.
+    for (filter, watched) in [
+        (json!({ "tag": { "eq": "none" } }), true),
+        (json!({ "id": { "eq": "a" } }), false),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("db.sqlite");
+        let engine = |sdl: &str| {
+            let store = open(&path, sdl, &[]).unwrap();
+            Engine::new(Arc::clone(store.schema()), store, Settings::default())
+        };
+        let page = |engine: &Engine<SqliteStore>, cursor: &Json| {
+            let scope = json!({ "model": "Note", "filter": filter, "cursor": cursor });
+            let request = Request {
+                query: feed.to_owned(),
+                variables: json!({ "s": scope }).as_object().cloned(),
+                ..Request::default()
+            };
+            let identity = Identity::ApiKey { name: "test".into() };
+            let prepared = engine.prepare(&identity, &request).unwrap();
+            let answer = block_on(engine.query(&prepared)).unwrap().into_bytes(None);
+            let answer: Json = serde_json::from_slice(&answer).unwrap();
+            answer["data"]["tomboloChanges"].clone()
+        };
+        let before = engine(first);
+        mutate(
+            &before,
+            1,
+            "",
+            "mutation($i: CreateNoteInput!) { createNote(input: $i) { id } }",
+            json!({ "id": "a" }),
+        );
+        let held = page(&before, &Json::Null);
+        assert_eq!(held["upToDate"], true, "{held}");
+        drop(before);
+        let after = engine(second);
+        let next = page(&after, &held["cursor"]);
+        assert_eq!(next["reset"], watched, "{next}");
+        assert_eq!(next["rows"].as_array().unwrap().len(), usize::from(watched), "{next}");
+        let last = page(&after, &next["cursor"]);
+        assert_eq!(
+            (&last["reset"], &last["upToDate"]),
+            (&json!(false), &json!(true)),
+            "{last}"
+        );
+    }
+}
