@@ -1,18 +1,16 @@
 //! The engine, its store and the writer's queue, as the listeners use them.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tokio::time::Instant;
 use tombolo_core::access::Identity;
 use tombolo_core::query::{Answer, OperationKind};
 use tombolo_core::schema::Schema;
-use tombolo_core::wire::graphql::{ErrorType, GraphqlError, Request};
-use tombolo_engine::decide::ask::Question;
-use tombolo_engine::{Engine, EngineError, Prepared, StoreError, Submission, Subscriber, Undecided, Verdict};
+use tombolo_core::wire::graphql::{GraphqlError, Request};
+use tombolo_engine::{Engine, EngineError, Prepared, StoreError, Submission, Subscriber};
 use tombolo_store_sqlite::SqliteStore;
 
-use crate::resolver::{NoAnswer, RESOLVER_ROUNDS_MAX, RESOLVING_MAX, Resolver};
+use crate::resolver::Resolver;
+use crate::resolving;
 use crate::writer::{self, Writer};
 
 /// What listeners call.
@@ -153,53 +151,10 @@ impl Api {
     /// The store failed.
     pub async fn settle(&self, pending: Pending) -> Result<Vec<u8>, Failed> {
         let mut verdict = pending.answer.await.map_err(|_| StoreError::Closed)??;
-        if let (Some(question), Some(submission)) = (verdict.ask.take(), pending.again) {
-            verdict = self.resolve(submission, question).await?;
+        if let (false, Some(submission), Some(resolver)) = (verdict.ask.is_empty(), pending.again, &self.resolver) {
+            verdict = resolving::resolve(self.schema(), &self.writer, resolver, submission, verdict.ask).await?;
         }
         respond(self.engine.respond(&pending.prepared, &verdict).await)
-    }
-
-    /// Asks the resolver until the submission is decided, or as long as that makes sense.
-    async fn resolve(&self, mut submission: Submission, mut question: Box<Question>) -> Result<Verdict, StoreError> {
-        let deadline = Instant::now() + RESOLVING_MAX;
-        let mut rounds: BTreeMap<usize, u32> = BTreeMap::new();
-        loop {
-            let round = rounds.entry(question.place).or_default();
-            *round += 1;
-            let answer = if *round > RESOLVER_ROUNDS_MAX {
-                Err(NoAnswer::Restless)
-            } else {
-                self.answer(&question, deadline).await
-            };
-            let resolution = match answer {
-                Ok(bytes) => question.resolution(self.schema(), &bytes),
-                Err(NoAnswer::TooLong) => question.malformed(&NoAnswer::TooLong.to_string()),
-                Err(error) => {
-                    let model = &self.schema().model(question.model).name;
-                    tracing::warn!(%model, %error, "a conflict is not resolved; its mutation is to be sent again");
-                    return Ok(unresolved(&error));
-                }
-            };
-            submission.context.resolve(resolution);
-            let decided = self.writer.submit(submission.clone()).await?;
-            let mut verdict = decided.await.map_err(|_| StoreError::Closed)??;
-            match verdict.ask.take() {
-                Some(next) => question = next,
-                None => return Ok(verdict),
-            }
-        }
-    }
-
-    async fn answer(&self, question: &Question, deadline: Instant) -> Result<Vec<u8>, NoAnswer> {
-        let schema = self.schema();
-        let model = &schema.model(question.model).name;
-        let Some(resolver) = &self.resolver else {
-            return Err(NoAnswer::Unreachable("none is configured".to_owned()));
-        };
-        let body = question.to_json(schema);
-        tokio::time::timeout_at(deadline, resolver.ask(model, &body))
-            .await
-            .unwrap_or(Err(NoAnswer::Late))
     }
 
     /// Begins a subscription; `waker` is called when [`Api::next`] may have something new.
@@ -222,19 +177,6 @@ impl Api {
     /// The subscription is over, or the store failed.
     pub async fn next(&self, subscriber: &mut Subscriber) -> Result<Option<Vec<u8>>, EngineError> {
         self.engine.next(subscriber).await
-    }
-}
-
-fn unresolved(error: &NoAnswer) -> Verdict {
-    Verdict {
-        undecided: Some(Undecided {
-            code: ErrorType::InternalFailure,
-            message: format!("{error}; nothing was decided, send it again later"),
-            // A record that moves on too fast will be at rest some time. A resolver that does not answer counts as a try, so
-            // that after the bound of tries the replica shows the mutation as wedged and others take its place.
-            retry: matches!(error, NoAnswer::Restless),
-        }),
-        ..Verdict::default()
     }
 }
 

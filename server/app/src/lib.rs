@@ -20,6 +20,7 @@ pub mod limits;
 pub mod listener;
 mod operations;
 pub mod resolver;
+mod resolving;
 pub mod routes;
 pub mod serve;
 mod server;

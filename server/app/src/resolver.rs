@@ -3,9 +3,11 @@
 //! Asked outside every transaction. A call has a time limit, and is tried again with a pause between when nothing, or a
 //! failure of the endpoint itself, came back. An answer stands for the version of the record that was shown: if the record
 //! moves on meanwhile, the resolver is asked again, a bounded number of times. Without an answer nothing is decided: the
-//! replica sends its mutation again later, and its other mutations go on.
+//! replica sends its mutation again later, and its other mutations go on. How a request with many questions comes to its end
+//! stands in `resolving`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
@@ -15,6 +17,7 @@ use tokio::sync::Semaphore;
 use tombolo_core::schema::{ConflictStrategy, MergeRule, Schema};
 
 use crate::cli::remote;
+use crate::resolving::KeptAnswers;
 
 /// Longest wait for one answer, in milliseconds: a resolver looks at three small objects, and a person may be waiting.
 pub const RESOLVER_TIMEOUT_MS: u64 = 5_000;
@@ -36,6 +39,14 @@ pub const RESOLVING_MAX: Duration = Duration::from_secs(20);
 /// Most calls at once to one address; further questions wait. A resolver is a small program, and one that hangs must not
 /// hold up the others.
 pub const RESOLVER_CALLS_MAX: usize = 64;
+
+/// Most questions about one request that are asked at once: a transaction of thirty conflicts takes two turns, and one
+/// of a thousand leaves room in [`RESOLVER_CALLS_MAX`] for others.
+pub const RESOLVER_PARALLEL_MAX: usize = 16;
+
+/// Most bytes of answers that are kept for requests which were not decided and come again, some 200 bytes of book-keeping for
+/// each counted in; the oldest go first and are asked for once more. 16 MiB: a thousand answers of 16 KiB.
+pub const RESOLVER_KEPT_BYTES_MAX: usize = 16 << 20;
 
 /// Longest answer, in bytes: twice the largest record.
 pub const RESOLVER_ANSWER_BYTES_MAX: usize = 2 * tombolo_core::limits::RECORD_BYTES_MAX;
@@ -177,6 +188,8 @@ pub struct Resolver {
     endpoints: BTreeMap<String, Endpoint>,
     /// By address.
     calls: BTreeMap<String, Semaphore>,
+    /// To questions about requests that are not decided yet.
+    pub(crate) kept: Mutex<KeptAnswers>,
 }
 
 #[derive(Clone, Debug)]
@@ -226,7 +239,12 @@ impl Resolver {
             .map_err(|error| ResolverError::Client(error.to_string()))?;
         let slots = |endpoint: &Endpoint| (endpoint.url.to_string(), Semaphore::new(RESOLVER_CALLS_MAX));
         let calls = endpoints.values().map(slots).collect();
-        Ok(Some(Self { http, endpoints, calls }))
+        Ok(Some(Self {
+            http,
+            endpoints,
+            calls,
+            kept: Mutex::new(KeptAnswers::new(RESOLVER_KEPT_BYTES_MAX)),
+        }))
     }
 
     /// Asks the resolver of `model`: the bytes of its answer, whatever they say.

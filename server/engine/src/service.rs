@@ -302,7 +302,7 @@ impl<S: Store> Engine<S> {
     /// # Errors
     /// The store's. The mutation stands as the verdict says; a replica sends again and is answered from its outcome.
     pub async fn respond(&self, prepared: &Prepared, verdict: &Verdict) -> Result<Vec<u8>, EngineError> {
-        if verdict.ask.is_some() {
+        if !verdict.ask.is_empty() {
             let error = GraphqlError::new(
                 ErrorType::InternalFailure,
                 "a conflict awaits its resolver, which was not asked",

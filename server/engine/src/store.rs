@@ -151,9 +151,9 @@ pub struct Verdict {
     pub results: Vec<MutationResult>,
     /// Why nothing was decided: the replica is to send it again later. Nothing was written.
     pub undecided: Option<Undecided>,
-    /// A conflict that a resolver is to settle: nothing was decided and nothing written. Ask, add the answer to
-    /// [`Submission::context`], submit again.
-    pub ask: Option<Box<Question>>,
+    /// Conflicts that a resolver is to settle: if there are any, nothing was decided and nothing written. Ask about all of
+    /// them, add the answers to [`Submission::context`], submit again. Several mutations of one record come one by one.
+    pub ask: Vec<Question>,
 }
 
 impl Verdict {

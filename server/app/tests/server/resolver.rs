@@ -29,6 +29,10 @@ enum Act {
     Status(u16),
     /// Never answers.
     Hang,
+    /// Answers with the record's key once so many calls are there at the same time.
+    Together(Arc<tokio::sync::Barrier>),
+    /// Answers with the record's key those below this one, the others never.
+    Below(&'static str),
     /// Somebody changes the record before the answer.
     MoveOn(Json),
 }
@@ -42,6 +46,7 @@ struct Fake {
 
 async fn act(State(fake): State<Arc<Fake>>, headers: HeaderMap, Body(question): Body<Json>) -> Response {
     let credential = headers.get("x-secret").map(|value| value.to_str().unwrap().to_owned());
+    let key = question["key"][0].as_str().unwrap().to_owned();
     fake.calls.lock().unwrap().push((question, credential));
     // The last one stays.
     let next = {
@@ -57,6 +62,12 @@ async fn act(State(fake): State<Arc<Fake>>, headers: HeaderMap, Body(question): 
         Act::Text(text) => text.into_response(),
         Act::Status(code) => StatusCode::from_u16(code).unwrap().into_response(),
         Act::Hang => std::future::pending().await,
+        Act::Together(barrier) => {
+            barrier.wait().await;
+            Body(resolve(&key)).into_response()
+        }
+        Act::Below(end) if key.as_str() < end => Body(resolve(&key)).into_response(),
+        Act::Below(_) => std::future::pending().await,
         Act::MoveOn(json) => {
             update(*fake.server.get().unwrap(), json!({ "id": "a", "body": "moved" })).await;
             Body(json).into_response()
@@ -107,6 +118,42 @@ impl World {
             "query": "mutation ($input: UpdateNoteInput!) { updateNote(input: $input) { body tag _version _deleted } }",
             "variables": { "input": { "id": "a", "body": "late", "_version": 1 } },
             "extensions": { "tombolo": { "replica": "r", "number": number, "base": { "body": "one" } } },
+        });
+        let headers = [("x-api-key", KEY), ("content-type", "application/json")];
+        let bytes = request("POST", "/graphql", &headers, &body.to_string());
+        exchange(self.running.addr, &bytes).await.json()
+    }
+
+    /// Thirty notes that somebody has changed: `n00` to `n29`.
+    async fn thirty(&self) {
+        for n in 0..30 {
+            let (id, create) = (
+                format!("n{n:02}"),
+                "mutation ($input: CreateNoteInput!) { createNote(input: $input) { id } }",
+            );
+            ask(
+                self.running.addr,
+                create,
+                json!({ "input": { "id": id, "body": "one" } }),
+            )
+            .await;
+            update(self.running.addr, json!({ "id": id, "body": "two" })).await;
+        }
+    }
+
+    /// One transaction of a replica that has seen the first version of each alone.
+    async fn late_thirty(&self, number: u64) -> Json {
+        let (mut names, mut roots, mut variables) = (Vec::new(), Vec::new(), serde_json::Map::new());
+        for n in 0..30 {
+            names.push(format!("$i{n}: UpdateNoteInput!"));
+            roots.push(format!("m{n}: updateNote(input: $i{n}) {{ body }}"));
+            let input = json!({ "id": format!("n{n:02}"), "body": "late", "_version": 1 });
+            variables.insert(format!("i{n}"), input);
+        }
+        let body = json!({
+            "query": format!("mutation ({}) {{ {} }}", names.join(", "), roots.join(" ")),
+            "variables": variables,
+            "extensions": { "tombolo": { "replica": "r", "number": number, "atomic": true } },
         });
         let headers = [("x-api-key", KEY), ("content-type", "application/json")];
         let bytes = request("POST", "/graphql", &headers, &body.to_string());
@@ -301,6 +348,46 @@ async fn a_record_that_never_rests_is_left_for_a_calmer_moment() {
     undecided(&world.late(1).await, true);
     assert_eq!(world.calls(), RESOLVER_ROUNDS_MAX as usize);
     assert_eq!(world.body().await["body"], "moved");
+    world.running.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_conflicts_of_one_transaction_are_asked_about_at_the_same_time() {
+    // One after the other none of them would ever be answered.
+    let together = Act::Together(Arc::new(tokio::sync::Barrier::new(15)));
+    let world = World::new(&[together]).await;
+    world.thirty().await;
+    let answer = world.late_thirty(1).await;
+    assert_eq!(outcome(&answer)["outcome"], "merged", "{answer}");
+    for n in 0..30 {
+        assert_eq!(answer["data"][format!("m{n}")]["body"], format!("n{n:02}"));
+    }
+    assert_eq!(world.calls(), 30);
+    world.running.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_was_answered_is_not_asked_again_when_the_transaction_comes_again() {
+    let world = World::with(&[Act::Below("n20")], |resolver| resolver.timeout_ms = Some(100)).await;
+    world.thirty().await;
+    undecided(&world.late_thirty(1).await, false);
+    let asked = |world: &World| {
+        let mut keys: Vec<String> = Vec::new();
+        for (question, _) in world.fake.calls.lock().unwrap().drain(..) {
+            keys.push(question["key"][0].as_str().unwrap().to_owned());
+        }
+        keys.sort();
+        keys.dedup();
+        keys
+    };
+    assert_eq!(asked(&world).len(), 30);
+    // One of those that were answered moves on: that answer does not count any more.
+    update(world.running.addr, json!({ "id": "n05", "body": "three" })).await;
+    world.answer_with(Act::Below("n99"));
+    let answer = world.late_thirty(1).await;
+    assert_eq!(outcome(&answer)["outcome"], "merged", "{answer}");
+    let rest: Vec<String> = [5].into_iter().chain(20..30).map(|n| format!("n{n:02}")).collect();
+    assert_eq!(asked(&world), rest);
     world.running.shutdown().await;
 }
 

@@ -1,8 +1,9 @@
 //! Asking a resolver: the question that a `CUSTOM` conflict gives, the answers there are, and how an answer is read.
 //!
 //! A batch is decided inside a transaction, where nobody can be waited for. So a conflict that a resolver is to settle
-//! leaves its submission undecided with a [`Question`]; the caller asks outside the transaction and submits again with a
-//! [`Resolution`]. If the record has moved on meanwhile, the resolution does not fit and the question comes again.
+//! leaves its submission undecided with a [`Question`], each record's first at the same time; the caller asks outside the
+//! transaction and submits again with every [`Resolution`]. If a record has moved on meanwhile, its resolution does not fit and
+//! that question comes again.
 
 use std::sync::Arc;
 

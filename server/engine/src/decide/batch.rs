@@ -64,6 +64,7 @@ struct Batcher<'a> {
 }
 
 /// What an atomic submission needs to take itself back.
+#[derive(Clone, Copy)]
 struct Mark {
     head: Position,
     departures: usize,
@@ -160,7 +161,7 @@ impl<'a> Batcher<'a> {
             match self.mutation(mutation, &mut fresh_ids, &seen, None, (submission, place)) {
                 Ok(result) => results.push(self.note(envelope, (submission, place), mutation, result)),
                 // Without `atomic` it is the only one.
-                Err(question) => return ask(question),
+                Err(question) => return ask(vec![*question]),
             }
         }
         Verdict::decided(results)
@@ -172,29 +173,33 @@ impl<'a> Batcher<'a> {
         let mut results = Vec::with_capacity(submission.mutations.len());
         let mark = self.mark();
         let mut undo = Vec::new();
+        let mut asked = Asked::default();
         let none = SeenRows::default();
         for (place, mutation) in submission.mutations.iter().enumerate() {
-            let asked = self.mutation(mutation, &mut fresh_ids, &none, Some(&mut undo), (submission, place));
-            let result = match asked {
+            if asked.waits(self.schema, mutation) {
+                continue;
+            }
+            let result = match self.mutation(mutation, &mut fresh_ids, &none, Some(&mut undo), (submission, place)) {
                 Ok(result) => result,
                 Err(question) => {
-                    self.undo(mark, undo);
-                    return ask(question);
+                    asked.take(*question);
+                    continue;
                 }
             };
-            let failed = result.outcome == OutcomeKind::Rejected;
-            results.push(result);
-            if failed && submission.atomic {
+            if result.outcome == OutcomeKind::Rejected && submission.atomic {
                 self.undo(mark, std::mem::take(&mut undo));
-                let culprit = results.len() - 1;
-                results.resize_with(submission.mutations.len(), || rejected(None, whole_failed(None)));
-                for (place, result) in results.iter_mut().enumerate() {
-                    if place != culprit {
-                        *result = rejected(None, whole_failed(None));
-                    }
-                }
+                let others = 0..submission.mutations.len();
+                results = others.map(|_| rejected(None, whole_failed(None))).collect();
+                results[place] = result;
+                // It fails, whatever a resolver would say.
+                asked = Asked::default();
                 break;
             }
+            results.push(result);
+        }
+        if !asked.questions.is_empty() {
+            self.undo(mark, undo);
+            return ask(asked.questions);
         }
         for (place, result) in results.iter_mut().enumerate() {
             self.keep(result, (submission, place));
@@ -207,12 +212,16 @@ impl<'a> Batcher<'a> {
         let mut undo = Vec::new();
         let mut fresh_ids = submission.fresh_ids.iter();
         let mut done = Vec::with_capacity(submission.mutations.len());
+        let mut asked = Asked::default();
         for (place, mutation) in submission.mutations.iter().enumerate() {
+            if asked.waits(self.schema, mutation) {
+                continue;
+            }
             let result = match self.mutation(mutation, &mut fresh_ids, &seen, Some(&mut undo), (submission, place)) {
                 Ok(result) => result,
                 Err(question) => {
-                    self.undo(mark, undo);
-                    return ask(question);
+                    asked.take(*question);
+                    continue;
                 }
             };
             if result.outcome == OutcomeKind::Rejected {
@@ -225,6 +234,10 @@ impl<'a> Batcher<'a> {
                 seen_of((change.model, key), result.outcome, change.after.meta.version)
             }));
             done.push(result);
+        }
+        if !asked.questions.is_empty() {
+            self.undo(mark, undo);
+            return ask(asked.questions);
         }
         let noted = done.into_iter().zip(&submission.mutations).enumerate();
         let results = noted
@@ -716,9 +729,30 @@ fn altered(columns: &BTreeSet<FilterColumn>, before: &Record, after: &Record) ->
     })
 }
 
-fn ask(question: Box<Question>) -> Verdict {
+/// Everything that a submission has to ask a resolver about in one go: a record that waits for an answer keeps none of the
+/// others from being looked at.
+#[derive(Default)]
+struct Asked {
+    questions: Vec<Question>,
+    rows: BTreeSet<RowKey>,
+}
+
+impl Asked {
+    fn take(&mut self, question: Question) {
+        self.rows.insert((question.model, question.key.to_text()));
+        self.questions.push(question);
+    }
+
+    /// Whether `mutation` is about a record of which it is not known yet what an earlier one makes of it.
+    fn waits(&self, schema: &Schema, mutation: &MutationInput) -> bool {
+        let key = || mutation.key(&schema[mutation.model]);
+        !self.rows.is_empty() && key().is_some_and(|key| self.rows.contains(&(mutation.model, key.to_text())))
+    }
+}
+
+fn ask(questions: Vec<Question>) -> Verdict {
     Verdict {
-        ask: Some(question),
+        ask: questions,
         ..Verdict::default()
     }
 }

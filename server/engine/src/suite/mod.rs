@@ -471,6 +471,7 @@ macro_rules! store_suite {
             a_question_writes_nothing,
             an_answer_is_written,
             an_answer_for_an_older_version_asks_again,
+            a_transaction_asks_about_all_its_records_at_once,
             a_resolver_may_reject_and_remove,
             a_deletion_is_asked_about,
             a_transaction_waits_for_its_answers,

@@ -58,8 +58,14 @@ fn late(world: &World<impl Store>, number: u64) -> Submission {
 }
 
 fn question(verdict: Verdict) -> Question {
+    let mut questions = questions(verdict);
+    assert_eq!(questions.len(), 1);
+    questions.remove(0)
+}
+
+fn questions(verdict: Verdict) -> Vec<Question> {
     assert_eq!((verdict.results.len(), verdict.undecided), (0, None));
-    *verdict.ask.unwrap()
+    verdict.ask
 }
 
 /// Law: a merge says which field was in conflict, which rule decided, and what was given up.
@@ -304,6 +310,69 @@ pub fn an_answer_is_written(place: &impl Place) {
         ..asked
     };
     assert_eq!(one(world.write(vec![again])).outcome, OutcomeKind::Merged);
+}
+
+/// Law: a transaction asks about all records that are in conflict at once, and of one record about one mutation after the
+/// other; answers to some of them count as soon as there are all; one that fails anyway asks nobody.
+pub fn a_transaction_asks_about_all_its_records_at_once(place: &impl Place) {
+    let world = World::new(place);
+    for id in ["a", "b", "c"] {
+        world.plain(world.create("Asked", json!({ "id": id, "text": "one" })));
+        world.plain(world.update("Asked", json!({ "id": id, "text": "two" })));
+    }
+    let late = |id: &str, text: &str| world.update("Asked", json!({ "id": id, "text": text, "_version": 1 }));
+    let request = |number: u64, last: &str| {
+        let mut envelope = envelope("r", number);
+        envelope.atomic = true;
+        let mutations = [late("a", "1"), late("b", "2"), late("a", "3"), late(last, "4")];
+        submission(envelope, mutations.into())
+    };
+    let places = |questions: &[Question]| questions.iter().map(|question| question.place).collect::<Vec<_>>();
+    let answer = |question: &Question| {
+        let item = json!({ "action": "resolve", "item": { "text": format!("of {}", question.place) } });
+        question.resolution(&world.schema, item.to_string().as_bytes())
+    };
+    let doomed = world.write(vec![request(1, "nowhere")]).remove(0);
+    assert_eq!(
+        (doomed.ask.len(), doomed.results.len()),
+        (0, 4),
+        "it is rejected, whatever anybody says"
+    );
+
+    let mut request = request(11, "c");
+    let first = questions(world.write(vec![request.clone()]).remove(0));
+    assert_eq!(places(&first), [0, 1, 3]);
+    // Two of three are answered, and somebody changes a record meanwhile.
+    first[..2]
+        .iter()
+        .for_each(|question| request.context.resolve(answer(question)));
+    world.plain(world.update("Asked", json!({ "id": "b", "text": "five" })));
+    let second = questions(world.write(vec![request.clone()]).remove(0));
+    assert_eq!(
+        places(&second),
+        [1, 2, 3],
+        "what is answered stays answered, and lets the next of its record be seen"
+    );
+    second
+        .iter()
+        .for_each(|question| request.context.resolve(answer(question)));
+    let head = world.head();
+    let verdict = world.write(vec![request]).remove(0);
+    assert_eq!(verdict.results.len(), 4);
+    assert!(
+        verdict
+            .results
+            .iter()
+            .all(|result| result.outcome == OutcomeKind::Merged)
+    );
+    assert_eq!(world.head(), head + 4);
+
+    // A plain request of several roots asks in the same way.
+    let plain = Submission {
+        envelope: None,
+        ..submission(envelope("r", 99), vec![late("a", "x"), late("b", "x")])
+    };
+    assert_eq!(places(&questions(world.write(vec![plain]).remove(0))), [0, 1]);
 }
 
 /// Law: an answer that was given for an older version of the record is not used: the question comes again.
