@@ -22,6 +22,8 @@ pub struct Prepared {
     pub(crate) identity: Identity,
     /// A replica's mutation that is refused, as it came: kept with its rejection.
     pub(crate) request: Option<Arc<Json>>,
+    /// Hash of a replica's mutation as it came.
+    pub(crate) request_digest: Option<u64>,
     /// What the operation is under the present schema, if it was made under an earlier one.
     pub(crate) formerly: Option<Arc<Formerly>>,
 }

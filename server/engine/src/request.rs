@@ -9,6 +9,7 @@ use tombolo_core::query::{Answer, Bound, OperationKind, RootField, Side, Supplie
 use tombolo_core::wire::envelope::MutationEnvelope;
 use tombolo_core::wire::graphql::{ErrorType, GraphqlError, Request};
 
+use crate::decide::Digest;
 use crate::former::Read;
 use crate::limits;
 use crate::prepare::{Body, Extensions, Prepared, is_misfit, refusal, unknown_schema};
@@ -30,6 +31,7 @@ impl<S: Store> Engine<S> {
         let prepared = |body, envelope: Option<MutationEnvelope>, refused: bool| Prepared {
             body,
             request: (refused && envelope.is_some()).then(|| kept(request)),
+            request_digest: envelope.is_some().then(|| Digest::of_request(request)),
             envelope,
             identity: identity.clone(),
             replica: extensions.replica.clone(),

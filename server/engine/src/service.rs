@@ -205,6 +205,7 @@ impl<S: Store> Engine<S> {
             identity: Some(prepared.identity.clone()),
             base: prepared.base(),
             request: prepared.request.clone(),
+            request_digest: prepared.request_digest,
             resolutions: Vec::new(),
             removed: prepared
                 .formerly

@@ -61,6 +61,9 @@ const STEPS: &[&str] = &[
     ALTER TABLE _fields ADD COLUMN required INTEGER NOT NULL DEFAULT 1;
     -- Every schema that the database was opened with; `schema` in _meta is the hash of the last.
     CREATE TABLE _schemas (hash TEXT PRIMARY KEY, sdl TEXT NOT NULL, last_served_ms INTEGER NOT NULL);
+", "
+    -- Hash of the request as it came: what tells one that was refused unread from another.
+    ALTER TABLE _outcomes ADD COLUMN digest_request INTEGER;
 ",
 ];
 

@@ -62,7 +62,7 @@ fn load(
         ..Facts::default()
     };
     let mut query = conn.prepare_cached(
-        "SELECT kind, code, message, model, key, position, version, digest, digest_under FROM _outcomes
+        "SELECT kind, code, message, model, key, position, version, digest, digest_under, digest_request FROM _outcomes
          WHERE replica = ?1 AND number = ?2",
     )?;
     for id in needs.outcomes {
@@ -137,13 +137,12 @@ fn outcome(schema: &Schema, row: &Row<'_>) -> rusqlite::Result<StoredOutcome> {
         _ => None,
     };
     let (position, version) = (Position(row.get(5)?), Version(row.get(6)?));
-    let digest = match (row.get::<_, Option<i64>>(7)?, row.get::<_, Option<i64>>(8)?) {
-        (Some(of), Some(under)) => Some(Digest {
-            under: under.cast_unsigned(),
-            of: of.cast_unsigned(),
-        }),
-        _ => None,
-    };
+    let (of, request) = (row.get::<_, Option<i64>>(7)?, row.get::<_, Option<i64>>(9)?);
+    let digest = row.get::<_, Option<i64>>(8)?.map(|under| Digest {
+        under: under.cast_unsigned(),
+        of: of.map(i64::cast_unsigned),
+        request: request.map(i64::cast_unsigned),
+    });
     Ok(StoredOutcome {
         kind,
         reason,
@@ -205,8 +204,9 @@ fn store_outcomes(
     outcomes: &[(MutationId, StoredOutcome)],
 ) -> rusqlite::Result<()> {
     let mut put = conn.prepare_cached(
-        "INSERT INTO _outcomes (replica, number, kind, code, message, model, key, position, version, digest, digest_under)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        "INSERT INTO _outcomes (replica, number, kind, code, message, model, key, position, version, digest, digest_under,
+           digest_request)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     )?;
     for (id, outcome) in outcomes {
         let kind = match outcome.kind {
@@ -228,8 +228,9 @@ fn store_outcomes(
             row.as_ref().map(|(_, key)| key.as_str()),
             outcome.position.0,
             outcome.version.0,
-            outcome.digest.map(|digest| digest.of.cast_signed()),
+            outcome.digest.and_then(|digest| digest.of).map(u64::cast_signed),
             outcome.digest.map(|digest| digest.under.cast_signed()),
+            outcome.digest.and_then(|digest| digest.request).map(u64::cast_signed),
         ))?;
     }
     Ok(())

@@ -27,6 +27,8 @@ pub struct Context {
     pub base: Vec<Option<Map<String, Json>>>,
     /// The request, if it cannot be read or carried out: kept with its rejection.
     pub request: Option<Arc<Json>>,
+    /// [`super::Digest::of_request`] of a replica's request.
+    pub request_digest: Option<u64>,
     /// What a resolver has answered so far.
     pub resolutions: Vec<Resolution>,
     /// For each mutation of an earlier schema what it gave for fields that are gone: told in its trace.

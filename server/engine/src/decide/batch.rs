@@ -277,7 +277,8 @@ impl<'a> Batcher<'a> {
                 }
                 None => {
                     self.keep(&mut result, (submission, place));
-                    self.note_outcome(envelope, number, None, None, &result);
+                    let digest = self.digest(envelope, submission, place);
+                    self.note_outcome(envelope, number, None, digest, &result);
                     result
                 }
             }
@@ -569,15 +570,19 @@ impl<'a> Batcher<'a> {
             Some(change) => Some(change.after.key(&model.key)),
             None => mutation.key(model),
         };
-        let digest = Digest::new(self.schema, envelope, mutation);
-        self.note_outcome(
-            envelope,
-            number,
-            key.map(|key| (mutation.model, key)),
-            Some(digest),
-            &result,
-        );
+        let row = key.map(|key| (mutation.model, key));
+        let digest = self.digest(envelope, at.0, at.1);
+        self.note_outcome(envelope, number, row, digest, &result);
         result
+    }
+
+    /// What tells the submission's mutation at `place` from another one.
+    fn digest(&self, envelope: &MutationEnvelope, submission: &Submission, place: usize) -> Option<Digest> {
+        let mutation = submission.mutations.get(place);
+        // A replica that gives something up need not repeat it to the letter.
+        let request = submission.context.request_digest.filter(|_| !envelope.void);
+        let known = mutation.is_some() || request.is_some();
+        known.then(|| Digest::new(self.schema, envelope, mutation, request))
     }
 
     fn note_outcome(
@@ -611,9 +616,11 @@ impl<'a> Batcher<'a> {
         let first = envelope.number.0;
         let numbers = (0..submission.count() as u64).map(|i| first.saturating_add(i));
         let known = |number: u64| self.outcomes.get(&mutation_id(&envelope.replica, number));
-        let pairs = numbers.clone().zip(&submission.mutations);
-        let mut known_pairs = pairs.filter_map(|(number, mutation)| known(number).map(|outcome| (mutation, outcome)));
-        if !known_pairs.all(|(mutation, outcome)| self.is_same(envelope, mutation, outcome)) {
+        let mut known_pairs = numbers
+            .clone()
+            .enumerate()
+            .filter_map(|(place, number)| known(number).map(|outcome| (place, outcome)));
+        if !known_pairs.all(|(place, outcome)| self.is_same(envelope, (submission, place), outcome)) {
             let results = numbers.map(|number| rejected(Some(number), reused(number)));
             return Verdict::decided(results.collect());
         }
@@ -639,15 +646,29 @@ impl<'a> Batcher<'a> {
         Verdict::decided(results.collect())
     }
 
-    /// Whether `mutation` is the one that `outcome` is of. The answer's selection is that of the mutation as it comes now:
-    /// an outcome of another record would be read through another model's rules and columns.
-    fn is_same(&self, envelope: &MutationEnvelope, mutation: &MutationInput, outcome: &StoredOutcome) -> bool {
-        let same_record = outcome.row.as_ref().is_none_or(|(model, key)| {
-            let given = mutation.key(&self.schema[mutation.model]);
-            mutation.model == *model && given.is_none_or(|given| given.to_text() == key.to_text())
-        });
-        let digest = Digest::new(self.schema, envelope, mutation);
-        same_record && !outcome.digest.is_some_and(|stored| stored.differs(digest))
+    /// Whether the submission's mutation at the place is the one that `outcome` is of. The answer's selection is that of the
+    /// mutation as it comes now: an outcome of another record would be read through another model's rules and columns.
+    fn is_same(
+        &self,
+        envelope: &MutationEnvelope,
+        (submission, place): (&Submission, usize),
+        outcome: &StoredOutcome,
+    ) -> bool {
+        let mutation = submission.mutations.get(place);
+        let same_record = outcome
+            .row
+            .as_ref()
+            .zip(mutation)
+            .is_none_or(|((model, key), mutation)| {
+                let given = mutation.key(&self.schema[mutation.model]);
+                mutation.model == *model && given.is_none_or(|given| given.to_text() == key.to_text())
+            });
+        let digest = self.digest(envelope, submission, place);
+        same_record
+            && !outcome
+                .digest
+                .zip(digest)
+                .is_some_and(|(stored, digest)| stored.differs(digest))
     }
 
     fn replay(&self, id: &MutationId, outcome: &StoredOutcome, mutation: Option<&MutationInput>) -> MutationResult {

@@ -3,9 +3,13 @@
 use tombolo_core::query::MutationInput;
 use tombolo_core::schema::{MutationKind, Schema};
 use tombolo_core::wire::envelope::MutationEnvelope;
+use tombolo_core::wire::graphql::Request;
 
 /// A stable hash of what a mutation does, kept with its outcome: a number that comes again with another digest was used
 /// twice, by a file that was copied or restored from a backup.
+///
+/// Of a request that cannot be read, or must not be carried out, only its text is known, so that has a hash too; it counts
+/// where one of two requests was refused.
 ///
 /// Names and types of fields go into it, so it says nothing across schemas: an upgrade between two sends of one mutation
 /// must not make it look like another one. [`Digest::under`] tells which digests can be compared.
@@ -13,17 +17,45 @@ use tombolo_core::wire::envelope::MutationEnvelope;
 pub struct Digest {
     /// Hash of the server's schema and of the one that the request was rendered under.
     pub under: u64,
-    /// Hash of the mutation.
-    pub of: u64,
+    /// Hash of the mutation; `None` of a request that was refused before it came to mutations.
+    pub of: Option<u64>,
+    /// Hash of the request's text and variables; `None` if they are not known.
+    pub request: Option<u64>,
 }
 
 impl Digest {
-    /// That of `mutation`, sent with `envelope`.
+    /// That of `mutation`, sent with `envelope` in a request whose hash is `request`.
     #[must_use]
-    pub fn new(schema: &Schema, envelope: &MutationEnvelope, mutation: &MutationInput) -> Self {
+    pub fn new(
+        schema: &Schema,
+        envelope: &MutationEnvelope,
+        mutation: Option<&MutationInput>,
+        request: Option<u64>,
+    ) -> Self {
         let mut under = Fnv::default();
         under.text(&schema.hash);
         under.text(&envelope.schema);
+        Self {
+            under: under.0,
+            of: mutation.map(|mutation| Self::of(schema, mutation)),
+            request,
+        }
+    }
+
+    /// The hash of a request's text and variables.
+    #[must_use]
+    pub fn of_request(request: &Request) -> u64 {
+        let mut of = Fnv::default();
+        of.text(&request.query);
+        of.text(request.operation_name.as_deref().unwrap_or_default());
+        for (name, value) in request.variables.iter().flatten() {
+            of.text(name);
+            of.text(&value.to_string());
+        }
+        of.0
+    }
+
+    fn of(schema: &Schema, mutation: &MutationInput) -> u64 {
         // Taken apart without a rest: a further member that changes what the mutation does belongs here too.
         let MutationInput {
             model,
@@ -52,16 +84,16 @@ impl Digest {
         }
         of.text(&base_version.map_or_else(String::new, |version| version.0.to_string()));
         of.text(&condition_json.as_ref().map_or_else(String::new, ToString::to_string));
-        Self {
-            under: under.0,
-            of: of.0,
-        }
+        of.0
     }
 
     /// Whether both are known to be of different mutations.
     #[must_use]
     pub fn differs(self, other: Self) -> bool {
-        self.under == other.under && self.of != other.of
+        let differ = |a: Option<u64>, b: Option<u64>| a.zip(b).map(|(a, b)| a != b);
+        // One mutation may be written in two ways, so its text counts only where one of them could not be read.
+        let known = differ(self.of, other.of).or_else(|| differ(self.request, other.request));
+        self.under == other.under && known.unwrap_or(false)
     }
 }
 
@@ -127,7 +159,7 @@ mod tests {
     #[test]
     fn every_part_of_a_mutation_counts_and_nothing_runs_into_its_neighbour() {
         let schema = schema();
-        let digest = |mutation: &MutationInput| Digest::new(&schema, &envelope("r", 1), mutation);
+        let digest = |mutation: &MutationInput| Digest::new(&schema, &envelope("r", 1), Some(mutation), None);
         let first = mutation(&schema);
         assert!(!digest(&first).differs(digest(&first.clone())));
         let changes: [fn(&mut MutationInput); 7] = [
@@ -154,18 +186,40 @@ mod tests {
     #[test]
     fn the_digest_is_the_same_in_every_release() {
         let schema = schema();
-        let digest = Digest::new(&schema, &envelope("r", 1), &mutation(&schema));
-        assert_eq!(digest.of, 7_744_887_863_878_172_445, "stored outcomes hold this number");
+        let digest = Digest::new(&schema, &envelope("r", 1), Some(&mutation(&schema)), None);
+        assert_eq!(
+            digest.of,
+            Some(7_744_887_863_878_172_445),
+            "stored outcomes hold this number"
+        );
     }
 
     #[test]
     fn digests_of_different_schemas_are_not_compared() {
         let schema = schema();
-        let first = Digest::new(&schema, &envelope("r", 1), &mutation(&schema));
+        let first = Digest::new(&schema, &envelope("r", 1), Some(&mutation(&schema)), Some(1));
         let mut later = envelope("r", 1);
         later.schema = "another".to_owned();
         let mut other = mutation(&schema);
         other.base_version = None;
-        assert!(!first.differs(Digest::new(&schema, &later, &other)));
+        assert!(!first.differs(Digest::new(&schema, &later, Some(&other), Some(2))));
+    }
+
+    #[test]
+    fn the_text_counts_only_where_one_of_two_was_not_read() {
+        let digest = |of, request| Digest { under: 1, of, request };
+        let rows = [
+            (digest(Some(1), Some(1)), digest(Some(1), Some(2)), false),
+            (digest(Some(1), Some(1)), digest(Some(2), Some(1)), true),
+            (digest(None, Some(1)), digest(None, Some(2)), true),
+            (digest(None, Some(1)), digest(None, Some(1)), false),
+            (digest(Some(1), Some(1)), digest(None, Some(2)), true),
+            (digest(Some(1), Some(1)), digest(None, Some(1)), false),
+            // Of an older release, whose outcomes do not have it.
+            (digest(Some(1), None), digest(None, Some(2)), false),
+        ];
+        for (a, b, want) in rows {
+            assert_eq!((a.differs(b), b.differs(a)), (want, want), "{a:?} {b:?}");
+        }
     }
 }

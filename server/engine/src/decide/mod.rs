@@ -74,7 +74,7 @@ pub struct StoredOutcome {
     pub position: Position,
     /// The record's version it made; 0 for a rejection.
     pub version: Version,
-    /// What tells it from another mutation under the same number; `None` if the request could not be read so far.
+    /// What tells it from another mutation under the same number; `None` if nothing does.
     pub digest: Option<Digest>,
 }
 

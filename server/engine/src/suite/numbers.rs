@@ -1,4 +1,4 @@
-//! Numbers whose outcome is no longer kept.
+//! Numbers whose outcome is no longer kept, and numbers of requests that could not be read.
 
 use serde_json::{Value as Json, json};
 use tombolo_core::id::MutationNumber;
@@ -6,9 +6,11 @@ use tombolo_core::value::Value;
 use tombolo_core::wire::envelope::{MutationEnvelope, OutcomeKind};
 use tombolo_core::wire::graphql::ErrorType;
 
+use super::sessions::Server;
 use super::{BEGIN_MS, Place, World, block_on, envelope, one, todo};
 use crate::limits;
 use crate::retention::Retention;
+use crate::service::Settings;
 use crate::store::{MutationResult, Store};
 
 fn seen(number: u64, seen: &[u64]) -> MutationEnvelope {
@@ -110,4 +112,55 @@ pub fn what_is_seen_of_a_forgotten_mutation_is_judged_by_the_version_that_is_nam
         );
         assert_eq!(newer.outcome, OutcomeKind::Applied);
     }
+}
+
+/// Law: a number belongs to one request also where one of two could not be read or must not be carried out: the other one is
+/// told, and not given the first one's end. The same request again is given its end, however it is refused.
+pub fn a_number_is_not_lent_to_another_request_that_is_refused(place: &impl Place) {
+    let create = "mutation ($i: CreateTodoInput!) { createTodo(input: $i) { id } }";
+    let good = (create, json!({ "i": { "id": "a", "title": "t" } }));
+    let again = (
+        "mutation ($i: CreateTodoInput!) { made: createTodo(input: $i) { id title } }",
+        good.1.clone(),
+    );
+    let unread = (create, json!({ "i": { "id": "a", "title": "t", "nothing": 1 } }));
+    let unread_too = (create, json!({ "i": { "id": "a", "title": "t", "nothing": 2 } }));
+    let forbidden = ("mutation { createClosed(input: { id: \"a\" }) { id } }", json!({}));
+    // First, second, the second's end.
+    let rows = [
+        (&unread, &unread, "BadRequest"),
+        (&unread, &unread_too, "NumberReused"),
+        (&unread, &good, "NumberReused"),
+        (&good, &unread, "NumberReused"),
+        (&forbidden, &forbidden, "Unauthorized"),
+        (&forbidden, &good, "NumberReused"),
+        (&good, &forbidden, "NumberReused"),
+        (&good, &good, ""),
+        // Written in another way it is the same mutation still.
+        (&good, &again, ""),
+    ];
+    for (first, second, want) in rows {
+        let server = Server::new(place, Settings::default());
+        let code = |(query, variables): &(&str, Json), extension: Json| {
+            let answer = server.ask(query, variables.clone(), extension);
+            let outcome = &answer["extensions"]["tombolo"]["outcomes"][0];
+            assert!(outcome["outcome"].is_string(), "{answer}");
+            outcome["reason"]["code"].as_str().unwrap_or_default().to_owned()
+        };
+        let envelope = || json!({ "replica": "r", "number": 1 });
+        let end = code(first, envelope());
+        assert_eq!(code(second, envelope()), want, "{first:?} {second:?}");
+        // What was the first one's end stays its end; and giving it up takes no text to the letter.
+        assert_eq!(code(first, envelope()), end);
+        assert_eq!(code(first, json!({ "replica": "r", "number": 1, "void": true })), end);
+    }
+    // Texts of different schemas are not compared.
+    let server = Server::new(place, Settings::default());
+    let end = |(query, variables): &(&str, Json), schema: &str| {
+        let extension = json!({ "replica": "r", "number": 1, "schema": schema });
+        let answer = server.ask(query, variables.clone(), extension);
+        answer["extensions"]["tombolo"]["outcomes"][0]["reason"]["code"].clone()
+    };
+    assert_eq!(end(&unread, ""), "BadRequest");
+    assert_eq!(end(&unread_too, "another"), "BadRequest");
 }
