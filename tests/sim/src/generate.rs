@@ -29,6 +29,8 @@ enum What {
     Transaction,
     Query,
     Scope,
+    RemoveScope,
+    ReturnScope,
     Offline,
     Online,
     Drop,
@@ -42,7 +44,11 @@ enum What {
     Kill,
     FailReplica,
     Disk,
+    Copy,
+    Restore,
     RestartServer,
+    CopyServer,
+    RestoreServer,
     FailCommit,
     FailRead,
     Poison,
@@ -50,6 +56,7 @@ enum What {
     Cure,
     Refresh,
     Retry,
+    EditAndRetry,
     Discard,
     Dismiss,
     Revoke,
@@ -68,11 +75,14 @@ impl Weather {
             if rng.u32(0..4) < kindness { rng.u32(1..=most) } else { 0 }
         };
         let (offline, expire, poison, revoke) = (some(12), some(4), some(3), some(2));
+        let (removed, copies, backups) = (some(2), some(2), some(2));
         let fault = vec![
             (What::Delete, some(12)),
             (What::Transaction, some(5)),
             (What::Query, some(6)),
             (What::Scope, some(5)),
+            (What::RemoveScope, removed),
+            (What::ReturnScope, removed),
             (What::Offline, offline),
             (What::Online, offline + 4),
             (What::Drop, some(12)),
@@ -86,7 +96,11 @@ impl Weather {
             (What::Kill, some(12)),
             (What::FailReplica, some(5)),
             (What::Disk, some(2)),
+            (What::Copy, copies),
+            (What::Restore, copies * 2),
             (What::RestartServer, some(6)),
+            (What::CopyServer, backups),
+            (What::RestoreServer, backups),
             (What::FailCommit, some(4)),
             (What::FailRead, some(3)),
             (What::Compact, some(3)),
@@ -94,6 +108,7 @@ impl Weather {
             (What::Cure, poison.div_ceil(2)),
             (What::Refresh, some(2)),
             (What::Retry, poison),
+            (What::EditAndRetry, 1 + some(3)),
             (What::Discard, some(3)),
             (What::Dismiss, 2),
             (What::Revoke, revoke),
@@ -133,6 +148,10 @@ struct Guess {
     scope: Vec<Option<String>>,
     made: u32,
     files: bool,
+    /// Replicas of whose file there is a backup; `None` is the server's.
+    copied: BTreeSet<Option<usize>>,
+    /// Models that a replica does not want.
+    removed: BTreeSet<(usize, Kind)>,
 }
 
 impl Plan {
@@ -158,6 +177,8 @@ impl Plan {
             scope: vec![None; replicas],
             made: 0,
             files: reopen,
+            copied: BTreeSet::new(),
+            removed: BTreeSet::new(),
         };
         let mut ops = Vec::with_capacity(length + 8);
         // Some replicas begin with a narrow scope.
@@ -202,15 +223,19 @@ impl Guess {
     }
 
     fn kind(&mut self) -> Kind {
-        match self.rng.u8(0..10) {
+        match self.rng.u8(0..11) {
             0..=6 => Kind::Todo,
             7 => Kind::Note,
             8 => Kind::Tag,
+            9 => Kind::Card,
             _ => Kind::Tally,
         }
     }
 
     fn sees(&self, replica: usize, record: RecordName) -> bool {
+        if self.removed.contains(&(replica, record.kind)) {
+            return false;
+        }
         let scope = self.scope.get(replica).and_then(Option::as_ref);
         record.kind != Kind::Todo || scope.is_none() || self.color.get(&record) == scope
     }
@@ -327,8 +352,22 @@ impl Guess {
                 if self.scope.get(replica) == Some(&color) {
                     return None;
                 }
+                self.removed.remove(&(replica, Kind::Todo));
                 self.set_scope(replica, color.clone());
                 Op::SetScope { replica, color }
+            }
+            What::RemoveScope => {
+                let kind = self.kind();
+                self.removed.insert((replica, kind)).then_some(())?;
+                let known = self.known.get_mut(replica)?;
+                known.retain(|record| record.kind != kind);
+                Op::RemoveScope { replica, kind }
+            }
+            What::ReturnScope => {
+                let at = self.rng.usize(0..self.removed.len().max(1));
+                let (replica, kind) = self.removed.iter().nth(at).copied()?;
+                self.removed.remove(&(replica, kind));
+                Op::ReturnScope { replica, kind }
             }
             What::Offline | What::Online => {
                 let online = what == What::Online;
@@ -346,7 +385,12 @@ impl Guess {
             What::Drop => Op::DropLink(replica),
             What::Delay => Op::DelayLink {
                 replica,
-                ms: if self.rng.bool() { self.rng.u64(1..12_000) } else { 0 },
+                ms: match self.rng.u8(0..8) {
+                    0..=3 => 0,
+                    4..=6 => self.rng.u64(1..12_000),
+                    // Beyond what a link may owe in silence.
+                    _ => self.rng.u64(12_000..50_000),
+                },
             },
             What::Topics => Op::ReorderAcrossTopics {
                 replica,
@@ -371,7 +415,20 @@ impl Guess {
                 *full = !*full;
                 Op::Disk { replica, full: *full }
             }
+            What::Copy => {
+                self.copied.insert(Some(replica));
+                Op::CopyFile(replica)
+            }
+            What::Restore => {
+                let copied: Vec<usize> = self.copied.iter().copied().flatten().collect();
+                Op::RestoreFile(copied.get(self.rng.usize(0..copied.len().max(1))).copied()?)
+            }
             What::RestartServer => Op::RestartServer,
+            What::CopyServer => {
+                self.copied.insert(None);
+                Op::CopyServer
+            }
+            What::RestoreServer => self.copied.contains(&None).then_some(Op::RestoreServer)?,
             What::FailCommit => Op::FailCommit,
             What::FailRead => Op::FailRead,
             What::Compact => Op::CompactFeed {
@@ -385,6 +442,10 @@ impl Guess {
             What::Cure => Op::Cure,
             What::Refresh => Op::Refresh(replica),
             What::Retry => Op::Retry(replica),
+            What::EditAndRetry => Op::EditAndRetry {
+                replica,
+                title: format!("e{made}"),
+            },
             What::Discard => Op::Discard(replica),
             What::Dismiss => Op::Dismiss(replica),
             What::Revoke => Op::RevokeScope(self.kind()),

@@ -17,6 +17,7 @@
 //!
 //! How to run, replay and shrink: `docs/simulation.md`.
 
+mod backup;
 pub mod coverage;
 mod disk;
 mod errors;

@@ -42,9 +42,10 @@ const FIELDS: &str = "id title body color rank";
 impl Query {
     pub(crate) fn derive(number: u64) -> Self {
         let mut rng = Rng::with_seed(number);
-        let kind = match rng.u8(0..4) {
+        let kind = match rng.u8(0..5) {
             0 | 1 => Kind::Todo,
             2 => Kind::Note,
+            3 => Kind::Card,
             _ => Kind::Tag,
         };
         let limit = rng.u32(1..12);
@@ -57,6 +58,7 @@ impl Query {
                     Kind::Todo => "listTodos",
                     Kind::Note => "listNotes",
                     Kind::Tag => "listTags",
+                    Kind::Card => "listCards",
                     Kind::Tally => "listTallies",
                 };
                 Self {

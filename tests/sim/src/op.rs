@@ -14,13 +14,15 @@ pub enum Kind {
     Note,
     /// `LAST_WRITER_WINS`.
     Tag,
+    /// `CUSTOM`: conflicts go to a resolver that the world plays.
+    Card,
     /// Has a counter, a set and a maximum.
     Tally,
 }
 
 impl Kind {
     /// All of them, in the schema's order.
-    pub const ALL: [Self; 5] = [Self::List, Self::Todo, Self::Note, Self::Tag, Self::Tally];
+    pub const ALL: [Self; 6] = [Self::List, Self::Todo, Self::Note, Self::Tag, Self::Card, Self::Tally];
 
     /// The model's name in the schema.
     #[must_use]
@@ -30,6 +32,7 @@ impl Kind {
             Self::Todo => "Todo",
             Self::Note => "Note",
             Self::Tag => "Tag",
+            Self::Card => "Card",
             Self::Tally => "Tally",
         }
     }
@@ -41,6 +44,7 @@ impl Kind {
             Self::Todo => "todo",
             Self::Note => "note",
             Self::Tag => "tag",
+            Self::Card => "card",
             Self::Tally => "tally",
         }
     }
@@ -63,7 +67,9 @@ impl fmt::Display for RecordName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
             Kind::Todo => write!(f, "{}", self.number),
-            Kind::List | Kind::Note | Kind::Tag | Kind::Tally => write!(f, "{}{}", self.kind.word(), self.number),
+            Kind::List | Kind::Note | Kind::Tag | Kind::Card | Kind::Tally => {
+                write!(f, "{}{}", self.kind.word(), self.number)
+            }
         }
     }
 }
@@ -144,6 +150,20 @@ pub enum Op {
         /// The colour, `None` for all.
         color: Option<String>,
     },
+    /// The app wants nothing of this model any more.
+    RemoveScope {
+        /// Who.
+        replica: usize,
+        /// Of which model.
+        kind: Kind,
+    },
+    /// The app wants this model again.
+    ReturnScope {
+        /// Who.
+        replica: usize,
+        /// Of which model.
+        kind: Kind,
+    },
     /// The app wants no link.
     GoOffline(usize),
     /// The app wants a link.
@@ -196,8 +216,17 @@ pub enum Op {
         /// Full or not.
         full: bool,
     },
+    /// A backup of the replica's file is made, in place of the one before.
+    CopyFile(usize),
+    /// The replica's file is put back from its backup, as when a phone is; what it did since is gone from it.
+    RestoreFile(usize),
     /// The server's process dies: sessions, queues and ring are gone, the database stays.
     RestartServer,
+    /// A backup of the server's database is made, in place of the one before.
+    CopyServer,
+    /// The server's database is put back from its backup, and its history gets a new identity, as `tombolo epoch --renew`
+    /// gives it.
+    RestoreServer,
     /// The server's next write transaction finds the disk full.
     FailCommit,
     /// The server's next reading transaction fails.
@@ -215,6 +244,14 @@ pub enum Op {
     Refresh(usize),
     /// The app has its wedged mutations sent again.
     Retry(usize),
+    /// The app gives its first rejected or wedged mutation another title and tries it again; without one it asks so of a
+    /// queued one and is told that it may not.
+    EditAndRetry {
+        /// Who.
+        replica: usize,
+        /// The title.
+        title: String,
+    },
     /// The app gives up its first queued or wedged mutation.
     Discard(usize),
     /// The app takes note of its rejected mutations.
@@ -271,6 +308,8 @@ impl fmt::Display for Op {
             Self::SetScope { replica, color } => {
                 write!(f, "scope {replica} {}", color.as_deref().unwrap_or("-"))
             }
+            Self::RemoveScope { replica, kind } => write!(f, "remove-scope {replica} {}", kind.word()),
+            Self::ReturnScope { replica, kind } => write!(f, "return-scope {replica} {}", kind.word()),
             Self::GoOffline(replica) => write!(f, "offline {replica}"),
             Self::GoOnline(replica) => write!(f, "online {replica}"),
             Self::DropLink(replica) => write!(f, "drop {replica}"),
@@ -284,7 +323,11 @@ impl fmt::Display for Op {
             Self::Kill { replica, after } => write!(f, "kill {replica} {}", if *after { "after" } else { "before" }),
             Self::FailReplica(replica) => write!(f, "fail-replica {replica}"),
             Self::Disk { replica, full } => write!(f, "disk {replica} {}", if *full { "full" } else { "free" }),
+            Self::CopyFile(replica) => write!(f, "copy {replica}"),
+            Self::RestoreFile(replica) => write!(f, "restore {replica}"),
             Self::RestartServer => write!(f, "restart-server"),
+            Self::CopyServer => write!(f, "copy-server"),
+            Self::RestoreServer => write!(f, "restore-server"),
             Self::FailCommit => write!(f, "fail-commit"),
             Self::FailRead => write!(f, "fail-read"),
             Self::Poison(replica) => write!(f, "poison {replica}"),
@@ -292,6 +335,7 @@ impl fmt::Display for Op {
             Self::CompactFeed { silence } => write!(f, "compact {silence}"),
             Self::Refresh(replica) => write!(f, "refresh {replica}"),
             Self::Retry(replica) => write!(f, "retry {replica}"),
+            Self::EditAndRetry { replica, title } => write!(f, "edit-and-retry {replica} title={title}"),
             Self::Discard(replica) => write!(f, "discard {replica}"),
             Self::Dismiss(replica) => write!(f, "dismiss {replica}"),
             Self::RevokeScope(kind) => write!(f, "revoke {}", kind.word()),
@@ -327,6 +371,7 @@ fn parse(line: &str) -> Option<Op> {
     let replica = || rest.first().and_then(|w| w.parse::<usize>().ok());
     let number = |i: usize| rest.get(i).and_then(|w| w.parse::<u32>().ok());
     let record = |i: usize| rest.get(i).and_then(|w| RecordName::parse(w));
+    let kind = |i: usize| rest.get(i).and_then(|w| Kind::parse(w));
     let one_of = |i: usize, yes: &str, no: &str| match *rest.get(i)? {
         word if word == yes => Some(true),
         word if word == no => Some(false),
@@ -376,6 +421,14 @@ fn parse(line: &str) -> Option<Op> {
             replica: replica()?,
             color: rest.get(1).filter(|w| **w != "-").map(|w| (*w).to_owned()),
         },
+        "remove-scope" => Op::RemoveScope {
+            replica: replica()?,
+            kind: kind(1)?,
+        },
+        "return-scope" => Op::ReturnScope {
+            replica: replica()?,
+            kind: kind(1)?,
+        },
         "offline" => Op::GoOffline(replica()?),
         "online" => Op::GoOnline(replica()?),
         "drop" => Op::DropLink(replica()?),
@@ -404,7 +457,11 @@ fn parse(line: &str) -> Option<Op> {
             replica: replica()?,
             full: one_of(1, "full", "free")?,
         },
+        "copy" => Op::CopyFile(replica()?),
+        "restore" => Op::RestoreFile(replica()?),
         "restart-server" => Op::RestartServer,
+        "copy-server" => Op::CopyServer,
+        "restore-server" => Op::RestoreServer,
         "fail-commit" => Op::FailCommit,
         "fail-read" => Op::FailRead,
         "poison" => Op::Poison(replica()?),
@@ -414,10 +471,14 @@ fn parse(line: &str) -> Option<Op> {
         },
         "refresh" => Op::Refresh(replica()?),
         "retry" => Op::Retry(replica()?),
+        "edit-and-retry" => Op::EditAndRetry {
+            replica: replica()?,
+            title: named(1, "title")?,
+        },
         "discard" => Op::Discard(replica()?),
         "dismiss" => Op::Dismiss(replica()?),
-        "revoke" => Op::RevokeScope(Kind::parse(rest.first()?)?),
-        "grant" => Op::GrantScope(Kind::parse(rest.first()?)?),
+        "revoke" => Op::RevokeScope(kind(0)?),
+        "grant" => Op::GrantScope(kind(0)?),
         "add-replica" => Op::AddReplica,
         "wall" => Op::SetWall {
             replica: match *rest.first()? {

@@ -47,6 +47,8 @@ pub(crate) struct Meant {
     pub(crate) gone: bool,
     /// A process died while this was being changed: either version is right.
     pub(crate) uncertain: bool,
+    /// The wedged mutation that was edited into this one, and how many of the deeds are that one's.
+    pub(crate) replaces: Option<(u64, usize)>,
 }
 
 /// How the server decided one mutation, and whether it changed a record.
@@ -54,6 +56,8 @@ pub(crate) struct Meant {
 pub(crate) struct Decided {
     pub(crate) outcome: OutcomeKind,
     pub(crate) position: Option<Position>,
+    /// The mutation itself, if the server could read it.
+    pub(crate) input: Option<MutationInput>,
 }
 
 /// **No double effect** (3). A mutation is decided once; every later answer says the same and changes nothing.
@@ -64,10 +68,24 @@ pub(crate) fn no_double_effect(
     number: u64,
 ) -> Result<(), String> {
     match before {
-        Some(before) if before != now => Err(format!("mutation {number} was {before:?} and is now {now:?}")),
+        Some(before) if (before.outcome, before.position) != (now.outcome, now.position) => {
+            Err(format!("mutation {number} was {before:?} and is now {now:?}"))
+        }
+        Some(before) if is_another(before.input.as_ref(), now.input.as_ref()) => Err(format!(
+            "the outcome of {:?} was given to {:?}, which has its number {number}",
+            before.input, now.input
+        )),
         Some(_) if changed => Err(format!("mutation {number} changed a record a second time")),
         Some(_) | None => Ok(()),
     }
+}
+
+/// Whether two mutations that came under one number are not the same.
+fn is_another(before: Option<&MutationInput>, now: Option<&MutationInput>) -> bool {
+    before.zip(now).is_some_and(|(before, now)| {
+        (before.model, before.kind, &before.values, &before.operations)
+            != (now.model, now.kind, &now.values, &now.operations)
+    })
 }
 
 /// **No lost field** (3). A mutation that was applied as it was sent stands in the record with every field that it set.
@@ -102,13 +120,16 @@ pub(crate) fn operations_whole(
     meant: &Meant,
     input: Option<&MutationInput>,
     after: &Record,
+    difference: bool,
 ) -> Result<(), String> {
     // Another kind came: it was folded into a mutation whose call never returned.
     let told = |input: &&MutationInput| input.kind == meant.kind && !meant.uncertain && !meant.deeds.is_empty();
     let Some(input) = input.filter(told) else {
         return Ok(());
     };
-    let wanted = deed::sum(&meant.deeds);
+    // Of one that replaces another which was carried out after all, only what it adds goes on.
+    let done = meant.replaces.filter(|_| difference).map_or(0, |(_, deeds)| deeds);
+    let wanted = deed::sum(meant.deeds.get(done..).unwrap_or_default());
     let wrong = |came: String| {
         Err(format!(
             "{} {}: {:?} were done, {came} came",
@@ -118,7 +139,11 @@ pub(crate) fn operations_whole(
     match meant.kind {
         MutationKind::Update => {
             let came = deed::sum_of(input.operations.iter().map(|(_, operation)| operation));
-            if came == wanted {
+            let members = |came: &BTreeMap<String, bool>| {
+                // To put or take again what is so already changes nothing.
+                difference && wanted.1.iter().all(|(member, put)| came.get(member) == Some(put)) || *came == wanted.1
+            };
+            if came.0 == wanted.0 && members(&came.1) {
                 Ok(())
             } else {
                 wrong(format!("{came:?}"))

@@ -11,6 +11,7 @@ use tombolo_core::wire::graphql::Request;
 use tombolo_machine::{Effect, Input, Link, Machine, Now, Settings, StepError, StoreError};
 use tombolo_store::{Durability, Options, Store};
 
+use crate::backup::Kept;
 use crate::coverage::Coverage;
 use crate::template;
 use crate::wire::{Weather, Wire};
@@ -32,11 +33,13 @@ pub(crate) enum Driven {
 }
 
 pub(crate) struct Replica {
-    /// Its identity.
+    /// The identity that its file began with, and what its later ones begin with.
     pub(crate) name: String,
     path: PathBuf,
     schema: Arc<Schema>,
     settings: Settings,
+    /// How often the file was opened: each time with another identity to go on under.
+    openings: u32,
     pub(crate) store: Store,
     pub(crate) machine: Machine,
     /// `Input::Start` was installed.
@@ -59,6 +62,19 @@ pub(crate) struct Replica {
     pub(crate) last_request: Option<(MutationNumber, Box<Request>)>,
     /// What an ended link still delivers.
     pub(crate) late: VecDeque<Input>,
+    /// The first session of the present file: what an older one sent, a file sent that is no longer.
+    pub(crate) since_session: u64,
+}
+
+/// How a process comes back.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Restart<'a> {
+    /// The connection to the file outlived it.
+    Connected,
+    /// The file is opened anew.
+    Opened,
+    /// The file was put back from a backup.
+    Restored(&'a Kept),
 }
 
 impl Replica {
@@ -75,13 +91,14 @@ impl Replica {
             ..Settings::default()
         };
         template::replica(&path, &schema, &name)?;
-        let store = open_store(&path, &schema, &name, None)?;
+        let store = open_store(&path, &schema, &fresh(&name, 0), None)?;
         let machine = Machine::new(Arc::clone(&schema), settings.clone());
         Ok(Self {
             name,
             path,
             schema,
             settings,
+            openings: 0,
             store,
             machine,
             started: false,
@@ -96,23 +113,35 @@ impl Replica {
             clock_error_ms: (index as i64 - 1) * 3_600_000,
             last_request: None,
             late: VecDeque::new(),
+            since_session: 0,
         })
     }
 
-    /// The process dies and starts again on the same file, with `reopen` over a new connection. Its link is gone.
-    pub(crate) fn restart(self, reopen: bool) -> Result<Self, String> {
-        let store = if reopen {
-            drop(self.store);
-            // The smallest limit there is: the file stays as large as it is.
-            let pages_max = self.full.then_some(1);
-            open_store(&self.path, &self.schema, &self.name, pages_max)?
-        } else {
-            self.store
+    /// A backup of the file.
+    pub(crate) fn copy(&self) -> Result<Kept, String> {
+        Kept::of(&self.path).map_err(|error| error.to_string())
+    }
+
+    /// The process dies and starts again. Its link is gone.
+    pub(crate) fn restart(self, how: Restart<'_>) -> Result<Self, String> {
+        let openings = self.openings + 1;
+        let store = match how {
+            Restart::Connected => self.store,
+            Restart::Opened | Restart::Restored(_) => {
+                drop(self.store);
+                if let Restart::Restored(kept) = how {
+                    kept.put_back(&self.path).map_err(|error| error.to_string())?;
+                }
+                // The smallest limit there is: the file stays as large as it is.
+                let pages_max = self.full.then_some(1);
+                open_store(&self.path, &self.schema, &fresh(&self.name, openings), pages_max)?
+            }
         };
         let machine = Machine::new(Arc::clone(&self.schema), self.settings.clone());
         Ok(Self {
             store,
             machine,
+            openings,
             started: false,
             wire: Wire::Down,
             wake_at: None,
@@ -182,13 +211,19 @@ impl Replica {
     }
 }
 
+/// An identity that this file never had, as a driver gives one with each opening.
+fn fresh(name: &str, openings: u32) -> String {
+    format!("{name}-o{openings}")
+}
+
+/// `fresh` is the identity of a new file, and the one under which an old one goes on if it must.
 pub(crate) fn open_store(
     path: &std::path::Path,
     schema: &Arc<Schema>,
-    name: &str,
+    fresh: &str,
     pages_max: Option<u32>,
 ) -> Result<Store, String> {
-    let mut options = Options::new(ReplicaId(name.to_owned()));
+    let mut options = Options::new(ReplicaId(fresh.to_owned()));
     // SQLite's own durability is not under test; the seams around the commit are.
     options.durability = Durability::Normal;
     options.pages_max = pages_max;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,14 +11,18 @@ use std::time::Duration;
 
 use serde_json::json;
 use tombolo_core::access::Identity;
-use tombolo_core::id::Position;
+use tombolo_core::id::{Epoch, Position};
 use tombolo_core::query::Answer;
 use tombolo_core::schema::Schema;
 use tombolo_core::wire::graphql::{ErrorType, GraphqlError, Request};
-use tombolo_engine::{Engine, EngineError, Prepared, Retention, Settings, Submission, Subscriber, Verdict};
+use tombolo_engine::decide::ask::Question;
+use tombolo_engine::{
+    Engine, EngineError, Prepared, Retention, Settings, Store as _, Submission, Subscriber, Undecided, Verdict,
+};
 use tombolo_machine::{FeedNumber, ScopeCursor};
 use tombolo_store_sqlite::{Options, SqliteStore};
 
+use crate::backup::Kept;
 use crate::disk::{Disk, Troubles};
 use crate::template;
 use crate::wire::ToServer;
@@ -30,6 +34,14 @@ struct Waiting {
     session: u64,
     /// What the replica calls the request.
     number: u64,
+    /// How often a resolver was asked about it.
+    rounds: u32,
+}
+
+/// A mutation about which a conflict resolver is asked.
+struct Asking {
+    waiting: Waiting,
+    question: Box<Question>,
 }
 
 struct Feed {
@@ -69,16 +81,23 @@ pub(crate) struct Server {
     /// What the disk does wrong.
     pub(crate) troubles: Arc<Troubles>,
     waiting: Vec<Waiting>,
+    /// Mutations that a conflict resolver is asked about.
+    asking: Vec<Asking>,
     feeds: BTreeMap<(u64, FeedNumber), Feed>,
     /// Models whose scopes are refused.
     pub(crate) revoked: BTreeSet<&'static str>,
     /// What the clock on the wall is wrong by, in milliseconds.
     pub(crate) clock_error_ms: i64,
     identity: Identity,
+    /// How often the database was put back.
+    restores: u32,
 }
 
-/// A submission and what became of it.
-pub(crate) type Committed = (Submission, Verdict);
+/// A submission, the session that it came from, and what became of it.
+pub(crate) type Committed = (u64, Submission, Verdict);
+
+/// The identity of the first history.
+pub(crate) const EPOCH: &str = "sim";
 
 /// A message and the session that it goes to.
 pub(crate) type ToSession = (u64, Sent);
@@ -95,7 +114,7 @@ impl Server {
     pub(crate) fn open(path: PathBuf, schema: Arc<Schema>) -> Result<Self, String> {
         template::server(&path, &schema)?;
         let troubles = Arc::default();
-        let store = Arc::new(open_store(&path, &schema)?);
+        let store = Arc::new(open_store(&path, &schema, EPOCH)?);
         let engine = start(&schema, Disk::new(store, Arc::clone(&troubles)));
         Ok(Self {
             path,
@@ -103,25 +122,61 @@ impl Server {
             engine,
             troubles,
             waiting: Vec::new(),
+            asking: Vec::new(),
             feeds: BTreeMap::new(),
             revoked: BTreeSet::new(),
             clock_error_ms: 0,
             identity: Identity::ApiKey { name: "sim".into() },
+            restores: 0,
         })
     }
 
-    /// Dies and comes back: the database stays (with `reopen` over a new connection), everything else is gone.
-    pub(crate) fn restart(mut self, reopen: bool) -> Result<Self, String> {
+    /// A backup of the database.
+    pub(crate) fn copy(&self) -> Result<Kept, String> {
+        Kept::of(&self.path).map_err(|error| error.to_string())
+    }
+
+    /// The database is put back from a backup, its history gets a new identity, and the server starts.
+    pub(crate) fn restore(mut self, kept: &Kept) -> Result<(Self, Epoch), String> {
+        self.restores += 1;
+        let epoch = format!("sim{}", self.restores);
+        let new = self.restart(|path, schema| {
+            kept.put_back(path).map_err(|error| error.to_string())?;
+            let store = Arc::new(open_store(path, schema, &epoch)?);
+            ready(start(schema, Disk::new(Arc::clone(&store), Arc::default())).renew_epoch(None))
+                .map_err(|error| error.to_string())?;
+            Ok(store)
+        })?;
+        let head = ready(new.engine.store().head()).map_err(|error| error.to_string())?;
+        Ok((new, head.epoch))
+    }
+
+    /// Dies and comes back over a new connection; the database stays.
+    pub(crate) fn reopen(self) -> Result<Self, String> {
+        self.restart(|path, schema| open_store(path, schema, EPOCH).map(Arc::new))
+    }
+
+    /// Dies and comes back: its connection and the database stay, everything else is gone.
+    pub(crate) fn revive(mut self) -> Result<Self, String> {
+        let store = self.engine.store().shared();
+        self.forget();
+        let engine = start(&self.schema, Disk::new(store, Arc::clone(&self.troubles)));
+        Ok(Self { engine, ..self })
+    }
+
+    fn forget(&mut self) {
         self.feeds.clear();
         self.waiting.clear();
-        let store = self.engine.store().shared();
+        self.asking.clear();
+    }
+
+    fn restart(
+        mut self,
+        open: impl FnOnce(&Path, &Arc<Schema>) -> Result<Arc<SqliteStore>, String>,
+    ) -> Result<Self, String> {
+        self.forget();
         drop(self.engine);
-        let store = if reopen {
-            drop(store);
-            Arc::new(open_store(&self.path, &self.schema)?)
-        } else {
-            store
-        };
+        let store = open(&self.path, &self.schema)?;
         let engine = start(&self.schema, Disk::new(store, Arc::clone(&self.troubles)));
         Ok(Self { engine, ..self })
     }
@@ -138,6 +193,7 @@ impl Server {
             submission,
             session,
             number,
+            rounds: 0,
         });
         Ok(())
     }
@@ -262,8 +318,57 @@ impl Server {
                 response.unwrap_or_else(|error| Answer::refused(error.to_graphql()).into_bytes(None)),
             )
         };
-        let sent = waiting.iter().zip(&verdicts).map(respond).collect();
-        (waiting.into_iter().map(|w| w.submission).zip(verdicts).collect(), sent)
+        let mut sent = Vec::with_capacity(waiting.len());
+        let mut committed = Vec::with_capacity(waiting.len());
+        let mut asking = Vec::new();
+        for (waiting, mut verdict) in waiting.into_iter().zip(verdicts) {
+            if let Some(question) = verdict.ask.take() {
+                if waiting.rounds < RESOLVER_ROUNDS_MAX {
+                    asking.push(Asking { waiting, question });
+                    continue;
+                }
+                verdict = unresolved(true);
+            }
+            sent.push(respond((&waiting, &verdict)));
+            committed.push((waiting.session, waiting.submission, verdict));
+        }
+        self.asking.extend(asking);
+        (committed, sent)
+    }
+
+    /// How many mutations wait for a conflict resolver.
+    pub(crate) fn asking(&self) -> usize {
+        self.asking.len()
+    }
+
+    /// The question about the mutation at `place`, as it is posted.
+    pub(crate) fn question(&self, place: usize) -> Option<serde_json::Value> {
+        let asking = self.asking.get(place)?;
+        Some(asking.question.to_json(&self.schema))
+    }
+
+    /// The resolver's answer about the mutation at `place`, which is submitted again with it; without an answer its sender is
+    /// told to send it again.
+    pub(crate) fn resolved(&mut self, place: usize, answer: Option<&[u8]>) -> Option<ToSession> {
+        if place >= self.asking.len() {
+            return None;
+        }
+        let Asking { mut waiting, question } = self.asking.remove(place);
+        match answer {
+            Some(answer) => {
+                let resolution = question.resolution(&self.schema, answer);
+                waiting.submission.context.resolve(resolution);
+                waiting.rounds += 1;
+                self.waiting.push(waiting);
+                None
+            }
+            None => {
+                let response = ready(self.engine.respond(&waiting.prepared, &unresolved(false)));
+                let response = response.unwrap_or_else(|error| Answer::refused(error.to_graphql()).into_bytes(None));
+                let number = waiting.number;
+                Some((waiting.session, Sent::Answer { number, response }))
+            }
+        }
     }
 
     /// Drops what only replicas that were away still need, and gives the low watermark.
@@ -326,6 +431,21 @@ impl Server {
     }
 }
 
+/// Most rounds of questions about one request, as the listeners have it.
+const RESOLVER_ROUNDS_MAX: u32 = 3;
+
+/// Nothing was decided: the resolver did not answer, or the record moved on too often (`restless`).
+fn unresolved(restless: bool) -> Verdict {
+    Verdict {
+        undecided: Some(Undecided {
+            code: ErrorType::InternalFailure,
+            message: "the conflict resolver did not answer; nothing was decided, send it again later".into(),
+            retry: restless,
+        }),
+        ..Verdict::default()
+    }
+}
+
 fn start(schema: &Arc<Schema>, store: Disk) -> Engine<Disk> {
     // Small pages and a short ring, so that paging and falling behind happen in small worlds.
     let settings = Settings {
@@ -336,9 +456,10 @@ fn start(schema: &Arc<Schema>, store: Disk) -> Engine<Disk> {
     Engine::new(Arc::clone(schema), store, settings)
 }
 
-pub(crate) fn open_store(path: &std::path::Path, schema: &Arc<Schema>) -> Result<SqliteStore, String> {
+/// `epoch` is the identity of a new database's history; that of an old one it renames only with a new identity.
+pub(crate) fn open_store(path: &Path, schema: &Arc<Schema>, epoch: &str) -> Result<SqliteStore, String> {
     let options = Options {
-        epoch: Some("sim".into()),
+        epoch: Some(epoch.to_owned()),
         ..Options::default()
     };
     SqliteStore::open_inline(Some(path), Arc::clone(schema), &options).map_err(|error| error.to_string())

@@ -21,7 +21,9 @@ pub(crate) fn replica(path: &Path, schema: &Arc<Schema>, name: &str) -> Result<(
 
 /// Puts the file of a fresh server at `path`, unless there is one.
 pub(crate) fn server(path: &Path, schema: &Arc<Schema>) -> Result<(), String> {
-    put(path, None, |path| server::open_store(path, schema).map(drop))
+    put(path, None, |path| {
+        server::open_store(path, schema, server::EPOCH).map(drop)
+    })
 }
 
 fn put(path: &Path, which: Option<String>, make: impl FnOnce(&Path) -> Result<(), String>) -> Result<(), String> {

@@ -75,6 +75,8 @@ struct Travelling<T> {
     topic: Topic,
     /// Arrives no sooner.
     at: Duration,
+    /// That it began to arrive was noticed.
+    begun: bool,
     message: T,
 }
 
@@ -92,7 +94,19 @@ impl<T> Pipe<T> {
     /// Arrives at `at`, and not before what was sent earlier.
     pub(crate) fn push(&mut self, topic: Topic, at: Duration, message: T) {
         let at = self.0.back().map_or(at, |last| last.at.max(at));
-        self.0.push_back(Travelling { topic, at, message });
+        self.0.push_back(Travelling {
+            topic,
+            at,
+            begun: false,
+            message,
+        });
+    }
+
+    /// Whether since the last look a part of the next message came.
+    pub(crate) fn brought_a_part(&mut self) -> bool {
+        self.0
+            .front_mut()
+            .is_some_and(|next| !std::mem::replace(&mut next.begun, true))
     }
 
     /// Topics whose next message has arrived. On one stream that is the topic of the oldest message, or none.

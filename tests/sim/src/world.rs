@@ -1,9 +1,12 @@
-//! A world and its one thread: what operations do in `apply`, what happens by itself in `steps`, coming to rest and the
-//! looks at the whole in `rest`.
+//! A world and its one thread: what operations do in `apply`, those of users in `user`, those with backups in `backups`; what
+//! happens by itself in `steps`; coming to rest and the looks at the whole in `rest`; what is known of mutations in `books`.
 
 mod apply;
+mod backups;
+mod books;
 mod rest;
 mod steps;
+mod user;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -15,24 +18,22 @@ use std::time::Duration;
 use fastrand::Rng;
 use serde_json::json;
 use tempfile::TempDir;
-use tombolo_core::id::{ModelId, MutationNumber, Position};
+use tombolo_core::id::{Epoch, ModelId, Position};
 use tombolo_core::schema::Schema;
-use tombolo_core::wire::envelope::OutcomeKind;
-use tombolo_core::wire::graphql::ErrorType;
-use tombolo_machine::{
-    CloseReason, Effect, FinalOutcome, Input, OutboxEntry, Outgoing, Renumbered, Scope, StepError, StoreError, StoreTx,
-};
+use tombolo_machine::{CloseReason, Effect, Input, OutboxEntry, Outgoing, Scope, StepError, StoreError, StoreTx};
 use tombolo_store::Tx;
 
+use self::backups::{FileCopy, ServerCopy};
+use self::books::SentAs;
 use crate::errors;
 use crate::op::{Kind, Op, RecordName};
 use crate::oracle::deed::Deed;
 use crate::oracle::history::History;
 use crate::oracle::{Decided, Meant, Rows};
 use crate::plan::Plan;
-use crate::replica::{Driven, Replica};
+use crate::replica::{Driven, Replica, Restart};
 use crate::report::{Group, Report, Violation};
-use crate::server::{Sent, Server};
+use crate::server::{EPOCH, Sent, Server};
 use crate::wire::{ToServer, Topic, Wire};
 
 /// Entries of an outbox that the oracles look at; no plan makes more.
@@ -76,6 +77,8 @@ struct World {
     replicas: Vec<Option<Replica>>,
     /// The colour of each replica's todos.
     scopes: Vec<Option<String>>,
+    /// Models that a replica wants nothing of.
+    removed: BTreeSet<(usize, Kind)>,
     next_session: u64,
     rows: Rows,
     /// Records that a user ever named.
@@ -84,10 +87,20 @@ struct World {
     last_position: Position,
     /// Tombstones up to here may be forgotten.
     pruned_through: Position,
-    /// Mutations whose outcome the server has forgotten, with their replica's.
-    forgotten: BTreeSet<(usize, u64)>,
+    /// Mutations whose outcome the server has forgotten, by the identity that sent them and their number.
+    forgotten: BTreeSet<(String, u64)>,
+    /// What each replica's user meant, by its number in the replica's present file.
     meant: BTreeMap<(usize, u64), Meant>,
-    decided: BTreeMap<(usize, u64), Decided>,
+    /// Under which identity each of these was sent.
+    sent_as: BTreeMap<(usize, u64), SentAs>,
+    /// What the server decided, by the identity that sent it and its number.
+    decided: BTreeMap<(String, u64), Decided>,
+    /// Mutations that a lost history acknowledged and the present one was not asked about again.
+    doubtful: BTreeSet<(usize, u64)>,
+    /// The identity of the server's history.
+    epoch: Epoch,
+    copies: BTreeMap<usize, FileCopy>,
+    server_copy: Option<ServerCopy>,
     /// What the user of the call under way means by a whole counter or set.
     whole: Option<Deed>,
     /// Links asked for and messages sent by replicas.
@@ -147,6 +160,7 @@ impl World {
             clock: Duration::from_secs(1),
             server: Some(server),
             scopes: Vec::new(),
+            removed: BTreeSet::new(),
             replicas: Vec::new(),
             next_session: 1,
             rows: Rows::new(),
@@ -156,7 +170,12 @@ impl World {
             pruned_through: Position(0),
             forgotten: BTreeSet::new(),
             meant: BTreeMap::new(),
+            sent_as: BTreeMap::new(),
             decided: BTreeMap::new(),
+            doubtful: BTreeSet::new(),
+            epoch: Epoch(EPOCH.into()),
+            copies: BTreeMap::new(),
+            server_copy: None,
             whole: None,
             sends: 0,
             hasher: DefaultHasher::new(),
@@ -191,7 +210,11 @@ impl World {
     /// What an app does when it starts.
     fn begin(&mut self, index: usize) -> Held {
         let color = self.scopes.get(index).cloned().flatten();
-        let scopes = Kind::ALL.map(|kind| Input::SetScope(scope(kind, color.as_deref())));
+        let removed = &self.removed;
+        let scopes = Kind::ALL.map(|kind| match removed.contains(&(index, kind)) {
+            true => Input::RemoveScope(kind.model().into()),
+            false => Input::SetScope(scope(kind, color.as_deref())),
+        });
         let online = self.replica(index)?.online.then_some(Input::SetOnline(true));
         for input in std::iter::once(Input::Start).chain(scopes).chain(online) {
             if !self.input(index, input)? {
@@ -300,6 +323,7 @@ impl World {
             Driven::DiedAfter => {
                 self.count(Group::Fault, "app killed after commit");
                 self.revive(index, self.reopen)?;
+                self.look_for_numbers(index)?;
                 Ok(true)
             }
             Driven::Done(effects) => {
@@ -325,7 +349,8 @@ impl World {
     fn revive(&mut self, index: usize, reopen: bool) -> Held {
         self.hang_up(index, false)?;
         let dead = self.replicas.get_mut(index).and_then(Option::take).ok_or(Broken)?;
-        let alive = dead.restart(reopen).map_err(|detail| self.broken("world", detail))?;
+        let how = if reopen { Restart::Opened } else { Restart::Connected };
+        let alive = dead.restart(how).map_err(|detail| self.broken("world", detail))?;
         if let Some(slot) = self.replicas.get_mut(index) {
             *slot = Some(alive);
         }
@@ -379,6 +404,7 @@ impl World {
                 Effect::CloseLink => self.hang_up(index, true)?,
                 Effect::Send(outgoing) => {
                     self.sends += 1;
+                    self.note_sent(index, &outgoing);
                     let replica = self.replica(index)?;
                     if let Wire::Up { to_server, .. } = &mut replica.wire {
                         let message = match outgoing {
@@ -404,54 +430,6 @@ impl World {
                 Effect::Renewed { .. } => self.count(Group::Event, "identities renewed"),
                 Effect::Renumbered(moved) => self.renumbered(index, moved)?,
                 Effect::Changed(_) | Effect::Status(_) | Effect::Enqueued(_) => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Mutations go on under new numbers, and with them what was meant.
-    fn renumbered(&mut self, index: usize, moved: Renumbered) -> Held {
-        self.count(Group::Event, "mutations renumbered");
-        let held: BTreeSet<u64> = self.outbox(index)?.into_iter().map(|entry| entry.number.0).collect();
-        for number in moved.low.0..=moved.high.0 {
-            let to = number + moved.by;
-            if held.contains(&to)
-                && let Some(meant) = self.meant.remove(&(index, number))
-            {
-                self.meant.insert((index, to), meant);
-            }
-        }
-        Ok(())
-    }
-
-    /// The replica says how a mutation ended: the same as the server.
-    fn heard(&mut self, index: usize, number: MutationNumber, outcome: &FinalOutcome) -> Held {
-        let says = match outcome {
-            FinalOutcome::Applied => Some(OutcomeKind::Applied),
-            FinalOutcome::Merged => Some(OutcomeKind::Merged),
-            FinalOutcome::Rejected(_) => Some(OutcomeKind::Rejected),
-            FinalOutcome::Discarded => None,
-        };
-        let server = self.decided.get(&(index, number.0)).map(|d| d.outcome);
-        // What waited for one that was sent under an older identity is refused by the replica itself.
-        let at_home = match outcome {
-            FinalOutcome::Rejected(reason) => reason.code == ErrorType::DependencyRejected && server.is_none(),
-            FinalOutcome::Applied | FinalOutcome::Merged | FinalOutcome::Discarded => false,
-        };
-        if says.is_some() && !at_home && says != server && !self.forgotten.contains(&(index, number.0)) {
-            let detail = format!("replica {index} says {outcome:?} of mutation {number}, the server {server:?}");
-            return Err(self.broken("one end", detail));
-        }
-        if says.is_none() {
-            self.count(Group::Mutation, "discarded");
-            // One that was sent is given up only when the server has made its number void.
-            let carried_out = matches!(server, Some(OutcomeKind::Applied | OutcomeKind::Merged));
-            if carried_out && !self.forgotten.contains(&(index, number.0)) {
-                let detail = format!("replica {index} took back mutation {number}, which the server {server:?}");
-                return Err(self.broken("one end", detail));
-            }
-            if let Some(meant) = self.meant.get_mut(&(index, number.0)) {
-                meant.gone = true;
             }
         }
         Ok(())

@@ -47,7 +47,7 @@ fn worlds_are_unkind_enough() {
     let mut counts = std::collections::BTreeMap::new();
     let mut coverage = Coverage::default();
     let (mut ops, mut skipped) = (0, 0);
-    for seed in 0..60 {
+    for seed in 0..100 {
         let report = run(&Plan::generate(seed, LENGTH));
         for ((_, name), count) in report.counts {
             *counts.entry(name).or_insert(0) += count;
@@ -64,7 +64,10 @@ fn worlds_are_unkind_enough() {
         "batches applied",
         "clock on the wall set",
         "discarded",
+        "edit refused: on its way",
+        "edited and retried",
         "feeds refused",
+        "identities renewed",
         "left undecided",
         "link delayed",
         "link dropped",
@@ -76,20 +79,30 @@ fn worlds_are_unkind_enough() {
         "message refused: unauthorized",
         "messages lost",
         "mutation poisoned",
+        "mutations renumbered",
         "queries compared",
         "quiesced",
+        "refused: number used",
         "rejected",
         "replica joined",
         "replica met a full disk",
         "replica went offline",
         "replica's commit fails",
         "replica's disk full",
+        "replica's file restored",
         "request doubled",
         "resent and answered as before",
+        "resolver does not answer",
+        "resolver rejects",
+        "resolver removes",
+        "resolver resolves",
+        "resolver talks nonsense",
         "scope changed",
+        "scope removed",
         "scope revoked",
         "server killed",
         "server's commit fails",
+        "server's database restored",
         "server's read fails",
         "token asked for",
         "token expired",

@@ -8,11 +8,12 @@ use tombolo_core::query::MutationInput;
 use tombolo_core::record::{Change, Record};
 use tombolo_core::schema::{ConflictStrategy, MergeRule, Model, MutationKind};
 use tombolo_core::wire::envelope::{MutationEnvelope, OutcomeKind};
+use tombolo_engine::decide::ask::Action;
 
 use super::deed;
 
 /// One accepted change of one record.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Made {
     version: Version,
     replica: String,
@@ -24,7 +25,7 @@ struct Made {
 }
 
 /// All accepted changes, by record.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct History {
     records: BTreeMap<(ModelId, String), Vec<Made>>,
     last_changed_at: i64,
@@ -48,7 +49,7 @@ impl History {
         model: &Model,
         envelope: &MutationEnvelope,
         number: u64,
-        input: Option<&MutationInput>,
+        (input, resolved): (Option<&MutationInput>, Option<&Action>),
         outcome: OutcomeKind,
         change: &Change,
     ) -> Result<(), String> {
@@ -71,7 +72,7 @@ impl History {
         if let (Some(before), Some(input)) = (&change.before, input)
             && input.kind == MutationKind::Update
         {
-            self.update(model, &key, envelope, input, outcome, (before, after))?;
+            self.update(model, &key, envelope, (input, resolved), outcome, (before, after))?;
         }
         if change.before.is_none() {
             // A new life, also after a tombstone that was dropped.
@@ -107,11 +108,12 @@ impl History {
         model: &Model,
         key: &(ModelId, String),
         envelope: &MutationEnvelope,
-        input: &MutationInput,
+        (input, resolved): (&MutationInput, Option<&Action>),
         outcome: OutcomeKind,
         (before, after): (&Record, &Record),
     ) -> Result<(), String> {
-        if after.meta.deleted || before.meta.deleted {
+        let removed = matches!(resolved, Some(Action::Remove));
+        if before.meta.deleted || after.meta.deleted != removed {
             return Err(format!(
                 "{} {}: an update of a tombstone was accepted",
                 model.name, key.1
@@ -150,6 +152,18 @@ impl History {
                 }
                 continue;
             }
+            // A resolver has the last word on what it names.
+            let item = match resolved {
+                Some(Action::Resolve(item)) => item.iter().find(|(f, _)| *f == id).map(|(_, value)| value),
+                Some(Action::Remove | Action::Reject(_)) => Some(was),
+                None => None,
+            };
+            if let Some(said) = item {
+                if is != said {
+                    return wrong(&format!("the resolver said {said:?}"));
+                }
+                continue;
+            }
             let Some((_, sent)) = input.values.iter().find(|(f, _)| *f == id) else {
                 if was != is {
                     return wrong("nobody sent it");
@@ -185,6 +199,13 @@ impl History {
                     }
                 }
                 ConflictStrategy::Automerge if touched && is == was => {}
+                // What the resolver does not name stays as the server has it.
+                ConflictStrategy::Custom if changed && resolved.is_some() => {
+                    if is != was {
+                        return wrong("the resolver did not name it, so the server's was to stand");
+                    }
+                }
+                ConflictStrategy::Custom if touched && resolved.is_some() && is == was => {}
                 ConflictStrategy::Automerge
                 | ConflictStrategy::OptimisticConcurrency
                 | ConflictStrategy::LastWriterWins
@@ -197,7 +218,12 @@ impl History {
         }
         let merged = outcome == OutcomeKind::Merged;
         match model.conflict {
-            ConflictStrategy::OptimisticConcurrency if !unseen.is_empty() => Err(format!(
+            ConflictStrategy::Custom if resolved.is_some() != merged => Err(format!(
+                "{} {}: told as {outcome:?}, by the resolver {resolved:?}",
+                model.name, key.1
+            )),
+            ConflictStrategy::Custom if resolved.is_some() => Ok(()),
+            ConflictStrategy::OptimisticConcurrency | ConflictStrategy::Custom if !unseen.is_empty() => Err(format!(
                 "{} {}: accepted on version {} over {} unseen changes",
                 model.name,
                 key.1,

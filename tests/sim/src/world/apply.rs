@@ -1,29 +1,21 @@
 //! What each operation does.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tombolo_core::id::{FieldId, ModelId, MutationNumber};
-use tombolo_core::merge::Operation;
-use tombolo_core::record::Key;
 use tombolo_core::schema::MutationKind;
 use tombolo_core::value::Value;
-use tombolo_machine::{CloseReason, Effect, EntryState, Input, NewMutation, StepError, StoreError, StoreTx as _};
+use tombolo_machine::{CloseReason, EntryState, Input, StoreTx as _};
 
-use super::{Broken, World, model_id, scope};
+use super::{Broken, World, scope};
 use crate::generate::REPLICAS_MAX;
 use crate::naive::Query;
 use crate::op::{Kind, Op, RecordName};
-use crate::oracle::Meant;
 use crate::oracle::deed::Deed;
-use crate::replica::{Driven, WALL_BEGIN_MS};
+use crate::replica::WALL_BEGIN_MS;
 use crate::report::Group;
 use crate::wire::Wire;
-
-/// A mutation as a plan makes it: record, kind, fields.
-type Made<'a> = (RecordName, MutationKind, Vec<(&'a str, Value)>);
 
 fn todo(number: u32) -> RecordName {
     RecordName {
@@ -111,7 +103,8 @@ impl World {
                 let Some(slot) = self.scopes.get_mut(*replica) else {
                     return Ok(false);
                 };
-                if slot == color {
+                let returns = self.removed.remove(&(*replica, Kind::Todo));
+                if slot == color && !returns {
                     return Ok(false);
                 }
                 let before = std::mem::replace(slot, color.clone());
@@ -122,6 +115,32 @@ impl World {
                 if let Some(slot) = self.scopes.get_mut(*replica) {
                     *slot = before;
                 }
+                if returns {
+                    self.removed.insert((*replica, Kind::Todo));
+                }
+                Ok(false)
+            }
+            Op::RemoveScope { replica, kind } => {
+                if !self.removed.insert((*replica, *kind)) {
+                    return Ok(false);
+                }
+                if self.input(*replica, Input::RemoveScope(kind.model().into()))? {
+                    self.count(Group::Event, "scope removed");
+                    self.no_feed_for(Some(*replica), *kind);
+                    return Ok(true);
+                }
+                self.removed.remove(&(*replica, *kind));
+                Ok(false)
+            }
+            Op::ReturnScope { replica, kind } => {
+                if !self.removed.remove(&(*replica, *kind)) {
+                    return Ok(false);
+                }
+                let color = self.scopes.get(*replica).cloned().flatten();
+                if self.input(*replica, Input::SetScope(scope(*kind, color.as_deref())))? {
+                    return Ok(true);
+                }
+                self.removed.insert((*replica, *kind));
                 Ok(false)
             }
             Op::GoOnline(replica) | Op::GoOffline(replica) => {
@@ -219,13 +238,15 @@ impl World {
                 self.revive(*replica, true)?;
                 Ok(true)
             }
+            Op::CopyFile(replica) => self.copy_file(*replica),
+            Op::RestoreFile(replica) => self.restore_file(*replica),
+            Op::CopyServer => self.copy_server(),
+            Op::RestoreServer => self.restore_server(),
             Op::RestartServer => {
                 self.count(Group::Fault, "server killed");
                 let old = self.server.take().ok_or(Broken)?;
-                let new = old
-                    .restart(self.reopen)
-                    .map_err(|detail| self.broken("world", detail))?;
-                self.server = Some(new);
+                let new = if self.reopen { old.reopen() } else { old.revive() };
+                self.server = Some(new.map_err(|detail| self.broken("world", detail))?);
                 for index in 0..self.replicas.len() {
                     if !matches!(self.replica(index)?.wire, Wire::Down) {
                         self.link_lost(index, CloseReason::Ended)?;
@@ -250,7 +271,8 @@ impl World {
                     return Ok(false);
                 };
                 self.count(Group::Fault, "mutation poisoned");
-                let name = self.replica(*replica)?.name.clone();
+                let present = self.with_tx(*replica, |tx| Ok(tx.replica()))?;
+                let name = entry.replica.unwrap_or(present).0;
                 let troubles = std::sync::Arc::clone(&self.server()?.troubles);
                 let mut poison = troubles.poison.lock().unwrap_or_else(PoisonError::into_inner);
                 poison.insert((name, entry.first.0));
@@ -276,6 +298,7 @@ impl World {
             }
             Op::Refresh(replica) => self.input(*replica, Input::Refresh),
             Op::Retry(replica) => self.retry(*replica),
+            Op::EditAndRetry { replica, title } => self.edit_and_retry(*replica, title),
             Op::Discard(replica) => self.discard(*replica),
             Op::Dismiss(replica) => self.dismiss(*replica),
             Op::RevokeScope(kind) => {
@@ -283,6 +306,7 @@ impl World {
                     return Ok(false);
                 }
                 self.count(Group::Fault, "scope revoked");
+                self.no_feed_for(None, *kind);
                 for (session, sent) in self.server()?.revoke(kind.model()) {
                     self.deliver(session, sent);
                 }
@@ -342,227 +366,6 @@ impl World {
         self.hang_up(index, false)?;
         self.input(index, Input::LinkClosed(why)).map(drop)
     }
-
-    /// A user counts, or adds to a set or takes from it: by an operation, or as an app that writes what it read with the
-    /// change in it.
-    fn tally(&mut self, index: usize, record: RecordName, deed: &Deed) -> Result<bool, Broken> {
-        let model = model_id(record.kind);
-        let schema = std::sync::Arc::clone(&self.schema);
-        let field = schema
-            .models
-            .get(model.0)
-            .and_then(|m| m.field(deed.field))
-            .ok_or(Broken)?;
-        let key = Key(vec![Value::Text(record.number.to_string())]);
-        let row = self.with_tx(index, |tx| tx.view(model, &key).map_err(|e| e.to_string()))?;
-        let Some(shown) = row.filter(|r| !r.meta.deleted).map(|r| r.value(field).to_json()) else {
-            return Ok(false);
-        };
-        if !deed.whole {
-            let operation = (field, deed.operation());
-            return self.mutate_with(
-                index,
-                vec![(record, MutationKind::Update, Vec::new())],
-                Some((operation, deed)),
-            );
-        }
-        let Some(value) = deed.whole(&shown) else {
-            return Ok(false);
-        };
-        self.whole = Some(deed.clone());
-        let done = self.mutate(index, vec![(record, MutationKind::Update, vec![(deed.field, value)])]);
-        self.whole = None;
-        done
-    }
-
-    fn mutate(&mut self, index: usize, mutations: Vec<Made<'_>>) -> Result<bool, Broken> {
-        self.mutate_with(index, mutations, None)
-    }
-
-    /// A user's mutations through a replica; false if the app would refuse the call because of what it shows.
-    fn mutate_with(
-        &mut self,
-        index: usize,
-        mutations: Vec<Made<'_>>,
-        operation: Option<((FieldId, Operation), &Deed)>,
-    ) -> Result<bool, Broken> {
-        let whole = self.whole.clone();
-        let schema = std::sync::Arc::clone(&self.schema);
-        let mut new = Vec::new();
-        let mut meant = Vec::new();
-        for (record, kind, sets) in mutations {
-            let model = model_id(record.kind);
-            let shape = schema.models.get(model.0).ok_or(Broken)?;
-            let id = Value::Text(record.number.to_string());
-            let key = Key(vec![id.clone()]);
-            let row = self.with_tx(index, |tx| tx.view(model, &key).map_err(|e| e.to_string()))?;
-            let shows = row.as_ref().is_some_and(|r| !r.meta.deleted);
-            if (kind == MutationKind::Create) == shows {
-                return Ok(false);
-            }
-            self.named.insert(record);
-            let sets: Vec<(&str, Value)> = std::iter::once(("id", id)).chain(sets).collect();
-            meant.push(Meant {
-                kind,
-                model,
-                key: key.to_text(),
-                // A counter's or a set's value is a deed: what it comes to depends on the others.
-                sets: sets
-                    .iter()
-                    .filter(|(n, _)| whole.as_ref().is_none_or(|deed| deed.field != *n))
-                    .map(|(n, v)| ((*n).to_owned(), v.clone()))
-                    .collect(),
-                deeds: operation
-                    .iter()
-                    .map(|(_, deed)| (*deed).clone())
-                    .chain(whole.clone())
-                    .collect(),
-                gone: false,
-                uncertain: false,
-            });
-            let mut mutation = new_mutation(shape, model, kind, sets);
-            mutation
-                .operations
-                .extend(operation.clone().map(|(operation, _)| operation));
-            new.push(mutation);
-        }
-        match self.drive(index, Input::Enqueue(new))? {
-            Driven::Refused(StepError::Store(StoreError::Full)) => {
-                self.count(Group::Event, "replica met a full disk");
-                Ok(true)
-            }
-            Driven::Refused(_) => {
-                self.count(Group::Mutation, "refused at the call");
-                Ok(false)
-            }
-            Driven::DiedBefore => {
-                self.count(Group::Fault, "app killed before commit");
-                self.revive(index, self.reopen)?;
-                Ok(true)
-            }
-            Driven::DiedAfter => {
-                // The call never returned: it may have changed what stood in the queue for these records.
-                self.count(Group::Fault, "app killed after commit");
-                for old in self.meant.iter_mut().filter(|((r, _), _)| *r == index).map(|(_, m)| m) {
-                    old.uncertain |= meant.iter().any(|m| m.key == old.key && m.model == old.model);
-                }
-                self.revive(index, self.reopen)?;
-                // What it queued nobody was told of; later edits may be folded into it.
-                for entry in self.outbox(index)? {
-                    let untold = meant
-                        .iter()
-                        .find(|m| m.key == entry.intent.key_text() && entry.intent.model == schema[m.model].name);
-                    if let Some(untold) = untold {
-                        let slot = self.meant.entry((index, entry.number.0));
-                        slot.or_insert_with(|| untold.clone()).uncertain = true;
-                    }
-                }
-                Ok(true)
-            }
-            Driven::Done(effects) => {
-                self.note(index, meant, &effects);
-                self.carry_out(index, effects)?;
-                self.look(index)?;
-                Ok(true)
-            }
-        }
-    }
-
-    /// Notes what the user meant under the numbers that the replica gave.
-    fn note(&mut self, index: usize, meant: Vec<Meant>, effects: &[Effect]) {
-        for effect in effects {
-            if let Effect::Enqueued(numbers) = effect {
-                for (number, meant) in numbers.iter().zip(&meant) {
-                    self.count(Group::Mutation, "enqueued");
-                    let slot = self.meant.entry((index, number.0));
-                    slot.and_modify(|old| {
-                        if meant.kind == MutationKind::Delete {
-                            old.kind = MutationKind::Delete;
-                        }
-                        old.sets.extend(meant.sets.clone());
-                        old.deeds.extend(meant.deeds.clone());
-                    })
-                    .or_insert_with(|| meant.clone());
-                }
-            }
-        }
-    }
-
-    fn retry(&mut self, index: usize) -> Result<bool, Broken> {
-        let wedged = self.outbox(index)?;
-        // One of each transaction.
-        let wedged: BTreeMap<MutationNumber, MutationNumber> = wedged
-            .into_iter()
-            .filter(|e| matches!(e.state, EntryState::Wedged { .. }))
-            .map(|e| (e.first, e.number))
-            .collect();
-        let mut any = false;
-        for number in wedged.into_values() {
-            any |= self.input(index, Input::Retry(number))?;
-            self.count(Group::Mutation, "retried");
-        }
-        Ok(any)
-    }
-
-    fn discard(&mut self, index: usize) -> Result<bool, Broken> {
-        let may = |state: &EntryState| matches!(state, EntryState::Queued | EntryState::Wedged { .. });
-        let before = self.outbox(index)?;
-        let Some(entry) = before.iter().find(|e| may(&e.state)) else {
-            return Ok(false);
-        };
-        let done = self.input(index, Input::Discard(entry.number))?;
-        // Also if the app died before it was told: it is given up when it is no longer there, or waits for the server's word.
-        let mut after = self.outbox(index)?;
-        after.retain(|e| e.state != EntryState::GivenUp);
-        let after: BTreeSet<MutationNumber> = after.into_iter().map(|e| e.number).collect();
-        for given_up in before
-            .iter()
-            .filter(|e| e.first == entry.first && !after.contains(&e.number))
-        {
-            if let Some(meant) = self.meant.get_mut(&(index, given_up.number.0)) {
-                meant.gone = true;
-            }
-        }
-        Ok(done)
-    }
-
-    fn dismiss(&mut self, index: usize) -> Result<bool, Broken> {
-        let rejected: Vec<MutationNumber> = self
-            .outbox(index)?
-            .into_iter()
-            .filter(|e| matches!(e.state, EntryState::Rejected(_)))
-            .map(|e| e.number)
-            .collect();
-        for number in &rejected {
-            // Whether it died before or after: told or not, the rejection was seen.
-            if self.input(index, Input::Discard(*number))?
-                && let Some(meant) = self.meant.get_mut(&(index, number.0))
-            {
-                meant.gone = true;
-            }
-        }
-        Ok(!rejected.is_empty())
-    }
-}
-
-fn new_mutation(
-    shape: &tombolo_core::schema::Model,
-    model: ModelId,
-    kind: MutationKind,
-    sets: Vec<(&str, Value)>,
-) -> NewMutation {
-    NewMutation {
-        model,
-        kind,
-        values: sets
-            .into_iter()
-            .filter_map(|(name, value)| Some((shape.field(name)?, value)))
-            .collect(),
-        operations: Vec::new(),
-        base_version: None,
-        condition: None,
-        author: None,
-    }
 }
 
 /// The replica that an operation is about.
@@ -574,6 +377,9 @@ fn actor(op: &Op) -> Option<usize> {
         | Op::Transaction { replica, .. }
         | Op::RunQuery { replica, .. }
         | Op::SetScope { replica, .. }
+        | Op::RemoveScope { replica, .. }
+        | Op::ReturnScope { replica, .. }
+        | Op::EditAndRetry { replica, .. }
         | Op::DelayLink { replica, .. }
         | Op::ReorderAcrossTopics { replica, .. }
         | Op::Cut { replica, .. }
@@ -587,6 +393,8 @@ fn actor(op: &Op) -> Option<usize> {
         | Op::ExpireToken(replica)
         | Op::FreshToken(replica)
         | Op::FailReplica(replica)
+        | Op::CopyFile(replica)
+        | Op::RestoreFile(replica)
         | Op::Poison(replica)
         | Op::Refresh(replica)
         | Op::Retry(replica)
@@ -594,6 +402,8 @@ fn actor(op: &Op) -> Option<usize> {
         | Op::Dismiss(replica) => Some(*replica),
         Op::SetWall { replica, .. } => *replica,
         Op::RestartServer
+        | Op::CopyServer
+        | Op::RestoreServer
         | Op::FailCommit
         | Op::FailRead
         | Op::CompactFeed { .. }

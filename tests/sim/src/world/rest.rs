@@ -8,7 +8,7 @@ use tombolo_core::record::Record;
 use tombolo_core::schema::Schema;
 use tombolo_core::value::Value;
 use tombolo_core::wire::envelope::OutcomeKind;
-use tombolo_machine::{EntryState, Input, StoreTx as _};
+use tombolo_machine::{EntryState, Input, Link, StoreTx as _};
 
 use super::{Broken, Held, OUTBOX_MAX, World, model_id};
 use crate::naive::Query;
@@ -45,11 +45,15 @@ impl World {
 
     /// What holds after each batch.
     pub(super) fn look_at_cursors(&mut self, index: usize) -> Held {
+        let epoch = self.epoch.clone();
         let color = self.scopes.get(index).cloned().flatten();
         let pruned = self.pruned_through;
         let law = self.in_tx_rows(index, |tx, schema, rows| {
             for scope in tx.scopes().map_err(|e| e.to_string())? {
-                let Some(cursor) = scope.parsed_cursor() else { continue };
+                // A place in a history that the server has lost says nothing of the present one.
+                let Some(cursor) = scope.parsed_cursor().filter(|cursor| cursor.epoch == epoch) else {
+                    continue;
+                };
                 let Some(model) = schema.model_named(&scope.model) else {
                     continue;
                 };
@@ -119,6 +123,9 @@ impl World {
             if self.step()? {
                 continue;
             }
+            if self.give_tokens()? {
+                continue;
+            }
             let (waiting, on_way) = (self.somebody_waits()?, self.next_arrival());
             let timer = self.next_timer();
             match (waiting, on_way, timer) {
@@ -133,6 +140,17 @@ impl World {
         }
         let detail = format!("still busy after {QUIESCE_STEPS_MAX} steps: {}", self.statuses());
         Err(self.broken("comes to rest", detail))
+    }
+
+    /// An app that was asked for a credential gives one: a refusal of the old one may have come late.
+    fn give_tokens(&mut self) -> Result<bool, Broken> {
+        for index in 0..self.replicas.len() {
+            if self.replica(index)?.machine.link() == Link::Paused {
+                self.input(index, Input::TokenChanged)?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn statuses(&self) -> String {
@@ -238,7 +256,7 @@ impl World {
             .map(|((_, n), m)| (*n, m.clone()))
             .collect();
         for (number, meant) in mine {
-            let server = self.decided.get(&(index, number)).map(|d| d.outcome);
+            let server = self.verdict(index, number);
             let known = match server {
                 Some(OutcomeKind::Applied | OutcomeKind::Merged) => true,
                 Some(OutcomeKind::Rejected) => meant.gone || entries.contains(&number),
@@ -261,10 +279,12 @@ impl World {
             .map(|scope| scope.model.clone())
             .collect();
         let pruned = self.pruned_through;
+        let removed = self.removed.clone();
         let law = self.in_tx_rows(index, |tx, schema, rows| {
             for kind in Kind::ALL.into_iter().filter(|kind| !refused.contains(kind.model())) {
                 let model = model_id(kind);
-                let scope = |row: &Record| in_scope(schema, model, color.as_deref(), row);
+                let wanted = !removed.contains(&(index, kind));
+                let scope = |row: &Record| wanted && in_scope(schema, model, color.as_deref(), row);
                 let equal = oracle::convergence(tx, schema, rows, model, pruned, unsettled, scope);
                 if equal.is_err() {
                     return Ok(equal);

@@ -1,6 +1,9 @@
 //! What happens by itself: messages, commits, timers, one at a time, in an order that the seed gives.
 
+use std::time::Duration;
+
 use serde_json::value::RawValue;
+use serde_json::{Map, Value as Json, json};
 use tombolo_core::id::MutationNumber;
 use tombolo_core::wire::envelope::OutcomeKind;
 use tombolo_core::wire::graphql::ErrorType;
@@ -9,12 +12,16 @@ use tombolo_engine::{Submission, Verdict};
 use tombolo_machine::messages::{self, Page};
 use tombolo_machine::{AnswerBody, CloseReason, FeedNumber, Input};
 
+use super::books::is_uncertain;
 use super::{Broken, Held, World};
 use crate::oracle::{self, Decided};
 use crate::replica::WALL_BEGIN_MS;
 use crate::report::Group;
 use crate::server::{Sent, Server};
 use crate::wire::{Pipe, ToServer, Topic, Wire};
+
+/// How long a server waits for a resolver in all.
+const RESOLVING_MAX: Duration = Duration::from_secs(20);
 
 /// What one step of the world can be.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +32,7 @@ enum Action {
     Late(usize),
     Wake(usize),
     Commit,
+    Resolve,
     Pump(u64, FeedNumber),
 }
 
@@ -57,9 +65,16 @@ impl World {
             }
             Action::Wake(index) => {
                 self.replica(index)?.wake_at = None;
+                if let Wire::Up { to_replica, .. } = &mut self.replica(index)?.wire
+                    && to_replica.brought_a_part()
+                {
+                    // As a driver says it: before the timer that would take the line for dead.
+                    self.input(index, Input::Received)?;
+                }
                 self.input(index, Input::Wake)?;
             }
             Action::Commit => self.commit()?,
+            Action::Resolve => self.resolve()?,
             Action::Pump(session, feed) => {
                 if let Some(sent) = self.server()?.pump(session, feed) {
                     self.deliver(session, sent);
@@ -96,6 +111,9 @@ impl World {
         if let Some(server) = &self.server {
             if server.has_waiting() {
                 due.push(Action::Commit);
+            }
+            if server.asking() > 0 {
+                due.push(Action::Resolve);
             }
             due.extend(server.woken().map(|(session, feed)| Action::Pump(session, feed)));
         }
@@ -242,8 +260,8 @@ impl World {
         let now_ms = wall_ms + server.clock_error_ms;
         let (decided, sent) = server.commit(now_ms);
         self.count(Group::Event, "server commits");
-        for (submission, verdict) in decided {
-            self.decided(submission, verdict)?;
+        for (session, submission, verdict) in decided {
+            self.decided(session, submission, verdict)?;
         }
         for (session, sent) in sent {
             self.deliver(session, sent);
@@ -251,35 +269,113 @@ impl World {
         Ok(())
     }
 
-    fn decided(&mut self, submission: Submission, verdict: Verdict) -> Held {
+    /// The conflict resolver, which the world plays, answers one question: it resolves, rejects, removes, says something
+    /// that is no answer, fails, or is so slow that it is not waited for.
+    fn resolve(&mut self) -> Held {
+        let asking = self.server()?.asking();
+        let place = self.rng.usize(0..asking.max(1));
+        let Some(question) = self.server()?.question(place) else {
+            return Ok(());
+        };
+        self.tell(|| format!("    the resolver is asked {question}"));
+        let answer = match self.rng.u8(0..16) {
+            0..=7 => Some(json!({ "action": "resolve", "item": self.resolution(&question) })),
+            8..=10 => Some(json!({ "action": "reject", "message": "not this one" })),
+            11 | 12 => Some(json!({ "action": "REMOVE" })),
+            13 => Some(json!({ "action": "resolve" })),
+            14 => None,
+            _ => {
+                self.clock += RESOLVING_MAX;
+                None
+            }
+        };
+        let what = match &answer {
+            Some(answer) if answer.get("action") == Some(&json!("reject")) => "resolver rejects",
+            Some(answer) if answer.get("action") == Some(&json!("REMOVE")) => "resolver removes",
+            Some(answer) if answer.get("item").is_some() => "resolver resolves",
+            Some(_) => "resolver talks nonsense",
+            None => "resolver does not answer",
+        };
+        self.count(Group::Event, what);
+        let bytes = answer.map(|answer| answer.to_string().into_bytes());
+        let told = self.server()?.resolved(place, bytes.as_deref());
+        if let Some((session, sent)) = told {
+            self.deliver(session, sent);
+        }
+        Ok(())
+    }
+
+    /// For each field in conflict the server's value, the incoming one, another one, or nothing; now and then a field that
+    /// nobody sent.
+    fn resolution(&mut self, question: &Json) -> Json {
+        let mut item = Map::new();
+        let fields = question["conflicts"].as_array().cloned().unwrap_or_default();
+        for field in fields.iter().filter_map(Json::as_str) {
+            let value = match self.rng.u8(0..4) {
+                0 => question["server"][field].clone(),
+                1 => question["incoming"][field].clone(),
+                2 if field == "rank" => Json::from(self.rng.u32(200..300)),
+                2 => Json::from(format!("r{}", self.rng.u32(0..1000))),
+                _ => continue,
+            };
+            if !(field == "title" && value.is_null()) {
+                item.insert(field.to_owned(), value);
+            }
+        }
+        if self.rng.u8(0..4) == 0 {
+            item.insert("body".into(), Json::from(format!("r{}", self.rng.u32(0..1000))));
+        }
+        Json::Object(item)
+    }
+
+    fn decided(&mut self, session: u64, submission: Submission, verdict: Verdict) -> Held {
         let Some(envelope) = submission.envelope else {
             return Ok(());
         };
-        let name = envelope.replica.0.strip_prefix("replica-");
-        let Some(index) = name.and_then(|n| n.split('-').next()?.parse::<usize>().ok()) else {
+        let Some(index) = Self::whose(&envelope.replica.0) else {
             return Ok(());
         };
+        // What an older file of the replica sent says nothing of what its user means now.
+        let present = session >= self.replica(index)?.since_session;
         if verdict.undecided.is_some() {
             self.count(Group::Mutation, "left undecided");
         }
+        // Of a transaction one number used before is enough.
+        let known = |n: MutationNumber| self.decided.contains_key(&(envelope.replica.0.clone(), n.0));
+        let used = verdict.results.iter().filter_map(|result| result.number).any(known);
         for (at, result) in verdict.results.into_iter().enumerate() {
             let number = result.number.map_or(0, |n| n.0);
+            let input = submission.mutations.get(at);
             let now = Decided {
                 outcome: result.outcome,
                 position: result.position,
+                input: input.cloned(),
             };
+            let id = (envelope.replica.0.clone(), number);
             let code = result.reason.as_ref().map(|reason| &reason.code);
-            if code == Some(&ErrorType::ReplicaWrittenOff) {
-                // What became of it nobody knows any more; it takes no effect now.
-                self.count(Group::Mutation, "refused: written off");
-                self.forgotten.insert((index, number));
-                self.decided.entry((index, number)).or_insert(now);
+            if code == Some(&ErrorType::NumberReused) {
+                // Another file used the number: whatever became of that one, this one takes no effect.
+                self.count(Group::Mutation, "refused: number used");
+                if result.change.is_some() || !used {
+                    let detail = format!("{number} of {}: {:?}", id.0, result.change);
+                    return Err(self.broken("no double effect", detail));
+                }
+                if present && let Some(sent) = self.sent_as.get_mut(&(index, number)) {
+                    sent.reused |= sent.replica == id.0;
+                }
                 continue;
             }
-            let before = self.decided.get(&(index, number));
+            if code.is_some_and(is_uncertain) {
+                // What became of it nobody knows any more; it takes no effect now.
+                self.count(Group::Mutation, "refused: nobody knows any more");
+                self.forgotten.insert(id.clone());
+                self.decided.entry(id).or_insert(now);
+                continue;
+            }
+            let before = self.decided.get(&id);
             oracle::no_double_effect(before, &now, result.change.is_some(), number)
                 .map_err(|detail| self.broken("no double effect", detail))?;
-            if self.decided.insert((index, number), now).is_none() {
+            if self.decided.insert(id, now).is_none() {
                 let what = match result.outcome {
                     OutcomeKind::Applied => "applied",
                     OutcomeKind::Merged => "merged",
@@ -295,15 +391,18 @@ impl World {
             self.last_position = change.position;
             let schema = std::sync::Arc::clone(&self.schema);
             let model = schema.models.get(change.model.0).ok_or(Broken)?;
-            let input = submission.mutations.get(at);
+            let version = change.before.as_ref().map(|before| before.meta.version);
+            let resolved = version.and_then(|version| submission.context.resolution(at, version));
             self.history
-                .merge_laws(model, &envelope, number, input, result.outcome, &change)
+                .merge_laws(model, &envelope, number, (input, resolved), result.outcome, &change)
                 .map_err(|detail| self.broken("merge laws", detail))?;
-            if let Some(meant) = self.meant.get(&(index, number)) {
-                oracle::operations_whole(model, meant, input, &change.after)
+            if present && let Some(meant) = self.meant.get(&(index, number)) {
+                let difference = self.replaced_was_carried_out(index, meant.replaces);
+                oracle::operations_whole(model, meant, input, &change.after, difference)
                     .map_err(|detail| self.broken("merge laws", detail))?;
             }
-            if result.outcome == OutcomeKind::Applied
+            if present
+                && result.outcome == OutcomeKind::Applied
                 && let Some(meant) = self.meant.get(&(index, number))
             {
                 oracle::applied_whole(model, meant, &change.after)
