@@ -406,7 +406,8 @@ fn fold(cx: &mut Context<'_>, draft: &Draft) -> Result<Option<MutationNumber>, S
             cx.tx.put_entry(&entry)?;
         }
         (MutationKind::Create, MutationKind::Delete) => {
-            if !cx.tx.dependents(last.number)?.is_empty() {
+            // One that was given up for this creation may have made the record: only the server can delete that.
+            if last.replaces.is_some() || !cx.tx.dependents(last.number)?.is_empty() {
                 return Ok(None);
             }
             cx.remove_entry(last)?;
@@ -442,7 +443,7 @@ fn put(
         intent: draft.intent,
         state: EntryState::Queued,
         depends_on: draft.depends_on,
-        seen: draft.before.iter().map(|e| e.number).collect(),
+        seen: seen(&draft.before, replaces),
         author: draft.author,
         schema: cx.schema.hash.clone(),
         created_at_ms: cx.now.wall_ms,
@@ -455,4 +456,14 @@ fn put(
     };
     cx.add_entry(&entry)?;
     cx.rebase(draft.model, &draft.key)
+}
+
+/// What the user saw of the record's earlier mutations. One given up may have been carried out: who saw the mutation that
+/// replaces it saw, of what it made, all that the edit left.
+fn seen(before: &[OutboxEntry], replaces: Option<MutationNumber>) -> Vec<MutationNumber> {
+    let earlier = before
+        .iter()
+        .flat_map(|entry| entry.replaces.into_iter().chain([entry.number]));
+    let seen: BTreeSet<MutationNumber> = earlier.chain(replaces).collect();
+    seen.into_iter().collect()
 }

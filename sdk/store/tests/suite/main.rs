@@ -12,6 +12,7 @@ mod others;
 mod outcomes;
 mod pages;
 mod refusals;
+mod replaced;
 mod resets;
 mod salvage;
 mod scenarios;
