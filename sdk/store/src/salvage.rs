@@ -13,6 +13,8 @@
 //! then what the old one had sent is not sent again under another name, since it may have taken effect; it is shown to the
 //! app as rejected with `OutcomeForgotten`, to look first.
 
+mod torn;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -78,6 +80,10 @@ pub struct Salvage {
     pub uncertain: u64,
     /// Mutations that could be seen but not read.
     pub lost: u64,
+    /// Of those saved, in a transaction of which a part was lost, or waiting for such a one: they wait for the app, rejected,
+    /// since a part of a transaction is never sent without the rest.
+    #[serde(default)]
+    pub torn: u64,
     /// The outbox could be walked from end to end: nothing else was in it.
     pub whole: bool,
 }
@@ -257,6 +263,7 @@ fn write_new(path: &Path, schema: &Arc<Schema>, options: &Options, problem: &str
             mutations: 0,
             uncertain: 0,
             lost: 0,
+            torn: 0,
             whole: false,
         };
         if let Ok(old) = &old {
@@ -297,7 +304,8 @@ fn copy(old: &Connection, new: &Connection, schema: &Schema, report: &mut Salvag
         }
     }
     copy_scopes(old, new)?;
-    copy_outbox(old, new, report)?;
+    let lost = copy_outbox(old, new, report)?;
+    report.torn = torn::refuse(old, new, &lost, report.whole)?;
     // An earlier release did not keep it.
     new.execute(
         "UPDATE _outbox SET waits = (SELECT min(value) FROM json_each(depends_on)) WHERE depends_on IS NOT NULL",
@@ -329,13 +337,6 @@ fn copy(old: &Connection, new: &Connection, schema: &Schema, report: &mut Salvag
 /// Makes the outbox that of a new replica; how many mutations there are of which nobody can say whether they were carried
 /// out. The server would not know them by the new name: sent again, or made void, they could take effect twice.
 fn leave_identity(new: &Connection) -> Result<u64, OpenError> {
-    let reason = |code, message: &str| {
-        serde_json::to_string(&RejectReason {
-            code,
-            message: message.to_owned(),
-        })
-        .unwrap_or_default()
-    };
     // Those that waited for a refused one, and those that waited for them. The server knew; it does not by the new name.
     let without = reason(ErrorType::DependencyRejected, WITHOUT);
     let waiting = format!(
@@ -362,6 +363,15 @@ fn leave_identity(new: &Connection) -> Result<u64, OpenError> {
         new.execute(&sql, [QUEUED])?;
     }
     Ok(count as u64)
+}
+
+/// As the outbox keeps it.
+fn reason(code: ErrorType, message: &str) -> String {
+    serde_json::to_string(&RejectReason {
+        code,
+        message: message.to_owned(),
+    })
+    .unwrap_or_default()
 }
 
 /// A column of JSON, or an empty list where it cannot be read.
@@ -436,7 +446,9 @@ fn copy_scopes(old: &Connection, new: &Connection) -> Result<(), OpenError> {
 /// Tables whose rows are named by a mutation's number, each with the columns that must be readable as JSON.
 const NUMBERED: [(&str, &[&str]); 2] = [("_outbox", &["key", "field_values"]), ("_ended", &["intent"])];
 
-fn copy_outbox(old: &Connection, new: &Connection, report: &mut Salvage) -> Result<(), OpenError> {
+/// Copies the rows; the numbers of those in the outbox that could be seen and not read.
+fn copy_outbox(old: &Connection, new: &Connection, report: &mut Salvage) -> Result<BTreeSet<i64>, OpenError> {
+    let mut lost_there = BTreeSet::new();
     for (table, json) in NUMBERED {
         // As far as both files have it: the damaged one may be of an earlier release.
         let (theirs, ours) = (columns(old, table), columns(new, table));
@@ -453,7 +465,7 @@ fn copy_outbox(old: &Connection, new: &Connection, report: &mut Salvage) -> Resu
             list.join(", "),
             places.join(", ")
         );
-        let (mut saved, mut lost) = (0, 0);
+        let (mut saved, mut lost) = (0, BTreeSet::new());
         for number in numbers {
             let row = old.prepare_cached(&select).and_then(|mut statement| {
                 statement
@@ -476,14 +488,15 @@ fn copy_outbox(old: &Connection, new: &Connection, report: &mut Salvage) -> Resu
                 Ok(Some(row)) if readable(&row) && new.execute(&insert, params_from_iter(&row)).is_ok() => saved += 1,
                 // A number that was only guessed.
                 Ok(None) => {}
-                Ok(Some(_)) | Err(_) => lost += 1,
+                Ok(Some(_)) | Err(_) => drop(lost.insert(number)),
             }
         }
         if table == "_outbox" {
-            (report.mutations, report.lost, report.whole) = (saved, lost, whole);
+            (report.mutations, report.lost, report.whole) = (saved, lost.len() as u64, whole);
+            lost_there = lost;
         }
     }
-    Ok(())
+    Ok(lost_there)
 }
 
 fn columns(conn: &Connection, table: &str) -> Vec<String> {

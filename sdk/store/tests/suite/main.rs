@@ -17,4 +17,5 @@ mod resets;
 mod salvage;
 mod scenarios;
 mod script;
+mod torn;
 mod world;

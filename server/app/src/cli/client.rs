@@ -212,6 +212,12 @@ pub async fn run(args: Args) -> Outcome {
             salvage.lost,
             salvage.damaged.display()
         ));
+        if salvage.torn > 0 {
+            super::output::say(&format!(
+                "{} of those saved are rejected: they belong to, or wait for, a transaction of which a part was lost",
+                salvage.torn
+            ));
+        }
     }
 
     let replica = Replica {
