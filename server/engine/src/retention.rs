@@ -10,7 +10,8 @@
 //! - a replica of which outcomes are dropped that it has not settled is *written off*: a number up to the highest that
 //!   was decided for it is refused from then on, since nobody knows any more whether it took effect.
 //!
-//! The clock only says when dropping is worth it: [`Retention`]. What a replica holds is known from the cursors with
+//! Ages only say when dropping is worth it: [`Retention`]. They are no clock's word: a store counts what passed from one
+//! prune to the next, at most a day, so that a clock that jumps makes things a day older at worst. What a replica holds is known from the cursors with
 //! which it asks, and from nothing else: what it was sent it may not have kept. They are noted in memory and written
 //! down together now and then ([`limits::NOTE_INTERVAL_MS`]); losing them costs a base sync at worst.
 

@@ -63,7 +63,8 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// What it must keep: a tombstone or departure that it removes is at or below [`Head::low_watermark`] when it
     /// commits; and of a replica of which it removes an outcome that was not settled it remembers for ever the highest
-    /// number that was decided.
+    /// number that was decided. Ages are counted, and not the word of a clock that may jump: `now_ms` adds what passed since
+    /// the last call, at most a day and never less than nothing.
     fn prune(&self, now_ms: i64, retention: Retention) -> impl Future<Output = Result<Pruned, StoreError>> + Send;
 
     /// Gives the history a new identity that no history ever had, and forgets what replicas hold of the old one. With

@@ -65,6 +65,7 @@ const STEPS: &[&str] = &[
     -- Hash of the request as it came: what tells one that was refused unread from another.
     ALTER TABLE _outcomes ADD COLUMN digest_request INTEGER;
 ",
+    crate::ages::STEP,
 ];
 
 /// The version that this program writes.

@@ -12,10 +12,11 @@
 //! - `migrate`: the schema's tables, columns and indexes, added to what is there;
 //! - `tables`: the statements of each model, and rows from and to them;
 //! - `write`, `read`: the transactions of [`tombolo_engine::Store`];
-//! - `prune`: what is no longer kept, and what replicas hold;
+//! - `prune`: what is no longer kept, and what replicas hold; `ages`: since when, whatever the clock says;
 //! - `traces`: what was merged and rejected, for people;
 //! - `lanes`: the threads.
 
+mod ages;
 mod error;
 #[cfg(test)]
 mod faults;

@@ -2,14 +2,15 @@
 //!
 //! A table *is* its feed in order, and a changed row moves to its end. So old tombstones are found by walking each table
 //! once from its beginning, remembering how far (`_pruned`): whatever was passed is no tombstone, and what becomes one
-//! stands further on. The walk ends at what some replica has not passed, and at what is not old enough: `_lastChangedAt`
-//! never decreases in that order.
+//! stands further on. The walk ends at what some replica has not passed, and at what is not old enough: how far that is
+//! says [`ages`], whose time every moment here is in.
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 use tombolo_core::id::{Epoch, Position};
 use tombolo_core::schema::Schema;
 use tombolo_engine::{Head, Pruned, ReplicaNote, Retention, StoreError, limits};
 
+use crate::ages;
 use crate::error::store_error;
 use crate::open::Db;
 use crate::read::read_head;
@@ -17,9 +18,9 @@ use crate::tables::quoted;
 use crate::traces;
 use crate::write::meta;
 
-/// Notes that replica ?1 was heard of at ?2.
+/// Notes that replica ?1 was heard of at ?2, in kept time.
 pub(crate) const SEEN: &str = "INSERT INTO _replicas (replica, settled_through, last_seen_ms) VALUES (?1, 0, ?2)
-     ON CONFLICT (replica) DO UPDATE SET last_seen_ms = excluded.last_seen_ms, stage = 0";
+     ON CONFLICT (replica) DO UPDATE SET last_seen_ms = max(last_seen_ms, excluded.last_seen_ms), stage = 0";
 
 /// Alive.
 const ALIVE: i64 = 0;
@@ -35,6 +36,7 @@ pub(crate) fn note(db: &mut Db, notes: &[ReplicaNote], now_ms: i64) -> Result<()
     let mut run = || -> rusqlite::Result<()> {
         let tx = db.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         {
+            let now_ms = ages::now(&tx, now_ms)?;
             let mut seen = tx.prepare_cached(SEEN)?;
             let mut holds = tx.prepare_cached("UPDATE _replicas SET cursor = ?2, cursor_ms = ?3 WHERE replica = ?1")?;
             for note in notes {
@@ -57,16 +59,17 @@ pub(crate) fn prune(db: &mut Db, now_ms: i64, retention: &Retention) -> Result<P
         let mut step = Step {
             conn: &tx,
             budget: limits::PRUNE_ROWS_MAX,
-            now_ms,
+            now_ms: ages::count_on(&tx, now_ms)?,
             pruned: Pruned::default(),
             highest: 0,
         };
         step.replicas(retention)?;
-        let floor = step.floor(retention)?;
-        let old_ms = step.before(retention.tombstones);
-        step.tombstones(schema, floor, old_ms)?;
-        step.departures(floor, old_ms)?;
+        let (aged, _) = ages::older_than(&tx, step.now_ms, retention.tombstones)?;
+        let last = step.floor(retention)?.min(aged);
+        step.tombstones(schema, last)?;
+        step.departures(last)?;
         step.traces(retention)?;
+        ages::forget(&tx, step.now_ms, retention.tombstones.max(retention.traces))?;
         let pruned = step.finish()?;
         tx.commit()?;
         Ok(pruned)
@@ -115,6 +118,7 @@ struct Step<'a> {
     conn: &'a Connection,
     /// Rows that may still be looked at.
     budget: usize,
+    /// In kept time.
     now_ms: i64,
     pruned: Pruned,
     /// The highest position of what was removed from the feed.
@@ -123,8 +127,7 @@ struct Step<'a> {
 
 impl Step<'_> {
     fn before(&self, age: std::time::Duration) -> i64 {
-        self.now_ms
-            .saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX))
+        ages::before(self.now_ms, age)
     }
 
     /// Takes up to `count` from the budget.
@@ -230,8 +233,8 @@ impl Step<'_> {
         Ok(floor.unwrap_or(head).min(head))
     }
 
-    /// Walks on through each model's table and removes the tombstones that it meets.
-    fn tombstones(&mut self, schema: &Schema, floor: i64, old_ms: i64) -> rusqlite::Result<()> {
+    /// Walks on through each model's table up to `last` and removes the tombstones that it meets.
+    fn tombstones(&mut self, schema: &Schema, last: i64) -> rusqlite::Result<()> {
         for model in &schema.models {
             if self.budget == 0 {
                 return Ok(());
@@ -246,15 +249,12 @@ impl Step<'_> {
             let (mut through, mut looked_at, mut tombstones) = (from, 0, Vec::new());
             {
                 let mut walk = self.conn.prepare_cached(&format!(
-                    "SELECT _position, _deleted, _lastChangedAt FROM {table} WHERE _position > ?1 AND _position <= ?2
+                    "SELECT _position, _deleted FROM {table} WHERE _position > ?1 AND _position <= ?2
                      ORDER BY _position LIMIT ?3"
                 ))?;
-                let mut rows = walk.query((from, floor, self.left()))?;
+                let mut rows = walk.query((from, last, self.left()))?;
                 while let Some(row) = rows.next()? {
                     looked_at += 1;
-                    if row.get::<_, i64>(2)? >= old_ms {
-                        break;
-                    }
                     through = row.get(0)?;
                     if row.get(1)? {
                         tombstones.push(through);
@@ -280,20 +280,13 @@ impl Step<'_> {
         Ok(())
     }
 
-    fn departures(&mut self, floor: i64, old_ms: i64) -> rusqlite::Result<()> {
-        let mut old = Vec::new();
-        {
-            let mut query = self.conn.prepare_cached(
-                "SELECT position, at_ms FROM _departures WHERE position <= ?1 ORDER BY position LIMIT ?2",
-            )?;
-            let mut rows = query.query((floor, self.left()))?;
-            while let Some(row) = rows.next()? {
-                if row.get::<_, i64>(1)? >= old_ms {
-                    break;
-                }
-                old.push(row.get::<_, i64>(0)?);
-            }
-        }
+    fn departures(&mut self, last: i64) -> rusqlite::Result<()> {
+        let mut query = self
+            .conn
+            .prepare_cached("SELECT position FROM _departures WHERE position <= ?1 ORDER BY position LIMIT ?2")?;
+        let old: Vec<i64> = query
+            .query_map((last, self.left()), |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
         let Some(last) = old.last() else { return Ok(()) };
         self.conn
             .prepare_cached("DELETE FROM _departures WHERE position <= ?1")?
@@ -306,7 +299,8 @@ impl Step<'_> {
 
     /// Nobody goes on from a trace: they go by age alone.
     fn traces(&mut self, retention: &Retention) -> rusqlite::Result<()> {
-        let removed = traces::prune(self.conn, self.before(retention.traces), self.budget)?;
+        let (_, last) = ages::older_than(self.conn, self.now_ms, retention.traces)?;
+        let removed = traces::prune(self.conn, last, self.budget)?;
         self.pruned.traces += removed as u64;
         self.spend(removed);
         Ok(())

@@ -178,24 +178,25 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Trace> {
     })
 }
 
-/// Deletes traces from before `before_ms`, and the oldest ones beyond [`TRACES_MAX`]; at most `max_rows` of them, the
+/// Deletes traces up to the one with the id `through`, and the oldest ones beyond [`TRACES_MAX`]; at most `max_rows` of them, the
 /// oldest first. Gives how many it deleted: with fewer than `max_rows` it is done.
 ///
 /// # Errors
 /// SQLite's.
-pub fn prune(conn: &Connection, before_ms: i64, max_rows: usize) -> rusqlite::Result<usize> {
-    prune_to(conn, before_ms, TRACES_MAX, max_rows)
+pub fn prune(conn: &Connection, through: i64, max_rows: usize) -> rusqlite::Result<usize> {
+    prune_to(conn, through, TRACES_MAX, max_rows)
 }
 
-/// Ids grow in the order of writing, and the newest row always stays: so the ids within reach of the newest are as many
+/// Ids grow in the order of writing, and the newest row always stays, so that none is given twice: so the ids within reach of the newest are as many
 /// as rows, or fewer.
-fn prune_to(conn: &Connection, before_ms: i64, keep: usize, max_rows: usize) -> rusqlite::Result<usize> {
+fn prune_to(conn: &Connection, through: i64, keep: usize, max_rows: usize) -> rusqlite::Result<usize> {
     // Two statements, each along an index: together they would look at every row.
     let old = conn
         .prepare_cached(
-            "DELETE FROM _traces WHERE id IN (SELECT id FROM _traces WHERE at_ms < ?1 ORDER BY at_ms, id LIMIT ?2)",
+            "DELETE FROM _traces WHERE id IN (SELECT id FROM _traces WHERE id <= ?1 AND id < (SELECT max(id) FROM _traces)
+             ORDER BY id LIMIT ?2)",
         )?
-        .execute((before_ms, signed(max_rows)))?;
+        .execute((through, signed(max_rows)))?;
     let beyond = conn
         .prepare_cached(
             "DELETE FROM _traces WHERE id IN (
@@ -254,9 +255,9 @@ mod tests {
     #[test]
     fn traces_older_than_their_life_go_and_the_others_stay() {
         let conn = table(&[1, 2, 3, 4, 5]);
-        assert_eq!(prune(&conn, 4, 100).unwrap(), 3);
+        assert_eq!(prune(&conn, 3, 100).unwrap(), 3);
         assert_eq!(left(&conn), [4, 5]);
-        assert_eq!(prune(&conn, 4, 100).unwrap(), 0);
+        assert_eq!(prune(&conn, 3, 100).unwrap(), 0);
     }
 
     #[test]

@@ -17,9 +17,9 @@ use tombolo_engine::{StoreError, Submission, Verdict};
 use crate::Watched;
 use crate::error::store_error;
 use crate::open::{DELETED, Db};
-use crate::prune;
 use crate::tables::{self, Tables};
 use crate::traces;
+use crate::{ages, prune};
 
 /// Decides and writes `batch`.
 pub(crate) fn write(
@@ -37,7 +37,7 @@ pub(crate) fn write(
     let run = || -> rusqlite::Result<Vec<Verdict>> {
         // A transaction that is dropped, also by an error of its commit, is rolled back.
         let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let facts = load(&tx, schema, tables, batch, watched)?;
+        let facts = load(&tx, schema, tables, batch, watched, now_ms)?;
         let before = (facts.head, facts.last_changed_at);
         let (verdicts, writes) = decide::decide(schema, facts, batch, now_ms);
         store(&tx, schema, tables, &writes, before)?;
@@ -53,6 +53,7 @@ fn load(
     tables: &Tables,
     batch: &[Submission],
     watched: BTreeMap<ModelId, BTreeSet<FilterColumn>>,
+    now_ms: i64,
 ) -> rusqlite::Result<Facts> {
     let needs = Needs::of(batch);
     let mut facts = Facts {
@@ -83,19 +84,26 @@ fn load(
         }
     }
     let mut query = conn.prepare_cached(
-        "SELECT settled_through, lost_through, CASE stage WHEN 0 THEN last_seen_ms ELSE 0 END FROM _replicas WHERE replica = ?1",
+        "SELECT settled_through, lost_through, CASE stage WHEN 0 THEN last_seen_ms END FROM _replicas WHERE replica = ?1",
     )?;
+    let kept_ms = ages::now(conn, now_ms)?;
     for replica in &needs.replicas {
         let found = query
             .query_row([&replica.0], |row| {
-                Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get(2)?))
+                Ok((
+                    row.get::<_, i64>(0)?,
+                    row.get::<_, i64>(1)?,
+                    row.get::<_, Option<i64>>(2)?,
+                ))
             })
             .optional()?;
         if let Some((settled, lost, last_seen_ms)) = found {
             let through = |number: i64| u64::try_from(number).unwrap_or_default();
             facts.settled.insert(replica.clone(), through(settled));
             facts.lost.insert(replica.clone(), through(lost));
-            facts.last_seen_ms.insert(replica.clone(), last_seen_ms);
+            // By the clock that the decision goes by; 0 says never.
+            let seen_ms = last_seen_ms.map_or(0, |seen| now_ms.saturating_sub(kept_ms - seen).max(1));
+            facts.last_seen_ms.insert(replica.clone(), seen_ms);
         }
     }
     for ((model, text), key) in Needs::rows(schema, batch, &facts.outcomes) {
@@ -186,8 +194,9 @@ fn store(
     }
     if !writes.seen.is_empty() {
         let mut put = conn.prepare_cached(prune::SEEN)?;
+        let kept_ms = ages::now(conn, writes.now_ms)?;
         for replica in &writes.seen {
-            put.execute((&replica.0, writes.now_ms))?;
+            put.execute((&replica.0, kept_ms))?;
         }
     }
     if (writes.head, writes.last_changed_at) != before {

@@ -6,6 +6,7 @@
 #![allow(clippy::missing_panics_doc, reason = "a failed case panics; that is what it is for")]
 #![allow(clippy::unwrap_used, reason = "this is test code that others link")]
 
+pub mod clocks;
 pub mod embedded;
 pub mod feed;
 pub mod mutations;
@@ -151,6 +152,9 @@ pub struct World<S> {
 
 /// When worlds begin: 2013-01-01.
 const BEGIN_MS: i64 = 1_356_998_400_000;
+
+/// A day.
+const DAY_MS: i64 = 24 * 3600 * 1000;
 
 impl<S: Store> World<S> {
     /// A world over a new store of `place`.
@@ -436,6 +440,13 @@ macro_rules! store_suite {
             pruning_goes_in_bounded_steps,
             a_policy_without_patience_is_still_safe,
             a_renewed_identity_is_a_new_one,
+        );
+        $crate::store_suite!(@cases $place, clocks:
+            a_clock_that_is_ahead_while_it_is_pruned_writes_nobody_off,
+            a_clock_that_was_ahead_stops_no_pruning,
+            a_clock_that_began_in_1970_writes_nobody_off,
+            a_server_that_stood_still_writes_nobody_off,
+            a_clock_that_goes_back_prunes_nothing_early,
         );
         $crate::store_suite!(@cases $place, resets:
             a_cursor_below_the_watermark_begins_again,

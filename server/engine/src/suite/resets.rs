@@ -1,14 +1,14 @@
 //! Cursors that no longer say what they said: pruned over, of another history, ahead of a restored backup.
 
+use std::ops::RangeInclusive;
+
 use serde_json::{Value as Json, json};
 
 use super::sessions::Server;
-use super::{BEGIN_MS, Place, block_on};
+use super::{BEGIN_MS, DAY_MS, Place, block_on};
 use crate::retention::Retention;
 use crate::service::Settings;
 use crate::store::Store;
-
-const DAY_MS: i64 = 24 * 3600 * 1000;
 
 impl<S: Store> Server<S> {
     fn delete(&self, id: &str) {
@@ -17,13 +17,15 @@ impl<S: Store> Server<S> {
         assert_eq!(answer, json!({ "data": { "deleteTodo": { "id": id } } }));
     }
 
-    /// Prunes to the end, `days` after everything was written.
-    fn prune(&self, days: i64) -> i64 {
+    /// Prunes to the end on each of these days after everything was written.
+    fn prune(&self, mut days: RangeInclusive<i64>) -> i64 {
         loop {
-            let now_ms = BEGIN_MS + days * DAY_MS;
+            let now_ms = BEGIN_MS + days.start() * DAY_MS;
             let pruned = block_on(self.0.prune(now_ms, &Retention::default())).unwrap();
-            if !pruned.more {
-                return pruned.low_watermark.0;
+            match (pruned.more, days.start() < days.end()) {
+                (true, _) => {}
+                (false, true) => days = days.start() + 1..=*days.end(),
+                (false, false) => return pruned.low_watermark.0,
             }
         }
     }
@@ -51,7 +53,7 @@ pub fn a_cursor_below_the_watermark_begins_again(place: &impl Place) {
     server.create("gone", "x");
     server.delete("gone");
     server.create("lives", "x");
-    let watermark = server.prune(31);
+    let watermark = server.prune(0..=31);
     assert_eq!(watermark, 2);
     for (position, resets) in [(0, true), (1, true), (2, false), (3, false)] {
         let mut session = server.feed(Json::Null, server.at(position), None);
@@ -76,7 +78,7 @@ pub fn pruning_leaves_a_base_sync_alone(place: &impl Place) {
     assert_eq!(json!(cursor), json!(format!("{}.1/5", server.epoch())));
     server.delete("a");
     assert_eq!(
-        server.prune(31),
+        server.prune(0..=31),
         5,
         "the base sync that began at 5 holds back what came after it, and nothing before"
     );
@@ -96,8 +98,8 @@ pub fn pruning_leaves_a_base_sync_alone(place: &impl Place) {
         );
     }
     // Away for so long that even that went: then it must begin again. (What was shown counts from the next prune on.)
-    assert_eq!(server.prune(32), 5);
-    assert_eq!(server.prune(200), 6);
+    assert_eq!(server.prune(31..=32), 5);
+    assert_eq!(server.prune(32..=200), 6);
     let mut late = server.feed(Json::Null, json!(cursor), None);
     assert!(server.batch(&mut late).unwrap().3);
 }
@@ -110,15 +112,15 @@ pub fn a_cursor_that_was_shown_holds_back_the_pruning(place: &impl Place) {
     server.batch(&mut session).unwrap();
     drop(session);
     server.delete("a");
-    assert_eq!(server.prune(31), 0);
+    assert_eq!(server.prune(0..=31), 0);
     let mut back = server.feed(Json::Null, server.at(1), Some("r"));
     let (rows, _, _, reset, _) = server.batch(&mut back).unwrap();
     assert_eq!((rows, reset), (vec!["a".to_owned()], false));
     // What it was sent it has not shown to hold.
-    assert_eq!(server.prune(32), 0);
+    assert_eq!(server.prune(31..=32), 0);
     let mut again = server.feed(Json::Null, server.at(2), Some("r"));
     server.batch(&mut again).unwrap();
-    assert_eq!(server.prune(33), 2);
+    assert_eq!(server.prune(32..=33), 2);
 }
 
 /// Law: a scope whose filter was registered after a record had left it in the past is complete all the same.
@@ -128,7 +130,7 @@ pub fn a_scope_that_is_new_after_a_prune_is_complete(place: &impl Place) {
     server.create("b", "x");
     server.move_to("a", "y");
     server.delete("b");
-    server.prune(31);
+    server.prune(0..=31);
     let mut session = server.feed(json!({ "list": { "eq": "y" } }), Json::Null, Some("r"));
     let (rows, left, up_to_date, ..) = server.batch(&mut session).unwrap();
     assert_eq!((rows, left, up_to_date), (vec!["a".to_owned()], json!([]), true));

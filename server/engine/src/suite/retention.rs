@@ -7,29 +7,37 @@ use tombolo_core::id::{Position, ReplicaId};
 use tombolo_core::wire::envelope::{MutationEnvelope, OutcomeKind};
 use tombolo_core::wire::graphql::ErrorType;
 
-use super::{BEGIN_MS, Place, World, block_on, envelope, ids, one, plain, rows, submission, todo};
+use super::{BEGIN_MS, DAY_MS, Place, World, block_on, envelope, ids, one, plain, rows, submission, todo};
 use crate::limits;
 use crate::retention::{Pruned, ReplicaNote, Retention};
 use crate::store::{MutationResult, Store};
-
-const DAY_MS: i64 = 24 * 3600 * 1000;
 
 fn days(days: u64) -> Duration {
     Duration::from_secs(days * 24 * 3600)
 }
 
 impl<S: Store> World<S> {
-    /// Days after the world's beginning.
-    fn day(&self, day: i64) {
-        self.set_now(BEGIN_MS + day * DAY_MS);
+    /// Days after the world's beginning; each that passes is noted as by a server that prunes daily and finds nothing.
+    pub(super) fn day(&self, day: i64) {
+        let now = self.now_ms.get();
+        let mut days: Vec<i64> = (0..=day).map(|day| BEGIN_MS + day * DAY_MS).collect();
+        days.retain(|at| *at > now);
+        for at in std::iter::once(now).chain(days) {
+            self.set_now(at);
+            self.prune_once(Retention {
+                tombstones: Duration::MAX,
+                replica_silence: Duration::MAX,
+                traces: Duration::MAX,
+            });
+        }
     }
 
-    fn prune_once(&self, retention: Retention) -> Pruned {
+    pub(super) fn prune_once(&self, retention: Retention) -> Pruned {
         block_on(self.store.prune(self.now_ms.get(), retention)).unwrap()
     }
 
     /// With 30 and 90 days, until there is no more.
-    fn prune(&self) -> Pruned {
+    pub(super) fn prune(&self) -> Pruned {
         let mut all = Pruned {
             more: true,
             ..Pruned::default()
@@ -40,11 +48,11 @@ impl<S: Store> World<S> {
         all
     }
 
-    fn holds(&self, replica: &str, position: i64) {
+    pub(super) fn holds(&self, replica: &str, position: i64) {
         self.note(replica, Some(Position(position)));
     }
 
-    fn note(&self, replica: &str, holds: Option<Position>) {
+    pub(super) fn note(&self, replica: &str, holds: Option<Position>) {
         let note = ReplicaNote {
             replica: ReplicaId(replica.into()),
             holds,
@@ -52,26 +60,26 @@ impl<S: Store> World<S> {
         block_on(self.store.note(vec![note], self.now_ms.get())).unwrap();
     }
 
-    fn create_and_delete(&self, id: &str) -> i64 {
+    pub(super) fn create_and_delete(&self, id: &str) -> i64 {
         self.plain(self.create("Todo", todo(id, "t")));
         let gone = self.plain(self.delete("Todo", json!({ "id": id, "_version": 1 })));
         gone.position.unwrap().0
     }
 
-    fn watermark(&self) -> i64 {
+    pub(super) fn watermark(&self) -> i64 {
         block_on(self.store.head()).unwrap().low_watermark.0
     }
 
-    fn todos(&self) -> Vec<String> {
+    pub(super) fn todos(&self) -> Vec<String> {
         ids(&self.page("Todo", None, None, 100_000).rows)
     }
 
-    fn deliver(&self, envelope: MutationEnvelope, id: &str) -> MutationResult {
+    pub(super) fn deliver(&self, envelope: MutationEnvelope, id: &str) -> MutationResult {
         one(vec![self.send(envelope, self.create("Todo", todo(id, "t")))])
     }
 }
 
-fn code(result: &MutationResult) -> Option<ErrorType> {
+pub(super) fn code(result: &MutationResult) -> Option<ErrorType> {
     result.reason.as_ref().map(|reason| reason.code.clone())
 }
 
