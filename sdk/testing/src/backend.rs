@@ -107,8 +107,8 @@ impl Backend {
                 let submission = self.engine.submission(&prepared, fresh_ids);
                 let again = self.resolver.is_there().then(|| submission.clone());
                 let mut verdict = self.commit(submission)?;
-                if let (Some(question), Some(submission)) = (verdict.ask.take(), again) {
-                    verdict = self.resolve(submission, question)?;
+                if let (false, Some(submission)) = (verdict.ask.is_empty(), again) {
+                    verdict = self.resolve(submission, std::mem::take(&mut verdict.ask))?;
                 }
                 let response = ready(self.engine.respond(&prepared, &verdict)).ok_or_else(late)?;
                 let response = response.map_err(errors)?;
@@ -131,26 +131,28 @@ impl Backend {
     }
 
     /// Asks the resolver until the submission is decided: once for each of its mutations, unless the record moves on.
-    fn resolve(&self, mut submission: Submission, mut question: Box<Question>) -> Result<Verdict, Vec<GraphqlError>> {
+    fn resolve(&self, mut submission: Submission, mut questions: Vec<Question>) -> Result<Verdict, Vec<GraphqlError>> {
         let mut rounds: BTreeMap<usize, u32> = BTreeMap::new();
         loop {
-            let round = rounds.entry(question.place).or_default();
-            *round += 1;
-            if *round > RESOLVER_ROUNDS_MAX {
-                return Ok(unresolved(
-                    "the record changed while the conflict resolver was asked",
-                    true,
-                ));
+            for question in &questions {
+                let round = rounds.entry(question.place).or_default();
+                *round += 1;
+                if *round > RESOLVER_ROUNDS_MAX {
+                    return Ok(unresolved(
+                        "the record changed while the conflict resolver was asked",
+                        true,
+                    ));
+                }
+                match self.resolver.answer(question, self.engine.schema()) {
+                    Ok(resolution) => submission.context.resolve(resolution),
+                    Err(verdict) => return Ok(verdict),
+                }
             }
-            match self.resolver.answer(&question, self.engine.schema()) {
-                Ok(resolution) => submission.context.resolve(resolution),
-                Err(verdict) => return Ok(verdict),
+            let verdict = self.commit(submission.clone())?;
+            if verdict.ask.is_empty() {
+                return Ok(verdict);
             }
-            let mut verdict = self.commit(submission.clone())?;
-            match verdict.ask.take() {
-                Some(next) => question = next,
-                None => return Ok(verdict),
-            }
+            questions = verdict.ask;
         }
     }
 

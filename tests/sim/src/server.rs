@@ -1,6 +1,6 @@
 //! The server of a world: the real engine over the real store, without listeners.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -41,7 +41,8 @@ struct Waiting {
 /// A mutation about which a conflict resolver is asked.
 struct Asking {
     waiting: Waiting,
-    question: Box<Question>,
+    /// What the resolver has not answered yet.
+    questions: VecDeque<Question>,
 }
 
 struct Feed {
@@ -322,9 +323,10 @@ impl Server {
         let mut committed = Vec::with_capacity(waiting.len());
         let mut asking = Vec::new();
         for (waiting, mut verdict) in waiting.into_iter().zip(verdicts) {
-            if let Some(question) = verdict.ask.take() {
+            if !verdict.ask.is_empty() {
                 if waiting.rounds < RESOLVER_ROUNDS_MAX {
-                    asking.push(Asking { waiting, question });
+                    let questions = std::mem::take(&mut verdict.ask).into();
+                    asking.push(Asking { waiting, questions });
                     continue;
                 }
                 verdict = unresolved(true);
@@ -343,26 +345,30 @@ impl Server {
 
     /// The question about the mutation at `place`, as it is posted.
     pub(crate) fn question(&self, place: usize) -> Option<serde_json::Value> {
-        let asking = self.asking.get(place)?;
-        Some(asking.question.to_json(&self.schema))
+        let question = self.asking.get(place)?.questions.front()?;
+        Some(question.to_json(&self.schema))
     }
 
-    /// The resolver's answer about the mutation at `place`, which is submitted again with it; without an answer its sender is
-    /// told to send it again.
+    /// The resolver's answer about the mutation at `place`, which is submitted again when all that is asked about it is answered;
+    /// without an answer its sender is told to send it again.
     pub(crate) fn resolved(&mut self, place: usize, answer: Option<&[u8]>) -> Option<ToSession> {
-        if place >= self.asking.len() {
-            return None;
-        }
-        let Asking { mut waiting, question } = self.asking.remove(place);
         match answer {
             Some(answer) => {
-                let resolution = question.resolution(&self.schema, answer);
-                waiting.submission.context.resolve(resolution);
-                waiting.rounds += 1;
-                self.waiting.push(waiting);
+                let asking = self.asking.get_mut(place)?;
+                if let Some(question) = asking.questions.pop_front() {
+                    let resolution = question.resolution(&self.schema, answer);
+                    asking.waiting.submission.context.resolve(resolution);
+                }
+                if asking.questions.is_empty() {
+                    let mut waiting = self.asking.remove(place).waiting;
+                    waiting.rounds += 1;
+                    self.waiting.push(waiting);
+                }
                 None
             }
+            None if place >= self.asking.len() => None,
             None => {
+                let Asking { waiting, .. } = self.asking.remove(place);
                 let response = ready(self.engine.respond(&waiting.prepared, &unresolved(false)));
                 let response = response.unwrap_or_else(|error| Answer::refused(error.to_graphql()).into_bytes(None));
                 let number = waiting.number;
