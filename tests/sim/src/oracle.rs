@@ -225,7 +225,8 @@ pub(crate) fn read_your_writes(tx: &mut dyn StoreTx, schema: &Schema, entries: &
                     .map(|(f, v)| (f.name.as_str(), v.to_json())),
             );
         }
-        for entry in entries {
+        // What has landed in the base row is not laid upon it once more.
+        for entry in entries.into_iter().filter(|entry| !entry.in_base) {
             match entry.intent.kind {
                 MutationKind::Create => {
                     // Nothing of a deleted record comes back with a new one under its id.
