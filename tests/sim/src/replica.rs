@@ -9,7 +9,7 @@ use tombolo_core::id::{MutationNumber, ReplicaId};
 use tombolo_core::schema::Schema;
 use tombolo_core::wire::graphql::Request;
 use tombolo_machine::{Effect, Input, Link, Machine, Now, Settings, StepError, StoreError};
-use tombolo_store::{Durability, Options, Store};
+use tombolo_store::{Durability, Options, Store, Tx};
 
 use crate::backup::Kept;
 use crate::coverage::Coverage;
@@ -40,7 +40,9 @@ pub(crate) struct Replica {
     settings: Settings,
     /// How often the file was opened: each time with another identity to go on under.
     openings: u32,
-    pub(crate) store: Store,
+    store: Store,
+    /// Whether the last transaction was durable.
+    durable: bool,
     pub(crate) machine: Machine,
     /// `Input::Start` was installed.
     started: bool,
@@ -100,6 +102,7 @@ impl Replica {
             settings,
             openings: 0,
             store,
+            durable: false,
             machine,
             started: false,
             wire: Wire::Down,
@@ -165,6 +168,11 @@ impl Replica {
         self.started.then(|| self.machine.link())
     }
 
+    /// A transaction to look at the file, as durable as the last one: to change that costs more than the look.
+    pub(crate) fn begin(&mut self) -> Result<Tx<'_>, StoreError> {
+        self.store.begin(self.durable)
+    }
+
     /// One input through the machine: step, commit, install, with death at either side of the commit.
     pub(crate) fn drive(&mut self, input: Input, clock: Duration, coverage: &mut Coverage) -> Result<Driven, String> {
         let now = self.now(clock);
@@ -173,7 +181,8 @@ impl Replica {
         let kill = self.kill.take();
         let fail = std::mem::take(&mut self.fail_next);
         let full = |error: &StoreError| matches!(error, StoreError::Full);
-        let mut tx = match self.store.begin(self.machine.durable(&input)) {
+        self.durable = self.machine.durable(&input);
+        let mut tx = match self.store.begin(self.durable) {
             Ok(tx) => tx,
             Err(error) if full(&error) => return Ok(Driven::Refused(error.into())),
             Err(error) => return Err(format!("begin: {error}")),

@@ -20,7 +20,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use tombolo_core::id::{Epoch, ModelId, Position};
 use tombolo_core::schema::Schema;
-use tombolo_machine::{CloseReason, Effect, Input, OutboxEntry, Outgoing, Scope, StepError, StoreError, StoreTx};
+use tombolo_machine::{CloseReason, Effect, Input, OutboxEntry, Outgoing, Scope, StepError, StoreError};
 use tombolo_store::Tx;
 
 use self::backups::{FileCopy, ServerCopy};
@@ -328,10 +328,7 @@ impl World {
             }
             Driven::Done(effects) => {
                 self.carry_out(index, effects)?;
-                if batch {
-                    self.look_at_cursors(index)?;
-                }
-                self.look(index)?;
+                self.look_after(index, batch)?;
                 Ok(true)
             }
         }
@@ -436,7 +433,7 @@ impl World {
     }
 
     fn with_tx<T>(&mut self, index: usize, look: impl FnOnce(&mut Tx<'_>) -> Result<T, String>) -> Result<T, Broken> {
-        let seen = match self.replica(index)?.store.begin(false) {
+        let seen = match self.replica(index)?.begin() {
             Ok(mut tx) => look(&mut tx),
             Err(error) => Err(error.to_string()),
         };
@@ -479,7 +476,7 @@ impl World {
     fn in_tx_rows<T>(
         &mut self,
         index: usize,
-        look: impl FnOnce(&mut dyn StoreTx, &Schema, &Rows) -> Result<T, String>,
+        look: impl FnOnce(&mut Tx<'_>, &Schema, &Rows) -> Result<T, String>,
     ) -> Result<T, Broken> {
         let schema = Arc::clone(&self.schema);
         let rows = std::mem::take(&mut self.rows);

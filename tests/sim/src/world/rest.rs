@@ -29,27 +29,28 @@ const TIMERS_MAX: usize = 64;
 impl World {
     /// What holds after each commit of a replica.
     pub(super) fn look(&mut self, index: usize) -> Held {
-        let law = oracle::bounds(self.replica(index)?.machine.status(), OUTBOX_MAX);
-        law.map_err(|detail| self.broken("bounds", format!("replica {index}: {detail}")))?;
-        if !self.unsettled(index)? {
-            // Nothing is laid over a base row. That the machine counts right is looked at when all rests.
-            return Ok(());
-        }
-        let schema = std::sync::Arc::clone(&self.schema);
-        let law = self.with_tx(index, |tx| {
-            let entries = tx.outbox(0, OUTBOX_MAX).map_err(|e| e.to_string())?;
-            Ok(oracle::read_your_writes(tx, &schema, &entries))
-        })?;
-        law.map_err(|detail| self.broken("read your writes", format!("replica {index}: {detail}")))
+        self.look_after(index, false)
     }
 
-    /// What holds after each batch.
-    pub(super) fn look_at_cursors(&mut self, index: usize) -> Held {
+    /// What holds after each commit of a replica, and of its cursors if it took in a batch.
+    pub(super) fn look_after(&mut self, index: usize, batch: bool) -> Held {
+        let law = oracle::bounds(self.replica(index)?.machine.status(), OUTBOX_MAX);
+        law.map_err(|detail| self.broken("bounds", format!("replica {index}: {detail}")))?;
+        // Without unsettled ones nothing is laid over a base row. That the machine counts right is looked at when all rests.
+        let unsettled = self.unsettled(index)?;
+        if !unsettled && !batch {
+            return Ok(());
+        }
         let epoch = self.epoch.clone();
         let color = self.scopes.get(index).cloned().flatten();
         let pruned = self.pruned_through;
         let law = self.in_tx_rows(index, |tx, schema, rows| {
-            for scope in tx.scopes().map_err(|e| e.to_string())? {
+            let scopes = if batch {
+                tx.scopes().map_err(|e| e.to_string())?
+            } else {
+                Vec::new()
+            };
+            for scope in &scopes {
                 // A place in a history that the server has lost says nothing of the present one.
                 let Some(cursor) = scope.parsed_cursor().filter(|cursor| cursor.epoch == epoch) else {
                     continue;
@@ -57,22 +58,21 @@ impl World {
                 let Some(model) = schema.model_named(&scope.model) else {
                     continue;
                 };
-                let honest = oracle::cursor_honesty(
-                    tx,
-                    schema,
-                    rows,
-                    model,
-                    (cursor.position, pruned),
-                    scope.base_sync,
-                    |row| in_scope(schema, model, color.as_deref(), row),
-                );
-                if honest.is_err() {
-                    return Ok(honest);
+                let through = (cursor.position, pruned);
+                let holds = |row: &Record| in_scope(schema, model, color.as_deref(), row);
+                let honest = oracle::cursor_honesty(tx, schema, rows, model, through, scope.base_sync, holds);
+                if let Err(detail) = honest {
+                    return Ok(Err(("cursor honesty", detail)));
                 }
             }
-            Ok(Ok(()))
+            if !unsettled {
+                return Ok(Ok(()));
+            }
+            let entries = tx.outbox(0, OUTBOX_MAX).map_err(|e| e.to_string())?;
+            let laid = oracle::read_your_writes(tx, schema, &entries);
+            Ok(laid.map_err(|detail| ("read your writes", detail)))
         })?;
-        law.map_err(|detail| self.broken("cursor honesty", format!("replica {index}: {detail}")))
+        law.map_err(|(law, detail)| self.broken(law, format!("replica {index}: {detail}")))
     }
 
     /// A local query, and what it must answer.
