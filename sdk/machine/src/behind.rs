@@ -1,4 +1,5 @@
-//! A rejected mutation is made anew under a higher number: what stands behind the old one goes on behind the new one.
+//! A rejected or wedged mutation is made anew under a higher number: what stands behind the old one goes on behind the new
+//! one.
 //!
 //! What was made after the old one and needs it (a later edit of the same record, a child of it) makes no sense without it:
 //! the server refuses it as `DependencyRejected`. The new one takes the old one's place. So it waits for none of them, and
@@ -29,7 +30,7 @@ pub(crate) struct Behind {
     pub became: BTreeMap<MutationNumber, MutationNumber>,
 }
 
-/// Finds what stands behind the mutations `of`, which were rejected.
+/// Finds what stands behind the mutations `of`, which were rejected or given up.
 pub(crate) fn find(cx: &mut Context<'_>, of: &BTreeSet<MutationNumber>) -> Result<Behind, StepError> {
     let mut behind = Behind::default();
     let Some(low) = of.first().copied() else {

@@ -15,7 +15,7 @@ use tombolo_core::value::Value;
 use tombolo_core::wire::envelope::RejectReason;
 use tombolo_core::wire::graphql::ErrorType;
 
-use crate::behind::{self, Behind};
+use crate::behind;
 use crate::context::Context;
 use crate::effect::{Effect, FinalOutcome};
 use crate::input::NewMutation;
@@ -77,21 +77,17 @@ fn anew(cx: &mut Context<'_>, entry: &OutboxEntry, edit: Option<&Edit<'_>>) -> R
         .collect::<Result<Vec<_>, _>>()?;
     let replaces: Vec<_> = group.iter().map(|old| given_up.then_some(old.number)).collect();
     let freed = if given_up { 0 } else { group.len() };
-    let mut behind = if given_up {
-        Behind::default()
-    } else {
-        behind::find(cx, &group.iter().map(|old| old.number).collect())?
-    };
+    let mut behind = behind::find(cx, &group.iter().map(|old| old.number).collect())?;
     let numbers = outbox::put_all(cx, &mutations, &replaces, freed, &behind.all)?;
     if !given_up {
         for (old, new) in group.iter().zip(&numbers) {
             let outcome = old.outcome().unwrap_or(FinalOutcome::Discarded);
             cx.end(old, outcome, Some(*new))?;
         }
-        let news = group.iter().map(|old| old.number).zip(numbers.iter().copied());
-        behind.became.extend(news);
-        behind::follow(cx, behind.moving, &behind.became)?;
     }
+    let news = group.iter().map(|old| old.number).zip(numbers.iter().copied());
+    behind.became.extend(news);
+    behind::follow(cx, behind.moving, &behind.became)?;
     cx.effects.push(Effect::Enqueued(numbers));
     Ok(())
 }

@@ -3,6 +3,7 @@
 use serde_json::Value as Json;
 use tombolo_machine::{Effect, Outgoing};
 
+use crate::outcomes::wedged;
 use crate::script::{play, play_on};
 use crate::world::World;
 
@@ -168,4 +169,60 @@ fn what_the_app_has_taken_note_of_stays_ended() {
         expect ended 1=rejected>3 2=rejected
         "#
     ));
+}
+
+#[test]
+fn what_is_queued_behind_a_wedged_create_goes_on_behind_its_edit_whatever_became_of_it() {
+    let behind = || {
+        let mut world = wedged("phone create Todo/1 title=\"a\" rank=1");
+        play_on(
+            &mut world,
+            r#"
+            phone edit Todo/1 rank=2
+            expect outbox 1=wedged 2=queued
+            phone redo 1 Todo title="b"
+            expect outbox 1=givenup 3=queued 4=queued
+            expect sent 1
+            expect Todo/1 title="b" rank=2
+            killed
+            expect Todo/1 title="b" rank=2
+            phone online
+            link up
+            expect sent 1
+            "#,
+        );
+        world
+    };
+    // It was not carried out: the edit is the create.
+    play_on(
+        &mut behind(),
+        r#"
+        server answers 1 rejected Discarded
+        time 1ms
+        expect sent 3
+        expect Todo/1 title="b" rank=2
+        server answers 3 applied e.2
+        time 1ms
+        expect sent 4
+        server answers 4 applied e.3
+        server page Todo e.3 live; Todo/1 v2 title="b" rank=2
+        expect outbox empty
+        "#,
+    );
+    // It was: the edit is one of its effect, and the later edit still comes after it.
+    play_on(
+        &mut behind(),
+        r#"
+        server answers 1 applied e.2
+        time 1ms
+        expect sent 3
+        expect Todo/1 title="b" rank=2
+        server answers 3 applied e.3
+        time 1ms
+        expect sent 4
+        server answers 4 applied e.4
+        server page Todo e.4 live; Todo/1 v3 title="b" rank=2
+        expect outbox empty
+        "#,
+    );
 }
