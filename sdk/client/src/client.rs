@@ -366,7 +366,7 @@ impl Client {
     ///
     /// A wedged one is sent again as it is, under its own number. A rejected one is final: a new mutation of the same intent
     /// is made on what the replica holds now (its whole transaction, if it was part of one), and the rejection is taken
-    /// note of.
+    /// note of. What stood behind it, queued or refused for its sake, goes on behind the new one ([`Event::Renumbered`]).
     ///
     /// ```
     #[doc = include_str!("../doc/rejected.rs")]
