@@ -2,12 +2,20 @@
 //!
 //! For each submission, in order: seen before? (answer from the stored outcome) → settled long ago? → depends on a
 //! refused one? → decide row by row → note the outcome. An atomic submission keeps an undo list of the rows it touched.
+//!
+//! `known`: what is known of numbers; `replay`: what has been here before; `asked`: what a resolver is asked; `ends`: ends
+//! that need no look at a row.
+
+mod asked;
+mod ends;
+mod known;
+mod replay;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tombolo_core::id::{ModelId, MutationId, MutationNumber, Position, ReplicaId, Version};
-use tombolo_core::merge::{MergeKind, Seen};
+use tombolo_core::id::{ModelId, MutationId, Position, ReplicaId};
+use tombolo_core::merge::Seen;
 use tombolo_core::query::{FilterColumn, MutationInput};
 use tombolo_core::record::{Change, Key, Record, StoredRecord};
 use tombolo_core::schema::Schema;
@@ -17,11 +25,12 @@ use tombolo_core::wire::trace::Trace;
 
 use super::ask::Question;
 use super::row::{Decision, RowFacts, decide_row, key_of};
-use super::{
-    Departure, Digest, Facts, RowKey, RowWrite, Settled, StoredOutcome, Writes, mutation_id, parts, resolve, trace,
-};
+use super::{Departure, Facts, RowKey, RowWrite, Settled, StoredOutcome, Writes, mutation_id, parts, resolve, trace};
 use crate::limits;
-use crate::store::{MutationResult, Submission, Undecided, Verdict};
+use crate::store::{MutationResult, Submission, Verdict};
+use asked::{Asked, ask};
+use ends::{forgotten, given_up, rejected, result_reason, undecided, whole_failed, written_off};
+use known::{Dependencies, SeenRows, seen_of};
 
 /// Decides `batch` on `facts`, at `now_ms`: one verdict for each submission, and everything there is to write.
 #[must_use]
@@ -471,221 +480,6 @@ impl<'a> Batcher<'a> {
         self.moved = mark.moved;
     }
 
-    /// Takes the replica's word on what it has settled, as far as that makes sense, and gives the bound.
-    fn settle(&mut self, envelope: &MutationEnvelope) -> u64 {
-        let claimed = envelope.settled_through.min(envelope.number.0.saturating_sub(1));
-        let known = self.settled.entry(envelope.replica.clone()).or_default();
-        if claimed > *known {
-            *known = claimed;
-            self.settled_new.insert(envelope.replica.clone());
-        }
-        *known
-    }
-
-    /// Notes that a replica was heard of, if that was not noted lately. A clock that went back is no reason to note more.
-    fn see(&mut self, replica: &ReplicaId) {
-        let known = self.last_seen_ms.get(replica).copied().unwrap_or_default();
-        if known == 0 || self.given_ms.saturating_sub(known) >= limits::LAST_SEEN_INTERVAL_MS {
-            self.seen.insert(replica.clone());
-        }
-    }
-
-    fn lost_through(&self, replica: &ReplicaId) -> u64 {
-        self.lost.get(replica).copied().unwrap_or_default()
-    }
-
-    fn dependencies(&self, envelope: &MutationEnvelope, settled_through: u64) -> Dependencies {
-        for number in &envelope.depends_on {
-            if *number >= envelope.number {
-                let message = format!(
-                    "mutation {} depends on {number}, which is not an earlier one",
-                    envelope.number
-                );
-                return Dependencies::Refused(RejectReason {
-                    code: ErrorType::BadRequest,
-                    message,
-                });
-            }
-            match self.outcomes.get(&mutation_id(&envelope.replica, number.0)) {
-                Some(outcome) if outcome.kind == OutcomeKind::Rejected => {
-                    let message = match &outcome.reason {
-                        // Named is the one at the root of it.
-                        Some(reason) if reason.code == ErrorType::DependencyRejected => reason.message.clone(),
-                        Some(reason) => format!("it depends on mutation {number}, which was rejected ({reason})"),
-                        None => format!("it depends on mutation {number}, which was rejected"),
-                    };
-                    return Dependencies::Refused(RejectReason {
-                        code: ErrorType::DependencyRejected,
-                        message,
-                    });
-                }
-                Some(_) => {}
-                None if number.0 <= settled_through => {}
-                None if number.0 <= self.lost_through(&envelope.replica) => {
-                    let message = format!(
-                        "it depends on mutation {number}, of which it is no longer known what became of it: this replica was \
-                         silent for too long"
-                    );
-                    return Dependencies::Refused(RejectReason {
-                        code: ErrorType::DependencyRejected,
-                        message,
-                    });
-                }
-                None => return Dependencies::Unknown(*number),
-            }
-        }
-        Dependencies::Met
-    }
-
-    /// What the envelope says was seen.
-    fn seen(&self, envelope: &MutationEnvelope) -> SeenRows {
-        let mut seen = SeenRows::default();
-        for number in &envelope.seen {
-            let Some(outcome) = self.outcomes.get(&mutation_id(&envelope.replica, number.0)) else {
-                seen.forgotten = true;
-                continue;
-            };
-            seen.versions.extend(
-                outcome
-                    .row
-                    .as_ref()
-                    .and_then(|(model, key)| seen_of((*model, key.to_text()), outcome.kind, outcome.version)),
-            );
-        }
-        seen
-    }
-
-    fn note(
-        &mut self,
-        envelope: &MutationEnvelope,
-        at: (&Submission, usize),
-        mutation: &MutationInput,
-        mut result: MutationResult,
-    ) -> MutationResult {
-        let number = envelope.number.0.saturating_add(at.1 as u64);
-        result.number = Some(MutationNumber(number));
-        self.keep(&mut result, at);
-        let model = &self.schema[mutation.model];
-        let key = match &result.change {
-            Some(change) => Some(change.after.key(&model.key)),
-            None => mutation.key(model),
-        };
-        let row = key.map(|key| (mutation.model, key));
-        let digest = self.digest(envelope, at.0, at.1);
-        self.note_outcome(envelope, number, row, digest, &result);
-        result
-    }
-
-    /// What tells the submission's mutation at `place` from another one.
-    fn digest(&self, envelope: &MutationEnvelope, submission: &Submission, place: usize) -> Option<Digest> {
-        let mutation = submission.mutations.get(place);
-        // A replica that gives something up need not repeat it to the letter.
-        let request = submission.context.request_digest.filter(|_| !envelope.void);
-        let known = mutation.is_some() || request.is_some();
-        known.then(|| Digest::new(self.schema, envelope, mutation, request))
-    }
-
-    fn note_outcome(
-        &mut self,
-        envelope: &MutationEnvelope,
-        number: u64,
-        row: Option<(ModelId, Key)>,
-        digest: Option<Digest>,
-        result: &MutationResult,
-    ) {
-        let version = match &result.change {
-            Some(change) => change.after.meta.version,
-            None => Version(0),
-        };
-        let outcome = StoredOutcome {
-            kind: result.outcome,
-            reason: result.reason.clone(),
-            row,
-            position: result.position.unwrap_or_default(),
-            version,
-            digest,
-        };
-        let id = mutation_id(&envelope.replica, number);
-        self.outcomes.insert(id.clone(), outcome.clone());
-        self.new_outcomes.push((id, outcome));
-    }
-
-    /// Answers a submission of which at least one number was decided before, and does nothing. If one of its mutations is
-    /// not the one that had its number, none of them is.
-    fn replay_all(&self, envelope: &MutationEnvelope, submission: &Submission, settled_through: u64) -> Verdict {
-        let first = envelope.number.0;
-        let numbers = (0..submission.count() as u64).map(|i| first.saturating_add(i));
-        let known = |number: u64| self.outcomes.get(&mutation_id(&envelope.replica, number));
-        let mut known_pairs = numbers
-            .clone()
-            .enumerate()
-            .filter_map(|(place, number)| known(number).map(|outcome| (place, outcome)));
-        if !known_pairs.all(|(place, outcome)| self.is_same(envelope, (submission, place), outcome)) {
-            let results = numbers.map(|number| rejected(Some(number), reused(number)));
-            return Verdict::decided(results.collect());
-        }
-        // A transaction ends as one: while an outcome of it is kept, those already forgotten are known as well.
-        let forgotten_through = settled_through.max(self.lost_through(&envelope.replica));
-        let fellow = numbers.clone().find_map(known);
-        let results = numbers.enumerate().map(|(place, number)| {
-            let outcome = known(number).or_else(|| fellow.filter(|_| submission.atomic && number <= forgotten_through));
-            match outcome {
-                Some(outcome) => {
-                    let id = mutation_id(&envelope.replica, number);
-                    self.replay(&id, outcome, submission.mutations.get(place))
-                }
-                None if number <= self.lost_through(&envelope.replica) => rejected(Some(number), written_off(number)),
-                None => {
-                    // The number was used before by a request with fewer root fields.
-                    let message = format!("mutation {} was sent before without number {number}", envelope.number);
-                    let code = ErrorType::BadRequest;
-                    rejected(Some(number), RejectReason { code, message })
-                }
-            }
-        });
-        Verdict::decided(results.collect())
-    }
-
-    /// Whether the submission's mutation at the place is the one that `outcome` is of. The answer's selection is that of the
-    /// mutation as it comes now: an outcome of another record would be read through another model's rules and columns.
-    fn is_same(
-        &self,
-        envelope: &MutationEnvelope,
-        (submission, place): (&Submission, usize),
-        outcome: &StoredOutcome,
-    ) -> bool {
-        let mutation = submission.mutations.get(place);
-        let same_record = outcome
-            .row
-            .as_ref()
-            .zip(mutation)
-            .is_none_or(|((model, key), mutation)| {
-                let given = mutation.key(&self.schema[mutation.model]);
-                mutation.model == *model && given.is_none_or(|given| given.to_text() == key.to_text())
-            });
-        let digest = self.digest(envelope, submission, place);
-        same_record
-            && !outcome
-                .digest
-                .zip(digest)
-                .is_some_and(|(stored, digest)| stored.differs(digest))
-    }
-
-    fn replay(&self, id: &MutationId, outcome: &StoredOutcome, mutation: Option<&MutationInput>) -> MutationResult {
-        let record = mutation
-            .and(outcome.row.as_ref())
-            .and_then(|(model, key)| self.record_now(*model, key));
-        MutationResult {
-            number: Some(id.number),
-            outcome: outcome.kind,
-            reason: outcome.reason.clone(),
-            record,
-            position: (outcome.kind != OutcomeKind::Rejected).then_some(outcome.position),
-            change: None,
-            trace: self.known_traces.get(id).cloned(),
-        }
-    }
-
     fn record_now(&self, model: ModelId, key: &Key) -> Option<Arc<Record>> {
         let row = self.rows.get(&(model, key.to_text()))?;
         row.stored.as_ref().map(|stored| Arc::new(stored.record.clone()))
@@ -728,139 +522,9 @@ impl<'a> Batcher<'a> {
     }
 }
 
-/// What a replica's user saw of its own earlier mutations.
-#[derive(Default)]
-struct SeenRows {
-    /// Each version with the record that it is of.
-    versions: Vec<(RowKey, Seen)>,
-    /// Of some of them the outcome is no longer kept: what was seen is more than `versions`, and nobody knows what.
-    forgotten: bool,
-}
-
-enum Dependencies {
-    Met,
-    Refused(RejectReason),
-    Unknown(MutationNumber),
-}
-
 fn altered(columns: &BTreeSet<FilterColumn>, before: &Record, after: &Record) -> bool {
     columns.iter().any(|column| match column {
         FilterColumn::Field(field) => before.value(*field) != after.value(*field),
         FilterColumn::Deleted => before.meta.deleted != after.meta.deleted,
-    })
-}
-
-/// Everything that a submission has to ask a resolver about in one go: a record that waits for an answer keeps none of the
-/// others from being looked at.
-#[derive(Default)]
-struct Asked {
-    questions: Vec<Question>,
-    rows: BTreeSet<RowKey>,
-}
-
-impl Asked {
-    fn take(&mut self, question: Question) {
-        self.rows.insert((question.model, question.key.to_text()));
-        self.questions.push(question);
-    }
-
-    /// Whether `mutation` is about a record of which it is not known yet what an earlier one makes of it.
-    fn waits(&self, schema: &Schema, mutation: &MutationInput) -> bool {
-        let key = || mutation.key(&schema[mutation.model]);
-        !self.rows.is_empty() && key().is_some_and(|key| self.rows.contains(&(mutation.model, key.to_text())))
-    }
-}
-
-fn ask(questions: Vec<Question>) -> Verdict {
-    Verdict {
-        ask: questions,
-        ..Verdict::default()
-    }
-}
-
-fn rejected(number: Option<u64>, reason: RejectReason) -> MutationResult {
-    MutationResult {
-        number: number.map(MutationNumber),
-        outcome: OutcomeKind::Rejected,
-        reason: Some(reason),
-        record: None,
-        position: None,
-        change: None,
-        trace: None,
-    }
-}
-
-fn seen_of(row: RowKey, outcome: OutcomeKind, version: Version) -> Option<(RowKey, Seen)> {
-    let kind = match outcome {
-        OutcomeKind::Applied => MergeKind::Applied,
-        OutcomeKind::Merged => MergeKind::Merged,
-        OutcomeKind::Rejected => return None,
-    };
-    Some((row, Seen { version, kind }))
-}
-
-fn reused(number: u64) -> RejectReason {
-    let message = format!(
-        "number {number} of this replica was used for another mutation: the replica's file was copied or restored from a \
-         backup; send the mutation under a fresh replica id"
-    );
-    RejectReason {
-        code: ErrorType::NumberReused,
-        message,
-    }
-}
-
-fn written_off(number: u64) -> RejectReason {
-    let message = format!(
-        "this replica was silent for so long that the server no longer knows whether mutation {number} took effect, and will \
-         not carry it out a second time; look at the record as it is now, and make the edit again if it is missing"
-    );
-    RejectReason {
-        code: ErrorType::ReplicaWrittenOff,
-        message,
-    }
-}
-
-fn forgotten(number: u64) -> RejectReason {
-    let message = format!(
-        "mutation {number} of this replica is settled, and what became of it is no longer known: the replica's file was \
-         copied or restored from a backup. It may have been carried out: compare with the record, and make the edit again \
-         under a fresh replica id if it is missing"
-    );
-    RejectReason {
-        code: ErrorType::OutcomeForgotten,
-        message,
-    }
-}
-
-fn given_up() -> RejectReason {
-    RejectReason {
-        code: ErrorType::Discarded,
-        message: "the replica gave it up before it was decided".to_owned(),
-    }
-}
-
-fn undecided(code: ErrorType, message: String, retry: bool) -> Verdict {
-    Verdict {
-        undecided: Some(Undecided { code, message, retry }),
-        ..Verdict::default()
-    }
-}
-
-fn whole_failed(culprit: Option<u64>) -> RejectReason {
-    let message = match culprit {
-        Some(number) => format!("mutation {number} of the same transaction was rejected, so none of it was applied"),
-        None => "another mutation of the same transaction was rejected, so none of it was applied".to_owned(),
-    };
-    RejectReason {
-        code: ErrorType::DependencyRejected,
-        message,
-    }
-}
-
-fn result_reason(result: &MutationResult) -> RejectReason {
-    result.reason.clone().unwrap_or(RejectReason {
-        code: ErrorType::InternalFailure,
-        message: String::new(),
     })
 }
