@@ -32,6 +32,10 @@ const RUN_SECONDS_MAX: u32 = 20;
 /// Longest time of one target in CI, in seconds, whatever its runs: ten targets stay below a minute and a half.
 const CI_SECONDS_MAX: u64 = 8;
 
+/// How much the compiler optimises for CI: the targets' runs there take seconds, and building them takes minutes. By hand,
+/// where runs are long, the profile's own level holds.
+const CI_OPT_LEVEL: &str = "1";
+
 /// Files kept of a corpus that is minimised for the repository.
 const CORPUS_FILES_MAX: usize = 50;
 
@@ -101,7 +105,7 @@ pub(crate) fn run(house: &House, options: &Options) -> Result<(), Failed> {
         (None, Some(runs)) => Until::Runs(runs),
         (None, None) => Until::Ci,
     };
-    let place = Place::build(house, &targets)?;
+    let place = Place::build(house, &targets, until)?;
     run_all(&place, &targets, until)?;
     if options.merge {
         for target in targets {
@@ -114,7 +118,7 @@ pub(crate) fn run(house: &House, options: &Options) -> Result<(), Failed> {
 /// The CI step: every target, so often, from the same seed.
 pub(crate) fn step(house: &House) -> Result<(), Failed> {
     let targets: Vec<&Target> = TARGETS.iter().collect();
-    let place = Place::build(house, &targets)?;
+    let place = Place::build(house, &targets, Until::Ci)?;
     run_all(&place, &targets, Until::Ci)
 }
 
@@ -208,7 +212,7 @@ struct Place {
 
 impl Place {
     /// The lock file may follow the products' manifests in CI too: nothing that is shipped comes from it.
-    fn build(house: &House, targets: &[&Target]) -> Result<Self, Failed> {
+    fn build(house: &House, targets: &[&Target], until: Until) -> Result<Self, Failed> {
         tools::ensure(house, &[tools::CXX])?;
         let folder = steps::target_folder(house)?.join("fuzz");
         let host = host(house)?;
@@ -218,6 +222,10 @@ impl Place {
             .args([folder.as_os_str()]);
         if let [only] = targets {
             build = build.args(["--bin", only.name]);
+        }
+        match until {
+            Until::Ci => build = build.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", CI_OPT_LEVEL),
+            Until::Seconds(_) | Until::Runs(_) => {}
         }
         // For the target alone, not for build scripts: hence `--target`, though it is this machine's.
         build.env("RUSTFLAGS", FLAGS).env("CARGO_INCREMENTAL", "0").run()?;
