@@ -3,8 +3,9 @@
 //! The server tells them apart by their digests and refuses the later one as `NumberReused`; it was not carried out. This
 //! file then takes a fresh identity, and the mutation goes on under it with a new number. So does what was made after it and
 //! never sent: numbers grow, so it was made after the files parted, and nobody else can have sent it. What waits for one of
-//! these follows it, so that dependencies always point to lower numbers. Everything else keeps the identity that it has: another file may have sent the same mutation, and only under its own number does the server
-//! know it again. Each of those is decided by its own answer.
+//! these follows it, so that dependencies always point to lower numbers. Everything else keeps the identity that it has:
+//! another file may have sent the same mutation, and only under its own number does the server know it again. Each of those
+//! is decided by its own answer.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -90,7 +91,7 @@ pub(crate) fn renumber(
         let moved = moved.contains(&number).then_some(MutationNumber(number.0 + by));
         moved.or_else(|| became.get(&number).copied())
     };
-    let (mut waiting, mut new) = (Vec::new(), Vec::new());
+    let (mut waiting, mut new, mut hidden) = (Vec::new(), Vec::new(), BTreeSet::new());
     for old in moving {
         match old.outcome() {
             Some(outcome) => {
@@ -105,7 +106,11 @@ pub(crate) fn renumber(
         entry.state = EntryState::Queued;
         entry.tries = 0;
         entry.conflict = None;
-        (entry.landed, entry.in_base) = (None, false);
+        // What had landed under its number was another file's mutation: its own effect is shown again.
+        if std::mem::take(&mut entry.in_base) {
+            hidden.insert(entry.number);
+        }
+        entry.landed = None;
         // Mutations that stay under another identity are waited for here; the server could not find them.
         waiting.extend(
             entry
@@ -122,6 +127,9 @@ pub(crate) fn renumber(
         entry.replaces = entry.replaces.map(|number| to(number).unwrap_or(number));
         cx.add_entry(&entry)?;
         new.push(entry);
+    }
+    for entry in new.iter().filter(|entry| hidden.contains(&entry.number)) {
+        cx.rebase_entry(entry)?;
     }
     for renumbered in runs(&moved, by) {
         cx.tx.put_renumbered(&renumbered)?;
