@@ -216,19 +216,20 @@ impl Writer {
     /// Seals the file for every process and counts what is in its outbox.
     pub(crate) fn seal(&mut self, sealing: Sealing) -> Result<Sealed, Error> {
         let file = self.file.as_mut().ok_or(Error::Suspended)?;
-        let seal = |file: &mut Store, seal| {
-            file.seal(seal).inspect_err(|error| {
-                if matches!(error, StoreError::SignedOut) {
-                    tracing::info!("another process has signed out first");
-                }
-            })
+        let how = |counts: &OutboxCounts| match sealing {
+            Sealing::Keep => Seal::Kept,
+            Sealing::KeepUnsent if unsent(counts) > 0 => Seal::Kept,
+            Sealing::KeepUnsent | Sealing::Discard => Seal::Discarded,
         };
-        let mut remove = sealing == Sealing::Discard;
-        let counts = seal(file, if remove { Seal::Discarded } else { Seal::Kept })?;
-        if sealing == Sealing::KeepUnsent && unsent(&counts) == 0 {
-            remove = seal(file, Seal::Discarded).is_ok();
-        }
-        Ok(Sealed { counts, remove })
+        let (counts, seal) = file.seal(how).inspect_err(|error| {
+            if matches!(error, StoreError::SignedOut) {
+                tracing::info!("another process has signed out first");
+            }
+        })?;
+        Ok(Sealed {
+            counts,
+            remove: seal == Seal::Discarded,
+        })
     }
 }
 

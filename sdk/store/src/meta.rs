@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 use tombolo_core::id::ReplicaId;
 use tombolo_machine::StoreError;
 
@@ -16,6 +16,10 @@ const ACCOUNT: &str = "account";
 const SEALED: &str = "sealed";
 const REPLICA: &str = "replica";
 const SCHEMA: &str = "schema";
+
+// Words of the seal.
+const KEPT: &str = "kept";
+const DISCARDED: &str = "discarded";
 
 /// How an account has ended its use of a file. It is a mark that every process respects, not encryption: who can read the
 /// file can read what is in it.
@@ -96,19 +100,13 @@ pub(crate) fn seal(conn: &Connection) -> Result<Option<Seal>, StoreError> {
     if !has_meta(conn)? {
         return Ok(None);
     }
-    Ok(text(conn, SEALED)?.map(|seal| {
-        if seal == "discarded" {
-            Seal::Discarded
-        } else {
-            Seal::Kept
-        }
-    }))
+    Ok(text(conn, SEALED)?.map(|seal| if seal == DISCARDED { Seal::Discarded } else { Seal::Kept }))
 }
 
 pub(crate) fn set_seal(conn: &Connection, seal: Seal) -> Result<(), StoreError> {
     let word = match seal {
-        Seal::Kept => "kept",
-        Seal::Discarded => "discarded",
+        Seal::Kept => KEPT,
+        Seal::Discarded => DISCARDED,
     };
     set_text(conn, SEALED, word)
 }
@@ -124,16 +122,27 @@ pub(crate) fn check_account(conn: &Connection, path: &Path, given: Option<&str>)
     }
 }
 
-/// The account uses the file: from now on it is this account's, and not sealed.
-pub(crate) fn sign_in(conn: &Connection, account: &str) -> Result<(), StoreError> {
-    if text(conn, ACCOUNT)?.as_deref() != Some(account) {
-        set_text(conn, ACCOUNT, account)?;
+/// Somebody uses the file: from now on it is this account's, and not sealed. `again`: goes on with it, which ends no seal.
+/// Gives the seal that stands against it, upon which nothing has changed; a file that was given up stays so.
+pub(crate) fn sign_in(conn: &Connection, account: Option<&str>, again: bool) -> Result<Option<Seal>, StoreError> {
+    let other = account.filter(|account| !matches!(text(conn, ACCOUNT), Ok(Some(known)) if known == **account));
+    if other.is_none() && seal(conn)?.is_none() {
+        return Ok(None);
     }
-    if text(conn, SEALED)?.is_some() {
-        conn.execute("DELETE FROM _meta WHERE name = ?1", [SEALED])
+    let tx = Transaction::new_unchecked(conn, TransactionBehavior::Immediate).map_err(failure)?;
+    if let Some(account) = other {
+        set_text(&tx, ACCOUNT, account)?;
+    }
+    if account.is_some() && !again {
+        tx.execute("DELETE FROM _meta WHERE name = ?1 AND value = ?2", [SEALED, KEPT])
             .map_err(failure)?;
     }
-    Ok(())
+    // Another process may have given the file up since it was looked at.
+    let against = seal(&tx)?;
+    if against.is_none() {
+        tx.commit().map_err(failure)?;
+    }
+    Ok(against)
 }
 
 /// Looks at a replica's file without opening it as one; `None` if it has been given up and waits to be removed.
@@ -199,5 +208,38 @@ fn remove(path: &Path) -> Result<(), OpenError> {
             source,
         }),
         Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(sealed: Option<Seal>) -> Connection {
+        let mut conn = Connection::open_in_memory().unwrap();
+        internal::migrate(&mut conn).unwrap();
+        assert_eq!(sign_in(&conn, Some("ada"), false).unwrap(), None);
+        if let Some(sealed) = sealed {
+            set_seal(&conn, sealed).unwrap();
+        }
+        conn
+    }
+
+    /// Also when the other process gives it up at the last moment, after this one has looked.
+    #[test]
+    fn a_file_that_was_given_up_stays_given_up_whoever_signs_in() {
+        for (account, again) in [(Some("ada"), false), (Some("ada"), true), (None, false)] {
+            let conn = file(Some(Seal::Discarded));
+            assert_eq!(sign_in(&conn, account, again).unwrap(), Some(Seal::Discarded));
+            assert_eq!(seal(&conn).unwrap(), Some(Seal::Discarded));
+        }
+    }
+
+    #[test]
+    fn an_account_that_comes_back_ends_its_seal_and_one_that_goes_on_does_not() {
+        let conn = file(Some(Seal::Kept));
+        assert_eq!(sign_in(&conn, Some("ada"), true).unwrap(), Some(Seal::Kept));
+        assert_eq!(sign_in(&conn, Some("ada"), false).unwrap(), None);
+        assert_eq!(seal(&conn).unwrap(), None);
     }
 }

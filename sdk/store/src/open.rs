@@ -138,7 +138,7 @@ impl Store {
             if !is_ready(&conn, schema)? {
                 return Ok(Attempt::Occupied);
             }
-            return Self::with(conn, Some((path, common)), schema, options).map(|s| Attempt::Opened(Box::new(s)));
+            return Self::with(conn, Some((path, common)), schema, options);
         };
         salvage::finish(path)?;
         if let Some(problem) = salvage::marked(path) {
@@ -161,7 +161,7 @@ impl Store {
         if FileIdentity::of(path) != identity || !is_ready(&conn, schema)? {
             return Ok(Attempt::Occupied);
         }
-        Self::with(conn, Some((path, common)), schema, options).map(|s| Attempt::Opened(Box::new(s)))
+        Self::with(conn, Some((path, common)), schema, options)
     }
 
     /// A store in memory, gone when it is dropped. It has no readers: queries run on its one connection
@@ -172,7 +172,10 @@ impl Store {
     pub fn open_in_memory(schema: Arc<Schema>, options: Options) -> Result<Self, OpenError> {
         let mut conn = Connection::open_in_memory()?;
         make_ready(&mut conn, &schema, &options)?;
-        Self::with(conn, None, &schema, &options)
+        match Self::with(conn, None, &schema, &options)? {
+            Attempt::Opened(store) => Ok(*store),
+            Attempt::Occupied => Err(StoreError::SignedOut.into()),
+        }
     }
 
     /// The store on a file that is as the schema wants it.
@@ -181,7 +184,7 @@ impl Store {
         place: Option<(&Path, Lock)>,
         schema: &Arc<Schema>,
         options: &Options,
-    ) -> Result<Self, OpenError> {
+    ) -> Result<Attempt, OpenError> {
         pragmas(&conn, options.busy_timeout)?;
         // The writer's few statements: a plan that may depend on a bound value is made again at each use of the statement
         // once its bindings are cleared, which the statement cache does: 30 to 80 µs a time. With this no plan depends on
@@ -191,13 +194,16 @@ impl Store {
         if let Some(pages) = options.pages_max {
             conn.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
         }
-        if let Some(account) = &options.account {
-            meta::sign_in(&conn, account)?;
-        }
+        // Before the seal is looked at: whoever seals it after that is noticed by the next transaction.
         let data_version = meta::data_version(&conn)?;
+        match meta::sign_in(&conn, options.account.as_deref(), options.again)? {
+            None => {}
+            Some(Seal::Discarded) if !options.again => return Ok(Attempt::Occupied),
+            Some(Seal::Discarded | Seal::Kept) => return Err(StoreError::SignedOut.into()),
+        }
         let replica = meta::replica(&conn, &options.fresh_replica)?;
         let (path, open) = place.map(|(path, lock)| (path.to_owned(), lock)).unzip();
-        Ok(Self {
+        Ok(Attempt::Opened(Box::new(Self {
             conn,
             path,
             schema: Arc::clone(schema),
@@ -210,7 +216,7 @@ impl Store {
             data_version,
             drain: None,
             _open: open,
-        })
+        })))
     }
 
     /// Asks for the right to the link, which one store on a file has at a time; true if it is had. It is kept until
@@ -247,16 +253,18 @@ impl Store {
     }
 
     /// Ends this account's use of the file, for every process: the next transaction of each gives
-    /// [`StoreError::SignedOut`]. What is in the outbox at that moment is counted.
+    /// [`StoreError::SignedOut`]. What is in the outbox at that moment is counted, and how it is sealed may depend on that:
+    /// nobody writes between the two.
     ///
     /// # Errors
     /// The store's; nothing has changed then.
-    pub fn seal(&mut self, seal: Seal) -> Result<OutboxCounts, StoreError> {
+    pub fn seal(&mut self, how: impl FnOnce(&OutboxCounts) -> Seal) -> Result<(OutboxCounts, Seal), StoreError> {
         let tx = self.begin(true)?;
         let counts = outbox::counts(tx.conn)?;
+        let seal = how(&counts);
         meta::set_seal(tx.conn, seal)?;
         tx.commit()?;
-        Ok(counts)
+        Ok((counts, seal))
     }
 
     /// This replica's identity as of the opening; [`Tx`] gives the present one.

@@ -17,5 +17,6 @@ mod resets;
 mod salvage;
 mod scenarios;
 mod script;
+mod seals;
 mod torn;
 mod world;

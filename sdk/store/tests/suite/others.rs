@@ -403,7 +403,7 @@ fn a_seal_ends_every_process_and_opens_for_its_account() {
     let schema = schema(SDL);
     let mut app = Store::open(&path, schema.clone(), of("ada")).unwrap();
     let mut extension = Store::open(&path, schema.clone(), of("ada")).unwrap();
-    assert_eq!(app.seal(Seal::Kept).unwrap().queued, 0);
+    assert_eq!(app.seal(|_| Seal::Kept).unwrap().0.queued, 0);
     let ended = extension.begin(false).map(drop);
     assert!(matches!(ended, Err(StoreError::SignedOut)), "{ended:?}");
     let again = Options {
@@ -432,7 +432,7 @@ fn a_file_that_is_given_up_goes_when_the_last_one_has_left_it() {
     let mut app = Process::of(&path, None);
     app.create("lost");
     let extension = Store::open(&path, schema.clone(), options()).unwrap();
-    assert_eq!(app.store.seal(Seal::Discarded).unwrap().queued, 1);
+    assert_eq!(app.store.seal(|_| Seal::Discarded).unwrap().0.queued, 1);
     drop(app);
     assert!(!discard(&path, Duration::ZERO).unwrap(), "somebody has it open");
     assert_eq!(peek(&path).unwrap(), None);
@@ -440,7 +440,7 @@ fn a_file_that_is_given_up_goes_when_the_last_one_has_left_it() {
     // Nobody came to remove it; the next one finds nothing of it.
     let mut next = Store::open(&path, schema, options()).unwrap();
     assert_eq!(next.begin(false).unwrap().counts().unwrap().queued, 0);
-    next.seal(Seal::Discarded).unwrap();
+    next.seal(|_| Seal::Discarded).unwrap();
     drop(next);
     assert!(discard(&path, Duration::ZERO).unwrap());
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
