@@ -62,8 +62,12 @@ pub struct AccountFile {
     pub path: PathBuf,
     /// It has signed out and left something behind.
     pub sealed: bool,
-    /// Mutations that only this file knows: not decided by the server, or refused and not taken note of.
+    /// Mutations that only this file knows: not decided by the server, or refused and not taken note of. 0 where nobody can
+    /// say: see `unreadable`.
     pub unsent: u64,
+    /// Why nothing more can be said of the file now: it is damaged (opening it salvages what can be read), or somebody is
+    /// just opening it. Whose it is then says its name, shortened if the account's is very long.
+    pub unreadable: Option<String>,
 }
 
 impl Accounts {
@@ -90,7 +94,8 @@ impl Accounts {
     /// The accounts that have a file here, by name. Reads the files; takes the time that opening each of them takes.
     ///
     /// # Errors
-    /// [`Error::Open`]: the folder or a file cannot be read. No folder is no account.
+    /// [`Error::Open`]: the folder cannot be read. No folder is no account. A file that cannot be read is listed as
+    /// [`AccountFile::unreadable`], beside the others.
     pub fn list(&self) -> Result<Vec<AccountFile>, Error> {
         let failed = |source| OpenError::File {
             path: self.folder.clone(),
@@ -107,20 +112,62 @@ impl Accounts {
             if !is_account_file(&path) {
                 continue;
             }
-            let Some(peek) = tombolo_store::peek(&path)? else {
-                continue;
-            };
-            let Some(account) = peek.account else { continue };
-            accounts.push(AccountFile {
-                account,
-                path,
-                sealed: peek.sealed,
-                unsent: peek.unsent,
-            });
+            if let Some(account) = look_at(path) {
+                accounts.push(account);
+            }
         }
         accounts.sort_by(|a, b| a.account.cmp(&b.account));
         Ok(accounts)
     }
+}
+
+/// What can be said of a file; `None` if it is nobody's, or gone.
+fn look_at(path: PathBuf) -> Option<AccountFile> {
+    match tombolo_store::peek(&path) {
+        Ok(peek) => {
+            let peek = peek?;
+            Some(AccountFile {
+                account: peek.account?,
+                path,
+                sealed: peek.sealed,
+                unsent: peek.unsent,
+                unreadable: None,
+            })
+        }
+        // Removed since the folder was read.
+        Err(_) if !path.exists() => None,
+        Err(error) => Some(AccountFile {
+            account: account_of(&path),
+            path,
+            sealed: false,
+            unsent: 0,
+            unreadable: Some(error.to_string()),
+        }),
+    }
+}
+
+/// The account whose file has this name, as far as [`file_name`] kept it.
+fn account_of(path: &Path) -> String {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let name = name.strip_prefix(PREFIX).unwrap_or(name);
+    let name = name.strip_suffix(SUFFIX).unwrap_or(name);
+    let name = name.split('~').next().unwrap_or(name);
+    let mut bytes = Vec::with_capacity(name.len());
+    let mut rest = name;
+    while let Some(first) = rest.chars().next() {
+        let hex = rest.strip_prefix('%').and_then(|rest| rest.get(..2));
+        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &rest[3..];
+            }
+            None => {
+                bytes.extend_from_slice(first.to_string().as_bytes());
+                rest = &rest[first.len_utf8()..];
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn is_account_file(path: &Path) -> bool {
@@ -271,6 +318,7 @@ mod tests {
         ] {
             let path = Accounts::in_folder("/f").path(account);
             assert_eq!(path, Path::new("/f").join(name));
+            assert_eq!(account_of(&path), account);
         }
         let long = |last: char| {
             let account: String = std::iter::repeat_n('a', 200).chain([last]).collect();

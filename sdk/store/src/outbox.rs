@@ -288,7 +288,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<OutboxEntry> {
     })
 }
 
-fn select(conn: &Connection, rest: &str, params: &[&dyn ToSql]) -> Result<Vec<OutboxEntry>> {
+pub(crate) fn select(conn: &Connection, rest: &str, params: &[&dyn ToSql]) -> Result<Vec<OutboxEntry>> {
     let mut statement = conn
         .prepare_cached(&format!("SELECT {COLUMNS} FROM _outbox {rest}"))
         .map_err(failure)?;

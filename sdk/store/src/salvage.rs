@@ -22,16 +22,18 @@ use std::sync::Arc;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params_from_iter};
 use serde::{Deserialize, Serialize};
+use tombolo_core::id::ReplicaId;
 use tombolo_core::schema::Schema;
 use tombolo_core::wire::envelope::RejectReason;
 use tombolo_core::wire::graphql::ErrorType;
-use tombolo_machine::StoreError;
+use tombolo_machine::{Ended, StoreError};
 
 use crate::error::{OpenError, failure};
 use crate::identity::SINCE;
 use crate::locks::{DRAIN_FILE, Hold, Lock, OPEN_FILE, beside};
 use crate::open::{Options, Store};
 use crate::sql::quote;
+use crate::{ended, outbox};
 
 /// Damaged files kept beside the new one; with more than this many the app's folder is what needs help.
 const DAMAGED_KEPT_MAX: u32 = 1_000;
@@ -314,7 +316,11 @@ fn copy(old: &Connection, new: &Connection, schema: &Schema, report: &mut Salvag
     // No row was.
     new.execute("UPDATE _outbox SET in_base = 0", ())?;
     if !report.same_replica {
-        report.uncertain = leave_identity(new)?;
+        let was = match meta("replica") {
+            Some(Value::Text(name)) => name,
+            Some(_) | None => String::new(),
+        };
+        report.uncertain = leave_identity(new, &ReplicaId(was))?;
     }
     copy_renumbered(old, new)?;
     // Numbers are never given twice, whatever the count says.
@@ -336,7 +342,7 @@ fn copy(old: &Connection, new: &Connection, schema: &Schema, report: &mut Salvag
 
 /// Makes the outbox that of a new replica; how many mutations there are of which nobody can say whether they were carried
 /// out. The server would not know them by the new name: sent again, or made void, they could take effect twice.
-fn leave_identity(new: &Connection) -> Result<u64, OpenError> {
+fn leave_identity(new: &Connection, was: &ReplicaId) -> Result<u64, OpenError> {
     // Those that waited for a refused one, and those that waited for them. The server knew; it does not by the new name.
     let without = reason(ErrorType::DependencyRejected, WITHOUT);
     let waiting = format!(
@@ -351,7 +357,31 @@ fn leave_identity(new: &Connection) -> Result<u64, OpenError> {
            SELECT 1 FROM _outbox AS p WHERE p.number = _outbox.replaces AND p.state IN (?3, ?4, ?5)))",
         (REJECTED, &uncertain, IN_FLIGHT, WEDGED, GIVEN_UP, QUEUED),
     )?;
-    // The server has carried these out, for a replica that is no more: the base sync brings what they made.
+    // The server has carried these out, for a replica that is no more: the base sync brings what they made. They ended at
+    // the newest moment that the file knows, as far as anyone can say.
+    let newest_ms: Option<i64> = new.query_row(
+        "SELECT max(at) FROM (SELECT created_at_ms AS at FROM _outbox UNION ALL SELECT ended_at_ms FROM _ended)",
+        (),
+        |row| row.get(0),
+    )?;
+    for entry in outbox::select(new, "WHERE state = 2 ORDER BY number", &[])? {
+        let Some(outcome) = entry.outcome() else { continue };
+        let ended = Ended {
+            number: entry.number,
+            first: entry.first,
+            atomic: entry.atomic,
+            replica: entry.replica.unwrap_or_else(|| was.clone()),
+            intent: entry.intent,
+            outcome,
+            conflict: entry.conflict,
+            became: None,
+            author: entry.author,
+            schema: entry.schema,
+            created_at_ms: entry.created_at_ms,
+            ended_at_ms: newest_ms.unwrap_or(entry.created_at_ms),
+        };
+        ended::put(new, &ended)?;
+    }
     new.execute("DELETE FROM _outbox WHERE state = ?1", [ACKED])?;
     // What is left was never sent, and the server can find only what is: the rest is not named to it.
     for links in ["depends_on", "seen"] {

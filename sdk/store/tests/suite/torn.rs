@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 use tombolo_core::id::ReplicaId;
-use tombolo_machine::{EntryState, Input, Machine, OutboxEntry};
+use tombolo_machine::{EntryState, FinalOutcome, Input, Machine, OutboxEntry};
 use tombolo_store::{Options, Salvage, Store};
 
 use crate::script::play_on;
@@ -113,5 +113,29 @@ fn a_whole_transaction_beside_a_lost_mutation_goes_on_if_the_index_says_that_it_
         play_on(&mut world, "phone create Todo/alone");
         let report = lose(&mut world, &[4], blind);
         assert_eq!((report.lost, report.torn), (1, torn));
+    }
+}
+
+#[test]
+fn by_a_new_name_what_was_acknowledged_has_ended_and_can_still_be_asked_for() {
+    let mut world = World::new();
+    play_on(
+        &mut world,
+        "phone scope Todo all\nphone online\nlink up\nphone create Todo/1\nphone create Todo/2\nserver answers 1 applied e.5\n\
+         server answers 2 merged e.6\nexpect outbox 1=acked 2=acked",
+    );
+    world.store = None;
+    let file = world.dir.path().join("replica.db");
+    let conn = Connection::open(&file).unwrap();
+    conn.execute("DELETE FROM _meta WHERE name = 'last_number'", ())
+        .unwrap();
+    drop(conn);
+    let (mut store, report) = salvage(&file);
+    assert!(!report.same_replica);
+    let tx = store.begin(false).unwrap();
+    assert_eq!(tx.outbox(0, 10).unwrap(), []);
+    for (number, outcome) in [(1, FinalOutcome::Applied), (2, FinalOutcome::Merged)] {
+        let found = tx.find(tombolo_core::id::MutationNumber(number)).unwrap();
+        assert_eq!(found.and_then(|kept| kept.outcome()), Some(outcome), "{number}");
     }
 }
