@@ -31,6 +31,10 @@ pub const RECORD_BYTES_MAX: usize = 400 * 1024;
 /// the rest is room for the document and the envelope. Ten of the largest records fit into one transaction.
 pub const REQUEST_BYTES_MAX: usize = 4 << 20;
 
+/// Most numbers in `dependsOn` or in `seen` of one request: each is one look-up in the server's transaction, and a hundred
+/// records of one transaction may each have a hundred earlier mutations.
+pub const ENVELOPE_NUMBERS_MAX: usize = 10_000;
+
 // --- schema files ---
 
 /// Longest schema file, in bytes: AppSync's own limit on a schema document.

@@ -61,8 +61,9 @@ pub enum Error {
     #[error(transparent)]
     Refused(RejectReason),
     /// More than the server takes in one request: too many mutations in a transaction
-    /// ([`tombolo_machine::limits::ATOMIC_MUTATIONS_MAX`]), or too many bytes, of a single mutation, too
-    /// ([`tombolo_core::limits::REQUEST_BYTES_MAX`]). Nothing was queued; the message says which, and what to do.
+    /// ([`tombolo_machine::limits::ATOMIC_MUTATIONS_MAX`]), too many bytes, of a single mutation, too
+    /// ([`tombolo_core::limits::REQUEST_BYTES_MAX`]), or too many unsettled mutations below it
+    /// ([`tombolo_machine::limits::SEEN_MAX`]). Nothing was queued; the message says which, and what to do.
     #[error("{0}")]
     RequestTooLarge(String),
     /// The outbox holds as many mutations as it may ([`tombolo_machine::limits::OUTBOX_ENTRIES_MAX`]): nothing was queued.
@@ -242,9 +243,9 @@ impl From<StepError> for Error {
             error @ StepError::MissingKey { .. } => {
                 Self::Request(vec![GraphqlError::new(ErrorType::BadRequest, error.to_string())])
             }
-            error @ (StepError::TooManyMutations { .. } | StepError::RequestTooLarge { .. }) => {
-                Self::RequestTooLarge(error.to_string())
-            }
+            error @ (StepError::TooManyMutations { .. }
+            | StepError::RequestTooLarge { .. }
+            | StepError::TooManyEarlier { .. }) => Self::RequestTooLarge(error.to_string()),
             error @ (StepError::NotRetryable(_) | StepError::NotDiscardable(_)) => Self::WrongState(error.to_string()),
         }
     }

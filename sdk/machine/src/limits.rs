@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tombolo_core::limits::ENVELOPE_NUMBERS_MAX;
+
 /// Most mutations in flight on one link: as many as a server takes into one commit and works on at once for one socket. At
 /// 50 ms of round trip it allows some 5,000 mutations a second; more would only lengthen what is resent after a lost link.
 pub const IN_FLIGHT_MAX: usize = 256;
@@ -70,6 +72,10 @@ pub const CHANGED_KEYS_MAX: usize = 256;
 /// Most mutations in one atomic transaction. It travels as one request with a root field for each, of which a server takes
 /// 256 ([`tombolo_core::limits::ROOT_FIELDS_MAX`]).
 pub const ATOMIC_MUTATIONS_MAX: usize = 100;
+
+/// Most earlier mutations of the same records that a request may be made on top of while they are unsettled. A server reads
+/// [`ENVELOPE_NUMBERS_MAX`]; the rest is room for those that are edited afterwards, which then count twice.
+pub const SEEN_MAX: usize = ENVELOPE_NUMBERS_MAX / 10 * 9;
 
 /// Characters of an error's text kept in the status and in the outbox.
 pub const ERROR_TEXT_MAX: usize = 500;

@@ -10,7 +10,7 @@ use tombolo_core::wire::envelope::RejectReason;
 use crate::context::{Context, References};
 use crate::effect::{ChangeSet, Effect, Status};
 use crate::input::{Input, Now};
-use crate::limits::{ATOMIC_MUTATIONS_MAX, IN_FLIGHT_MAX, NO_PROGRESS_MAX, OUTBOX_ENTRIES_MAX};
+use crate::limits::{ATOMIC_MUTATIONS_MAX, IN_FLIGHT_MAX, NO_PROGRESS_MAX, OUTBOX_ENTRIES_MAX, SEEN_MAX};
 use crate::state::{Feed, Link, State};
 use crate::store::{StoreError, StoreTx};
 use crate::{answers, feed, link, outbox, pace, redo, refresh};
@@ -101,6 +101,15 @@ pub enum StepError {
     RequestTooLarge {
         /// How many, about.
         bytes: usize,
+    },
+    /// A mutation or an atomic transaction on top of more than [`SEEN_MAX`] unsettled ones, which no server would read.
+    #[error(
+        "the mutations of one request may stand on {SEEN_MAX} earlier ones of the same records that the server has not \
+             confirmed yet, these stand on {given}; connect and let them be sent, or make the transaction smaller"
+    )]
+    TooManyEarlier {
+        /// How many.
+        given: usize,
     },
     /// No such entry.
     #[error("the outbox has no mutation {0}; it may have been settled meanwhile")]

@@ -27,7 +27,7 @@ use tombolo_core::wire::graphql::ErrorType;
 use crate::context::Context;
 use crate::effect::{Effect, FinalOutcome};
 use crate::input::NewMutation;
-use crate::limits::ATOMIC_MUTATIONS_MAX;
+use crate::limits::{ATOMIC_MUTATIONS_MAX, SEEN_MAX};
 use crate::machine::StepError;
 use crate::operations;
 use crate::render;
@@ -192,6 +192,7 @@ pub(crate) fn put_all(
     let first = cx.tx.take_numbers(count)?;
     let mut numbers = Vec::with_capacity(mutations.len());
     let (mut outside, mut bytes): (Vec<_>, _) = (replaces.iter().flatten().copied().collect(), 0);
+    let mut seen = BTreeSet::new();
     for (at, mutation) in (0..count).zip(mutations) {
         let number = MutationNumber(first.0 + at);
         let draft = Draft::make(cx, mutation, behind)?;
@@ -199,9 +200,10 @@ pub(crate) fn put_all(
         within_request(bytes)?;
         outside.extend(draft.depends_on.iter().copied().filter(|n| *n < first));
         let replaces = replaces.get(numbers.len()).copied().flatten();
-        put(cx, draft, number, first, mutations.len() > 1, replaces)?;
+        seen.extend(put(cx, draft, number, first, mutations.len() > 1, replaces)?);
         numbers.push(number);
     }
+    nameable(seen.len())?;
     outside.sort_unstable();
     outside.dedup();
     // The whole group waits for whatever one of its members waits for.
@@ -227,6 +229,14 @@ fn room(cx: &Context<'_>, count: usize) -> Result<(), StepError> {
 fn within_request(bytes: usize) -> Result<(), StepError> {
     if bytes > REQUEST_BYTES_MAX {
         return Err(StepError::RequestTooLarge { bytes });
+    }
+    Ok(())
+}
+
+/// A request that names more earlier mutations than a server reads would never be decided.
+fn nameable(given: usize) -> Result<(), StepError> {
+    if given > SEEN_MAX {
+        return Err(StepError::TooManyEarlier { given });
     }
     Ok(())
 }
@@ -424,7 +434,8 @@ fn fold(cx: &mut Context<'_>, draft: &Draft) -> Result<Option<MutationNumber>, S
     Ok(Some(last.number))
 }
 
-/// Writes the entry, saves the base row if this is the record's first unsettled one, and lays the optimistic update.
+/// Writes the entry, saves the base row if this is the record's first unsettled one, and lays the optimistic update. Gives
+/// the mutations that it has seen.
 fn put(
     cx: &mut Context<'_>,
     draft: Draft,
@@ -432,7 +443,9 @@ fn put(
     first: MutationNumber,
     atomic: bool,
     replaces: Option<MutationNumber>,
-) -> Result<(), StepError> {
+) -> Result<Vec<MutationNumber>, StepError> {
+    let seen = seen(&draft.before, replaces);
+    nameable(seen.len())?;
     if let Some(view) = &draft.to_save {
         cx.tx.put_base(draft.model, &draft.key, view.as_ref(), None)?;
     }
@@ -443,7 +456,7 @@ fn put(
         intent: draft.intent,
         state: EntryState::Queued,
         depends_on: draft.depends_on,
-        seen: seen(&draft.before, replaces),
+        seen: seen.clone(),
         author: draft.author,
         schema: cx.schema.hash.clone(),
         created_at_ms: cx.now.wall_ms,
@@ -455,7 +468,8 @@ fn put(
         in_base: false,
     };
     cx.add_entry(&entry)?;
-    cx.rebase(draft.model, &draft.key)
+    cx.rebase(draft.model, &draft.key)?;
+    Ok(seen)
 }
 
 /// What the user saw of the record's earlier mutations. One given up may have been carried out: who saw the mutation that

@@ -50,7 +50,7 @@ pub const REFUSED_OUTCOMES_MAX: usize = 1_000;
 pub const REPLICA_ID_BYTES_MAX: usize = 64;
 
 /// Most numbers in `dependsOn` or in `seen`, each of which is one look-up.
-pub const NUMBERS_MAX: usize = 10_000;
+pub const NUMBERS_MAX: usize = tombolo_core::limits::ENVELOPE_NUMBERS_MAX;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 

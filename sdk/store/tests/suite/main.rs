@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod behind;
+mod bounds;
 mod files;
 mod fold;
 mod identities;
