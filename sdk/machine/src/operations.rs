@@ -93,9 +93,42 @@ pub(crate) fn shown(
     values.keys().filter_map(of).collect()
 }
 
-/// What is left to do of `wanted` where `done` was carried out already: the difference of both, field by field. A field with
-/// a plain value needs none.
-pub(crate) fn after(model: &Model, done: &Intent, wanted: &Intent) -> Map<String, Json> {
+/// Leaves of `wanted` what is left to do where `done` was carried out already: the values that differ, of a counter or a set
+/// the operation that leads from one to the other, and of operations the difference.
+pub(crate) fn keep_difference(model: &Model, done: &Intent, wanted: &mut Intent) {
+    let mut left = after(model, done, wanted);
+    for (at, field) in model.fields.iter().enumerate() {
+        let given = wanted.values.get(&field.name).cloned();
+        let (Some(was), Some(given)) = (member(&done.values, field), given) else {
+            continue;
+        };
+        if model.key.contains(&FieldId(at)) {
+            continue;
+        }
+        let of = |json: &Json| field.ty.value_from_json(json);
+        let operation = Operation::between(field, &of(was), &of(&given));
+        if *was == given || operation.is_some() {
+            wanted.values.remove(&field.name);
+            wanted.base.remove(&field.name);
+        }
+        match operation {
+            Some(operation) if !operation.is_nothing() => {
+                left.insert(field.name.clone(), operation.to_json());
+            }
+            Some(_) => {}
+            None => {
+                if let Some(shown) = wanted.base.get_mut(&field.name) {
+                    shown.clone_from(was);
+                }
+            }
+        }
+    }
+    wanted.operations = left;
+}
+
+/// What is left to do of the operations of `wanted` where `done` was carried out already: the difference of both, field by
+/// field. A field with a plain value needs none.
+fn after(model: &Model, done: &Intent, wanted: &Intent) -> Map<String, Json> {
     let mut left = Map::new();
     for field in &model.fields {
         let name = &field.name;

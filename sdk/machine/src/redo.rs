@@ -250,20 +250,21 @@ pub(crate) fn given_up(cx: &mut Context<'_>, entry: &OutboxEntry, reason: Reject
     Ok(())
 }
 
-/// The mutation was carried out after all: of the one that was to replace it only the difference goes on.
+/// The mutation was carried out after all: of the one that was to replace it only the difference goes on. What is not edited
+/// stands as the server has it: others may have changed it since.
 pub(crate) fn replaced(cx: &Context<'_>, done: &OutboxEntry, replacement: &mut OutboxEntry) {
     let model = cx
         .model_id(&done.intent.model)
         .and_then(|id| cx.schema.models.get(id.0));
     if let Some(model) = model {
-        replacement.intent.operations = operations::after(model, &done.intent, &replacement.intent);
+        operations::keep_difference(model, &done.intent, &mut replacement.intent);
     }
     let intent = &mut replacement.intent;
     if intent.kind == MutationKind::Create {
         intent.kind = MutationKind::Update;
+        // It is made on what `done` made, which it has seen.
+        intent.base_version = None;
     }
-    // Values say what is to stand, so that sending them again changes nothing.
-    intent.base_version = None;
 }
 
 /// Refuses, here, a group that can no longer be sent as it was meant, and what depends on it under another identity.

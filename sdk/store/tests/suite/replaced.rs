@@ -74,3 +74,74 @@ fn a_delete_of_what_was_made_anew_goes_behind_it_and_is_not_folded_away() {
         );
     }
 }
+
+#[test]
+fn of_the_edit_of_a_creation_that_was_carried_out_only_what_it_changes_is_sent() {
+    let mut world = stuck("phone create Todo/1 title=\"a\" rank=1 likes=0 labels=[\"x\"] share=1.5");
+    play_on(
+        &mut world,
+        r#"
+        phone redo 1 Todo rank=2 likes=3
+        server answers 1 applied e.2
+        expect Todo/1 title="a" rank=2 likes=3
+        time 0s
+        "#,
+    );
+    let wanted = json!({ "id": "1", "rank": 2, "_operations": { "likes": { "add": 3 } } });
+    assert_eq!(
+        sent(&world),
+        (wanted, json!([1])),
+        "on top of what 1 made: what others did since stands"
+    );
+    play_on(
+        &mut world,
+        r#"
+        server page Todo e.5 live; Todo/1 v4 title="b" rank=1 likes=10 labels=["x","y"] share=1.5
+        expect ended 1=applied
+        expect Todo/1 title="b" rank=2 likes=13 labels=["x","y"]
+        "#,
+    );
+}
+
+#[test]
+fn of_the_edit_of_an_update_that_was_carried_out_only_what_it_changes_is_sent() {
+    let mut world = stuck("phone edit Todo/9 title=\"a\" rank=2 likes=5 labels=[\"a\",\"b\"]");
+    play_on(
+        &mut world,
+        r#"
+        phone redo 1 Todo rank=3
+        server answers 1 merged e.2
+        time 0s
+        "#,
+    );
+    // Its base stays what the user saw: of what others changed after that he knows nothing.
+    let wanted = json!({ "id": "9", "rank": 3, "_version": 3 });
+    assert_eq!(sent(&world), (wanted, json!([1])));
+    play_on(
+        &mut world,
+        r#"
+        server page Todo e.5 live; Todo/9 v7 title="theirs" rank=2 likes=20 labels=["a","b","c"]
+        expect Todo/9 title="theirs" rank=3 likes=20 labels=["a","b","c"]
+        "#,
+    );
+}
+
+#[test]
+fn a_resolver_is_told_what_the_user_saw_when_he_edited() {
+    let mut world = play(
+        "phone scope Memo all\nphone online\nlink up\nserver page Memo e.1 live; Memo/1 v1 body=\"z\" note=\"n\"\nphone edit Memo/1 body=\"a\" note=\"m\"\nserver answers 1 nothing",
+    );
+    for _ in 1..limits::UNDECIDED_TRIES_MAX {
+        play_on(
+            &mut world,
+            "time 30s\nserver page Memo e.1 live\nserver answers 1 nothing",
+        );
+    }
+    play_on(
+        &mut world,
+        "expect outbox 1=wedged\nphone redo 1 Memo body=\"b\"\nserver answers 1 applied e.2",
+    );
+    let entry = world.outbox().pop().unwrap();
+    assert_eq!(json!(entry.intent.values), json!({ "id": "1", "body": "b" }));
+    assert_eq!(json!(entry.intent.base), json!({ "body": "a" }));
+}
