@@ -6,6 +6,9 @@
 //! they take numbers above its own and wait for it. That goes for those that were never sent and for those that were refused
 //! for the old one's sake, as long as the app has not taken note of it. One on its way meanwhile follows when it has been
 //! refused. One that waits for yet another rejected mutation stays where it is.
+//!
+//! The same goes for a wedged one that is edited. What stands behind it was never sent; it goes behind the edit, which waits
+//! until the old one's fate is known.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -78,6 +81,18 @@ pub(crate) fn follow(
     let moved = renew::renumber(cx, moving, became)?;
     for entry in &moved {
         cx.rebase_entry(entry)?;
+    }
+    Ok(())
+}
+
+/// Whatever saw the mutation `new` saw what `old` made, too: `new` goes in the place of `old`, which may have been carried out.
+pub(crate) fn saw_both(cx: &mut Context<'_>, old: MutationNumber, new: MutationNumber) -> Result<(), StepError> {
+    for mut entry in cx.tx.dependents(new)? {
+        if entry.seen.contains(&new) && !entry.seen.contains(&old) {
+            entry.seen.push(old);
+            entry.seen.sort_unstable();
+            cx.tx.set_links(&entry)?;
+        }
     }
     Ok(())
 }

@@ -79,15 +79,21 @@ fn anew(cx: &mut Context<'_>, entry: &OutboxEntry, edit: Option<&Edit<'_>>) -> R
     let freed = if given_up { 0 } else { group.len() };
     let mut behind = behind::find(cx, &group.iter().map(|old| old.number).collect())?;
     let numbers = outbox::put_all(cx, &mutations, &replaces, freed, &behind.all)?;
+    let news = || group.iter().map(|old| old.number).zip(numbers.iter().copied());
+    behind.became.extend(news());
     if !given_up {
         for (old, new) in group.iter().zip(&numbers) {
             let outcome = old.outcome().unwrap_or(FinalOutcome::Discarded);
             cx.end(old, outcome, Some(*new))?;
         }
     }
-    let news = group.iter().map(|old| old.number).zip(numbers.iter().copied());
-    behind.became.extend(news);
     behind::follow(cx, behind.moving, &behind.became)?;
+    if given_up {
+        // If the old one was carried out after all, they saw what it made.
+        for (old, new) in news() {
+            behind::saw_both(cx, old, new)?;
+        }
+    }
     cx.effects.push(Effect::Enqueued(numbers));
     Ok(())
 }

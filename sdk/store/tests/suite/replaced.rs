@@ -145,3 +145,88 @@ fn a_resolver_is_told_what_the_user_saw_when_he_edited() {
     assert_eq!(json!(entry.intent.values), json!({ "id": "1", "body": "b" }));
     assert_eq!(json!(entry.intent.base), json!({ "body": "a" }));
 }
+
+/// An edit, a transaction and another edit behind the creation of unknown fate.
+const BEHIND: &str = r#"
+    phone create Todo/1 title="a" rank=1
+    phone edit Todo/1 rank=2
+    phone create Comment/1 todoId="1" & edit Todo/1 done=true
+    phone edit Todo/1 rank=3
+"#;
+
+#[test]
+fn what_is_queued_behind_a_wedged_creation_goes_on_behind_its_edit() {
+    let mut world = stuck(BEHIND);
+    play_on(
+        &mut world,
+        r#"
+        expect outbox 1=wedged 2=queued 3=queued 4=queued 5=queued
+        killed before commit of phone redo 1 Todo title="b"
+        expect outbox 1=wedged 2=queued 3=queued 4=queued 5=queued
+        phone online
+        link up
+        phone redo 1 Todo title="b"
+        expect outbox 1=givenup 6=queued 7=queued 8=queued 9=queued 10=queued
+        expect Todo/1 title="b" rank=3 done=true
+        killed
+        phone online
+        link up
+        expect Todo/1 title="b" rank=3 done=true
+        server answers 1 rejected Discarded
+        expect ended 1=discarded
+        time 0s
+        expect outbox 6=inflight 7=queued 8=queued 9=queued 10=queued
+        "#,
+    );
+    assert_eq!(sent(&world).0, json!({ "id": "1", "title": "b", "rank": 1 }));
+    play_on(&mut world, "server answers 6 applied e.2\ntime 0s");
+    assert_eq!(sent(&world), (json!({ "id": "1", "rank": 2 }), json!([6])));
+    play_on(
+        &mut world,
+        r#"
+        server answers 7 applied e.3
+        time 0s
+        server answers 8-9 applied e.4
+        time 0s
+        server answers 10 applied e.5
+        server page Todo e.5 live; Todo/1 v4 title="b" rank=3 done=true
+        expect outbox empty
+        expect ended 1=discarded 6=applied 7=applied 8=applied 9=applied 10=applied
+        "#,
+    );
+}
+
+#[test]
+fn what_is_queued_behind_a_wedged_creation_that_was_carried_out_is_not_reverted_by_its_edit() {
+    let mut world = stuck(BEHIND);
+    play_on(
+        &mut world,
+        r#"
+        phone redo 1 Todo title="b"
+        server answers 1 applied e.2
+        expect Todo/1 title="b" rank=3 done=true
+        time 0s
+        expect outbox 1=acked 6=inflight 7=queued 8=queued 9=queued 10=queued
+        "#,
+    );
+    assert_eq!(sent(&world), (json!({ "id": "1", "title": "b" }), json!([1])));
+    play_on(&mut world, "server answers 6 applied e.3\ntime 0s");
+    assert_eq!(
+        sent(&world),
+        (json!({ "id": "1", "rank": 2 }), json!([1, 6])),
+        "it saw both"
+    );
+    play_on(
+        &mut world,
+        r#"
+        server answers 7 applied e.4
+        time 0s
+        server answers 8-9 applied e.5
+        time 0s
+        server answers 10 applied e.6
+        server page Todo e.6 live; Todo/1 v5 title="b" rank=3 done=true
+        expect outbox empty
+        expect Todo/1 title="b" rank=3 done=true
+        "#,
+    );
+}
