@@ -168,6 +168,8 @@ fn undecided(cx: &mut Context<'_>, number: MutationNumber, errors: &[GraphqlErro
     if cx.state.in_flight.remove(&number).is_none() {
         return Ok(());
     }
+    // No progress, but the link is alive: what else it owes is waited for from now on.
+    cx.state.owed_since = Some(cx.now.monotonic);
     let message = words(errors, "the server gave no outcome");
     let mut group = cx.tx.group(number)?;
     if is_unauthorized(errors) {

@@ -1,5 +1,4 @@
-//! A rejected or wedged mutation is made anew under a higher number: what stands behind the old one goes on behind the new
-//! one.
+//! A rejected mutation is made anew under a higher number: what stands behind the old one goes on behind the new one.
 //!
 //! What was made after the old one and needs it (a later edit of the same record, a child of it) makes no sense without it:
 //! the server refuses it as `DependencyRejected`. The new one takes the old one's place. So it waits for none of them, and

@@ -1,6 +1,7 @@
 //! The machine and the store together: scenarios told as scripts, the table of link states and inputs, files, pages.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod answering;
 mod behind;
 mod bounds;
 mod files;
