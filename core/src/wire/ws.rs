@@ -4,9 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
-use serde_json::value::RawValue;
 
-use super::graphql::{GraphqlError, Request};
+use super::graphql::Request;
 
 /// The subprotocol's name.
 pub const SUBPROTOCOL: &str = "graphql-transport-ws";
@@ -41,49 +40,6 @@ pub enum ClientFrame {
         payload: Request,
     },
     /// Ends an operation.
-    Complete {
-        /// Which one.
-        id: String,
-    },
-}
-
-/// A frame from the server, for encoding and for the client's decoding. `next` payloads stay raw JSON.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub enum ServerFrame {
-    /// The session is open.
-    ConnectionAck {
-        /// Facts about the server.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        payload: Option<Json>,
-    },
-    /// Are you there?
-    Ping {
-        /// Echoed by nobody.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        payload: Option<Json>,
-    },
-    /// Yes.
-    Pong {
-        /// Read by nobody.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        payload: Option<Json>,
-    },
-    /// One result of an operation: `{"data": …, "errors": …, "extensions": …}`.
-    Next {
-        /// Which one.
-        id: String,
-        /// The result.
-        payload: Box<RawValue>,
-    },
-    /// The operation could not start; it is over.
-    Error {
-        /// Which one.
-        id: String,
-        /// Why.
-        payload: Vec<GraphqlError>,
-    },
-    /// The operation is over.
     Complete {
         /// Which one.
         id: String,

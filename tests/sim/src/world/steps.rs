@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use serde_json::value::RawValue;
 use serde_json::{Map, Value as Json, json};
 use tombolo_core::id::MutationNumber;
 use tombolo_core::wire::envelope::OutcomeKind;
 use tombolo_core::wire::graphql::ErrorType;
-use tombolo_core::wire::ws::{ClientFrame, ServerFrame};
 use tombolo_engine::{Submission, Verdict};
 use tombolo_machine::messages::{self, Page};
 use tombolo_machine::{AnswerBody, CloseReason, FeedNumber, Input};
@@ -150,14 +148,8 @@ impl World {
             return Ok(());
         };
         let request = message.to_request();
-        if let Some(request) = request.clone()
-            && std::mem::take(&mut replica.weather.cut_up)
-        {
-            let frame = ClientFrame::Subscribe {
-                id: "1".into(),
-                payload: request,
-            };
-            self.cut(&frame, |bytes| serde_json::from_slice::<ClientFrame>(bytes).is_ok())?;
+        if request.is_some() && std::mem::take(&mut replica.weather.cut_up) {
+            self.count(Group::Fault, "message cut");
             return self.link_lost(index, CloseReason::Protocol("a frame was cut".into()));
         }
         if !self.replica(index)?.token_good {
@@ -215,33 +207,14 @@ impl World {
         self.input(index, sent.to_input()).map(drop)
     }
 
-    /// An answer is cut in the middle of its frame: whoever reads must notice.
+    /// An answer is cut in the middle: whoever reads must notice.
     fn cut_answer(&mut self, response: &[u8]) -> Held {
-        let text = String::from_utf8_lossy(response).into_owned();
-        let Ok(payload) = RawValue::from_string(text.clone()) else {
-            return Err(self.broken("every answer can be read", text));
-        };
-        let frame = ServerFrame::Next {
-            id: "1".into(),
-            payload,
-        };
-        self.cut(&frame, |bytes| serde_json::from_slice::<ServerFrame>(bytes).is_ok())?;
+        self.count(Group::Fault, "message cut");
         let cut = self.rng.usize(0..response.len().max(1));
         let part = response.get(..cut).unwrap_or_default();
         let read = matches!(messages::read_page(part), Page::Batch(_))
             || matches!(messages::read_answer(part), AnswerBody::Outcomes(_));
         if read {
-            return Err(self.broken("a cut message is refused", String::from_utf8_lossy(part).into_owned()));
-        }
-        Ok(())
-    }
-
-    fn cut(&mut self, frame: &impl serde::Serialize, reads: impl FnOnce(&[u8]) -> bool) -> Held {
-        self.count(Group::Fault, "message cut");
-        let bytes = serde_json::to_vec(frame).map_err(|error| self.broken("world", error.to_string()))?;
-        let cut = self.rng.usize(0..bytes.len().max(1));
-        let part = bytes.get(..cut).unwrap_or_default();
-        if reads(part) {
             return Err(self.broken("a cut message is refused", String::from_utf8_lossy(part).into_owned()));
         }
         Ok(())
