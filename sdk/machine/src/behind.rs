@@ -59,6 +59,9 @@ pub(crate) fn find(cx: &mut Context<'_>, of: &BTreeSet<MutationNumber>) -> Resul
                 may = false;
             }
         }
+        for member in &group {
+            may = may && !was_followed(cx, member, &behind)?;
+        }
         if may {
             moving.extend(group.into_iter().map(|member| (member.number, member)));
         }
@@ -129,8 +132,9 @@ fn goes_on_as(cx: &mut Context<'_>, number: MutationNumber) -> Result<Option<Mut
     let mut at = number;
     loop {
         let Some(ended) = cx.tx.ended(at)? else {
-            let is_there = at != number && cx.tx.entry(at)?.is_some();
-            return Ok(is_there.then_some(at));
+            let entry = cx.tx.entry(at)?;
+            let goes_on = entry.is_some_and(|entry| !matches!(entry.state, EntryState::Rejected(_)));
+            return Ok((goes_on && at != number).then_some(at));
         };
         match (ended.became, ended.outcome) {
             // Numbers only grow, so this ends.
@@ -157,6 +161,29 @@ fn may_move(entry: &OutboxEntry) -> bool {
         EntryState::Rejected(_) => stands(entry),
         EntryState::InFlight | EntryState::Wedged { .. } | EntryState::GivenUp | EntryState::Acked { .. } => false,
     }
+}
+
+/// Whether a mutation that was refused has been followed by a later one of the same record that stands: made again now, it
+/// would go over that one, which its user made when he saw this one refused.
+fn was_followed(cx: &mut Context<'_>, refused: &OutboxEntry, behind: &Behind) -> Result<bool, StepError> {
+    if !matches!(refused.state, EntryState::Rejected(_)) {
+        return Ok(false);
+    }
+    let Some(id) = cx.model_id(&refused.intent.model) else {
+        return Ok(false);
+    };
+    let model = &cx.schema[id];
+    let Some(key) = refused.intent.key_for(model) else {
+        return Ok(false);
+    };
+    let key = key.to_text();
+    let waiting = cx.entries_of(model, &key)?;
+    let standing = waiting.iter().filter(|entry| entry.state.is_unsettled());
+    let mut later: Vec<MutationNumber> = standing.map(|entry| entry.number).collect();
+    later.extend(cx.tx.took_effect_after(&refused.intent.model, &key, refused.number)?);
+    // What it waits for has become another, or goes on with it.
+    let with_it = |number: &MutationNumber| behind.all.contains(number) || behind.became.values().any(|n| n == number);
+    Ok(later.iter().any(|number| *number > refused.number && !with_it(number)))
 }
 
 /// Whether the app has taken note of no part of this transaction; of a part of one the app makes what it wants itself.

@@ -129,8 +129,8 @@ pub(crate) fn lay_on_dropped(cx: &mut Context<'_>) -> Result<(), StepError> {
             if let Some(key) = Key::from_text(shape, &text).filter(|_| any) {
                 if cx.tx.base(model, &key)? == Base::Unsaved {
                     cx.tx.put_base(model, &key, None, None)?;
+                    landed::forget(cx, shape, &text)?;
                 }
-                landed::forget(cx, shape, &text)?;
                 cx.rebase(model, &key)?;
             }
         }

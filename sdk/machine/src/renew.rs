@@ -123,7 +123,9 @@ pub(crate) fn renumber(
             *number = to(*number).unwrap_or(*number);
         }
         debug_assert!(entry.depends_on.iter().all(|number| *number < entry.first));
-        entry.seen = entry.seen.iter().filter_map(|number| to(*number)).collect();
+        // Those under another identity are left out when it is sent.
+        entry.seen = entry.seen.iter().map(|number| to(*number).unwrap_or(*number)).collect();
+        entry.seen.sort_unstable();
         entry.replaces = entry.replaces.map(|number| to(number).unwrap_or(number));
         cx.add_entry(&entry)?;
         new.push(entry);

@@ -257,6 +257,17 @@ pub trait StoreTx {
     /// The store's.
     fn ended(&mut self, number: MutationNumber) -> Result<Option<Ended>, StoreError>;
 
+    /// Later mutations of this record that are known to have ended as applied or merged.
+    ///
+    /// # Errors
+    /// The store's.
+    fn took_effect_after(
+        &mut self,
+        model: &str,
+        key: &str,
+        number: MutationNumber,
+    ) -> Result<Vec<MutationNumber>, StoreError>;
+
     /// Forgets those that ended before `recent_ms` and are not among the `keep` newest, all but the `most` newest, and
     /// those that ended before `before_ms`.
     ///

@@ -177,6 +177,24 @@ pub(crate) fn put_renumbered(conn: &Connection, renumbered: &Renumbered) -> Resu
     Ok(())
 }
 
+/// Later mutations of a record that are known to have taken effect; as many rows are looked at as are kept.
+pub(crate) fn took_effect_after(
+    conn: &Connection,
+    model: &str,
+    key: &str,
+    number: MutationNumber,
+) -> Result<Vec<MutationNumber>> {
+    conn.prepare_cached(
+        "SELECT number FROM _ended WHERE number > ?3 AND model = ?1 AND key = ?2 AND outcome IN ('applied', 'merged')
+         ORDER BY number",
+    )
+    .and_then(|mut s| {
+        let rows = s.query_map((model, key, number_out(number)), |row| row.get::<_, i64>(0))?;
+        rows.map(|number| Ok(MutationNumber(number?.cast_unsigned()))).collect()
+    })
+    .map_err(failure)
+}
+
 /// The mutation, under whatever number it stands now.
 pub(crate) fn find(conn: &Connection, number: MutationNumber) -> Result<Option<Kept>> {
     let mut number = number;

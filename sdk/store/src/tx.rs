@@ -257,6 +257,10 @@ impl StoreTx for Tx<'_> {
         ended::get(self.conn, number)
     }
 
+    fn took_effect_after(&mut self, model: &str, key: &str, number: MutationNumber) -> Result<Vec<MutationNumber>> {
+        ended::took_effect_after(self.conn, model, key, number)
+    }
+
     fn trim_ended(&mut self, keep: u64, recent_ms: i64, most: u64, before_ms: i64) -> Result<()> {
         ended::trim(self.conn, keep, recent_ms, most, before_ms)
     }

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 pub(crate) const APPLICATION_ID: i64 = 0x544D_4253;
 
 /// One step for each version, from the one before.
-const STEPS: &[&str] = &[
+pub(crate) const STEPS: &[&str] = &[
     "
     -- Facts about the whole: epoch, position, last_changed_at, low_watermark.
     CREATE TABLE _meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;

@@ -186,8 +186,7 @@ fn departed(
     ))
 }
 
-/// The mutations of the page's replica that took effect in the page. Of a replica only those outcomes are kept that it has
-/// not settled, so they are few.
+/// The mutations of the page's replica that took effect in the page, of those that it has not settled, so they are few.
 fn landed(
     conn: &Connection,
     schema: &Schema,
@@ -201,7 +200,8 @@ fn landed(
     let most = i64::try_from(limits::FEED_LANDED_MAX).unwrap_or(i64::MAX);
     conn.prepare_cached(
         "SELECT number, position FROM _outcomes
-         WHERE replica = ?1 AND kind IN (0, 1) AND model = ?2 AND position > ?3 AND position <= ?4
+         WHERE replica = ?1 AND number > coalesce((SELECT settled_through FROM _replicas WHERE replica = ?1), 0)
+           AND kind IN (0, 1) AND model = ?2 AND position > ?3 AND position <= ?4
          ORDER BY position LIMIT ?5",
     )?
     .query_map(

@@ -187,8 +187,8 @@ pub fn prune(conn: &Connection, through: i64, max_rows: usize) -> rusqlite::Resu
     prune_to(conn, through, TRACES_MAX, max_rows)
 }
 
-/// Ids grow in the order of writing, and the newest row always stays, so that none is given twice: so the ids within reach of the newest are as many
-/// as rows, or fewer.
+/// Ids grow in the order of writing, and the newest row always stays, so that none is given twice: so the ids within reach of
+/// the newest are as many as rows, or fewer.
 fn prune_to(conn: &Connection, through: i64, keep: usize, max_rows: usize) -> rusqlite::Result<usize> {
     // Two statements, each along an index: together they would look at every row.
     let old = conn

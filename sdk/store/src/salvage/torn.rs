@@ -1,5 +1,8 @@
 //! Transactions of which a part was lost: what is left of them must not go out as if it were the whole.
 //!
+//! The same goes for what waits for a single mutation that was lost, or was to replace one: the server would wait for what
+//! never comes, or carry out the whole of an edit on top of what it edits.
+//!
 //! The server carries out an atomic request as it comes: of three mutations it would carry out the two that were saved, give
 //! the second the number of the first, and not know the third again. So what is left is rejected, and what waits for it too.
 //!
@@ -23,7 +26,8 @@ const TORN_SENT: &str = "a part of its transaction was lost when the file was da
                          carried out; look at the records first, then discard it or try it again";
 
 /// What one says that waited.
-const WITHOUT: &str = "it depends on a mutation of a transaction of which a part was lost when the file was damaged";
+const WITHOUT: &str =
+    "it depends on a mutation that was lost, or lost a part of its transaction, when the file was damaged";
 
 struct Row {
     first: i64,
@@ -77,6 +81,12 @@ pub(super) fn refuse(old: &Connection, new: &Connection, lost: &BTreeSet<i64>, w
             && is_torn(*first, *last)
         {
             waiting.push((*first, true));
+        }
+    }
+    for child in lost.iter().filter_map(|number| children.get(number)).flatten() {
+        let row = &rows[child];
+        if row.state == QUEUED {
+            waiting.push((if row.atomic { row.first } else { *child }, false));
         }
     }
     let mut refused = BTreeSet::new();

@@ -226,3 +226,49 @@ fn what_is_queued_behind_a_wedged_create_goes_on_behind_its_edit_whatever_became
         "#,
     );
 }
+
+#[test]
+fn what_goes_on_behind_has_still_seen_what_it_saw() {
+    let mut world = play(&format!(
+        r#"{UP}
+        phone edit Todo/9 title="a"
+        phone create Comment/1 todoId="9" & edit Todo/9 rank=2
+        phone edit Todo/9 title="b"
+        server answers 1 applied e.2
+        time 1ms
+        server answers 2-3 rejected BadRequest
+        expect outbox 1=acked 2=rejected 3=rejected 4=queued
+        phone redo 2 Comment text="x"
+        expect outbox 1=acked 5=inflight 6=inflight 7=queued
+        server answers 5-6 applied e.3
+        time 1ms
+        "#
+    ));
+    assert_eq!(
+        links(&world).pop().unwrap().1,
+        serde_json::json!([1, 6]),
+        "the first edit is the user's own: no conflict with it"
+    );
+    play_on(&mut world, "server answers 7 applied e.4");
+}
+
+#[test]
+fn what_was_refused_and_made_anew_by_its_user_since_does_not_come_back() {
+    play(&format!(
+        r#"{UP}
+        phone create Todo/1 title="toolong"
+        phone create Comment/1 todoId="1" & edit Todo/9 title="b"
+        server answers 1 rejected BadRequest
+        server answers 2-3 rejected DependencyRejected
+        expect outbox 1=rejected 2=rejected 3=rejected
+        phone edit Todo/9 title="c"
+        time 1ms
+        server answers 4 applied e.2
+        server page Todo e.2 live; Todo/9 v2 title="c"
+        expect outbox 1=rejected 2=rejected 3=rejected
+        phone redo 1 Todo title="short"
+        expect outbox 2=rejected 3=rejected 5=inflight
+        expect Todo/9 title="c"
+        "#
+    ));
+}

@@ -139,3 +139,18 @@ fn by_a_new_name_what_was_acknowledged_has_ended_and_can_still_be_asked_for() {
         assert_eq!(found.and_then(|kept| kept.outcome()), Some(outcome), "{number}");
     }
 }
+
+#[test]
+fn what_waits_for_a_lost_mutation_is_rejected() {
+    let mut world = World::new();
+    play_on(
+        &mut world,
+        "phone create Todo/a title=\"a\"\nphone create Comment/1 todoId=\"a\"\nphone create Todo/b title=\"b\"",
+    );
+    let report = lose(&mut world, &[1], false);
+    assert_eq!((report.lost, report.torn), (1, 1));
+    assert_eq!(
+        codes(&mut world),
+        [(2, "DependencyRejected".into()), (3, "Queued".into())]
+    );
+}

@@ -78,6 +78,21 @@ pub fn a_server_that_stood_still_writes_nobody_off(place: &impl Place) {
     assert_eq!(world.prune().written_off, 1);
 }
 
+/// Law: a clock that goes back and forth, as at each start of a machine without a clock of its own, makes nothing older than the
+/// prunes that there were, an hour each.
+pub fn a_clock_that_goes_back_and_forth_prunes_nothing_early(place: &impl Place) {
+    let world = World::new(place);
+    world.deliver(envelope("r", 1), "r");
+    world.create_and_delete("a");
+    for _ in 0..100 {
+        world.set_now(-BEGIN_MS);
+        assert!(world.prune().is_nothing());
+        world.set_now(BEGIN_MS);
+        assert!(world.prune().is_nothing());
+    }
+    assert!(is_known(&world, "r"));
+}
+
 /// Law: a clock that is put back stands still for those who are away, and goes on from there.
 pub fn a_clock_that_goes_back_prunes_nothing_early(place: &impl Place) {
     let world = World::new(place);

@@ -446,6 +446,7 @@ macro_rules! store_suite {
             a_clock_that_was_ahead_stops_no_pruning,
             a_clock_that_began_in_1970_writes_nobody_off,
             a_server_that_stood_still_writes_nobody_off,
+            a_clock_that_goes_back_and_forth_prunes_nothing_early,
             a_clock_that_goes_back_prunes_nothing_early,
         );
         $crate::store_suite!(@cases $place, resets:

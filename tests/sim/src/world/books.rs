@@ -7,7 +7,8 @@ use serde_json::Value as Json;
 use tombolo_core::id::MutationNumber;
 use tombolo_core::wire::envelope::OutcomeKind;
 use tombolo_core::wire::graphql::ErrorType;
-use tombolo_machine::{FinalOutcome, Outgoing, Renumbered};
+use tombolo_machine::{Ended, FinalOutcome, Outgoing, Renumbered};
+use tombolo_store::Kept;
 
 use super::{Held, World};
 use crate::report::Group;
@@ -87,13 +88,23 @@ impl World {
     /// After a death that kept it from being told: mutations that go on under other numbers.
     pub(super) fn look_for_numbers(&mut self, index: usize) -> Held {
         let mine = self.meant.range((index, 0)..=(index, u64::MAX));
-        let numbers: Vec<u64> = mine.map(|((_, number), _)| *number).collect();
+        let standing = mine.filter(|(_, meant)| !meant.gone);
+        let numbers: Vec<u64> = standing.map(|((_, number), _)| *number).collect();
         let moved = self.with_tx(index, |tx| {
             let mut moved = Vec::new();
             for number in numbers {
-                let kept = tx.find(MutationNumber(number)).map_err(|e| e.to_string())?;
-                let now = kept.map(|kept| kept.number().0);
-                moved.extend(now.filter(|now| *now != number).map(|now| (number, now)));
+                let mut now = MutationNumber(number);
+                while let Some(kept) = tx.find(now).map_err(|e| e.to_string())? {
+                    now = kept.number();
+                    // One that was rejected and goes on has ended under its old number.
+                    let Kept::Ended(Ended { became: Some(next), .. }) = kept else {
+                        break;
+                    };
+                    now = next;
+                }
+                if now.0 != number {
+                    moved.push((number, now.0));
+                }
             }
             Ok(moved)
         })?;

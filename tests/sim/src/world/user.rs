@@ -252,6 +252,7 @@ impl World {
                 Some(meant)
             })
             .collect();
+        let mut untold = false;
         let numbers: Vec<u64> = match self.drive(index, Input::Edit { number, values })? {
             Driven::Refused(StepError::Store(StoreError::Full)) => {
                 self.count(Group::Event, "replica met a full disk");
@@ -274,8 +275,11 @@ impl World {
             Driven::DiedAfter => {
                 self.count(Group::Fault, "app killed after commit");
                 self.revive(index, self.reopen)?;
+                untold = true;
+                // First the new ones, then those that go on behind them.
                 let made = self.outbox(index)?;
-                made.iter().map(|e| e.number.0).filter(|n| *n > newest).collect()
+                let made = made.iter().map(|e| e.number.0).filter(|n| *n > newest);
+                made.take(group.len()).collect()
             }
             Driven::Done(effects) => {
                 let mut made = Vec::new();
@@ -300,6 +304,9 @@ impl World {
             if let Some(meant) = meant {
                 self.meant.insert((index, new), meant);
             }
+        }
+        if untold {
+            self.look_for_numbers(index)?;
         }
         self.look(index)?;
         Ok(true)
