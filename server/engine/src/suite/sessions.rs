@@ -490,4 +490,23 @@ pub fn a_session_is_told_which_of_its_own_mutations_have_landed(place: &impl Pla
             [{ "number": 4, "position": 5 }]
         ])
     );
+
+    // What it has settled it does not ask about any more, however much of it is kept.
+    let create = "mutation ($input: CreateTodoInput!) { createTodo(input: $input) { id } }";
+    let input = json!({ "input": { "id": "g", "title": "t", "list": "x" } });
+    server.ask(
+        create,
+        input,
+        json!({ "replica": "r", "number": 5, "settledThrough": 2 }),
+    );
+    let whole = "query ($scope: TomboloScopeInput!) { tomboloChanges(scope: $scope) { cursor } }";
+    let page = server.ask(
+        whole,
+        json!({ "scope": { "model": "Todo" } }),
+        json!({ "replica": "r" }),
+    );
+    assert_eq!(
+        landed(&page),
+        told(json!([{ "number": 4, "position": 5 }, { "number": 5, "position": 7 }]))
+    );
 }
