@@ -48,6 +48,10 @@ pub const RESOLVER_PARALLEL_MAX: usize = 16;
 /// each counted in; the oldest go first and are asked for once more. 16 MiB: a thousand answers of 16 KiB.
 pub const RESOLVER_KEPT_BYTES_MAX: usize = 16 << 20;
 
+/// Most undecided requests of which is kept how far they had come; those that ended longest ago go first, and would be taken
+/// to come further once more. A few hundred bytes each, and each has waited for a resolver for up to [`RESOLVING_MAX`].
+pub const RESOLVER_REACHED_MAX: usize = 4_096;
+
 /// Longest answer, in bytes: twice the largest record.
 pub const RESOLVER_ANSWER_BYTES_MAX: usize = 2 * tombolo_core::limits::RECORD_BYTES_MAX;
 

@@ -2,10 +2,14 @@
 //!
 //! A request whose questions are not all answered in time is left undecided, and its replica sends it again. The answers
 //! that did come are kept until then, by the mutation, the version of the record that was shown and all else that was asked, so
-//! that each time fewer are left to ask. They are an economy, not a promise: a restart forgets them.
+//! that each time fewer are left to ask. They are an economy, not a promise: a restart forgets them, and what is too much to be
+//! kept is asked again. So how far a request has come is noted too (`reached`): one that comes no further is not to be asked
+//! about for ever.
 
-use std::collections::BTreeMap;
+mod reached;
+
 use std::collections::hash_map::RandomState;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::BuildHasher as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,32 +17,50 @@ use futures_util::StreamExt as _;
 use tokio::time::Instant;
 use tombolo_core::id::ReplicaId;
 use tombolo_core::schema::Schema;
+use tombolo_core::wire::envelope::MutationEnvelope;
 use tombolo_core::wire::graphql::ErrorType;
 use tombolo_engine::decide::ask::{Question, Resolution};
 use tombolo_engine::{StoreError, Submission, Undecided, Verdict};
 
-use crate::resolver::{NoAnswer, RESOLVER_PARALLEL_MAX, RESOLVER_ROUNDS_MAX, RESOLVING_MAX, Resolver};
+use crate::resolver::{
+    NoAnswer, RESOLVER_PARALLEL_MAX, RESOLVER_REACHED_MAX, RESOLVER_ROUNDS_MAX, RESOLVING_MAX, Resolver,
+};
 use crate::writer::Writer;
+use reached::Reached;
 
 /// Asks the resolver until the submission is decided, or as long as that makes sense.
 pub(crate) async fn resolve(
     schema: &Schema,
     writer: &Writer,
     resolver: &Resolver,
+    submission: Submission,
+    questions: Vec<Question>,
+) -> Result<Verdict, StoreError> {
+    let deadline = Instant::now() + RESOLVING_MAX;
+    resolve_until(deadline, schema, writer, resolver, submission, questions).await
+}
+
+async fn resolve_until(
+    deadline: Instant,
+    schema: &Schema,
+    writer: &Writer,
+    resolver: &Resolver,
     mut submission: Submission,
     mut questions: Vec<Question>,
 ) -> Result<Verdict, StoreError> {
-    let deadline = Instant::now() + RESOLVING_MAX;
+    let envelope = submission.envelope.clone();
     let mut rounds: BTreeMap<usize, u32> = BTreeMap::new();
-    // Whether this time has brought the request nearer to its end.
-    let mut progress = false;
+    // The places whose newest question is answered.
+    let mut answered: BTreeSet<usize> = BTreeSet::new();
     loop {
         let restless = |question: &Question| {
+            answered.remove(&question.place);
             let round = rounds.entry(question.place).or_default();
             *round += 1;
             *round > RESOLVER_ROUNDS_MAX
         };
         if questions.iter().map(restless).fold(false, |any, one| any | one) {
+            let progress = resolver.further(envelope.as_ref(), answered.len());
             return Ok(unresolved(schema, &questions, &NoAnswer::Restless, progress));
         }
         let asking = Asking {
@@ -47,18 +69,19 @@ pub(crate) async fn resolve(
             submission: &submission,
             deadline,
         };
-        let answered = asking.all(&questions).await;
-        progress |= answered.fresh;
-        for resolution in answered.resolutions {
+        let round = asking.all(&questions).await;
+        for resolution in round.resolutions {
+            answered.insert(resolution.place);
             submission.context.resolve(resolution);
         }
-        if let Some(error) = answered.missing {
+        if let Some(error) = round.missing {
+            let progress = resolver.further(envelope.as_ref(), answered.len());
             return Ok(unresolved(schema, &questions, &error, progress));
         }
         let decided = writer.submit(submission.clone()).await?;
         let mut verdict = decided.await.map_err(|_| StoreError::Closed)??;
         if verdict.ask.is_empty() {
-            if let Some(envelope) = &submission.envelope {
+            if let Some(envelope) = &envelope {
                 resolver.kept().forget(&envelope.replica, envelope.number.0);
             }
             return Ok(verdict);
@@ -67,19 +90,20 @@ pub(crate) async fn resolve(
     }
 }
 
+/// `progress`: the request has come further than ever before.
 fn unresolved(schema: &Schema, questions: &[Question], error: &NoAnswer, progress: bool) -> Verdict {
     let models = questions
         .iter()
         .map(|question| schema.model(question.model).name.as_str());
-    let models: std::collections::BTreeSet<_> = models.collect();
+    let models: BTreeSet<_> = models.collect();
     tracing::warn!(?models, %error, "a conflict is not resolved; its mutation is to be sent again");
     Verdict {
         undecided: Some(Undecided {
             code: ErrorType::InternalFailure,
             message: format!("{error}; nothing was decided, send it again later"),
-            // A record that moves on too fast will be at rest some time, and what has come nearer to its end will reach it. A
-            // resolver that does not answer counts as a try, so that after the bound of tries the replica shows the
-            // mutation as wedged and others take its place.
+            // A record that moves on too fast will be at rest some time, and what comes further each time will reach its end,
+            // for its places are counted. All else counts as a try, so that after the bound of tries the replica shows
+            // the mutation as wedged and others take its place.
             retry: match error {
                 NoAnswer::Restless => true,
                 NoAnswer::Late => progress,
@@ -101,8 +125,6 @@ struct Asking<'a> {
 #[derive(Default)]
 struct Answered {
     resolutions: Vec<Resolution>,
-    /// Some of them were not known before.
-    fresh: bool,
     /// Why some are missing.
     missing: Option<NoAnswer>,
 }
@@ -116,10 +138,7 @@ impl Asking<'_> {
         while let Some((at, answer)) = calls.next().await {
             let Some(question) = questions.get(at) else { continue };
             match answer {
-                Ok((bytes, fresh)) => {
-                    answered.fresh |= fresh;
-                    answered.resolutions.push(question.resolution(self.schema, &bytes));
-                }
+                Ok(bytes) => answered.resolutions.push(question.resolution(self.schema, &bytes)),
                 Err(NoAnswer::TooLong) => {
                     let malformed = question.malformed(&NoAnswer::TooLong.to_string());
                     answered.resolutions.push(malformed);
@@ -132,15 +151,15 @@ impl Asking<'_> {
         answered
     }
 
-    async fn one_of(&self, questions: &[Question], at: usize) -> (usize, Result<(Arc<[u8]>, bool), NoAnswer>) {
+    async fn one_of(&self, questions: &[Question], at: usize) -> (usize, Result<Arc<[u8]>, NoAnswer>) {
         match questions.get(at) {
             Some(question) => (at, self.one(question).await),
             None => (at, Err(NoAnswer::Late)),
         }
     }
 
-    /// The answer's bytes, and whether they were not known before.
-    async fn one(&self, question: &Question) -> Result<(Arc<[u8]>, bool), NoAnswer> {
+    /// The answer's bytes.
+    async fn one(&self, question: &Question) -> Result<Arc<[u8]>, NoAnswer> {
         let body = question.to_json(self.schema);
         let about = self.submission.envelope.as_ref().map(|envelope| {
             let kept = self.resolver.kept();
@@ -154,7 +173,7 @@ impl Asking<'_> {
             (kept.get(&about), about)
         });
         if let Some((Some(bytes), _)) = about {
-            return Ok((bytes, false));
+            return Ok(bytes);
         }
         if Instant::now() >= self.deadline {
             return Err(NoAnswer::Late);
@@ -168,7 +187,7 @@ impl Asking<'_> {
         if let Some((_, about)) = about {
             self.resolver.kept().keep(about, Arc::clone(&bytes));
         }
-        Ok((bytes, true))
+        Ok(bytes)
     }
 }
 
@@ -177,6 +196,15 @@ impl Resolver {
     fn kept(&self) -> MutexGuard<'_, KeptAnswers> {
         let kept: &Mutex<KeptAnswers> = &self.kept;
         kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that a request is left undecided with so many places answered: whether it has come further than ever before.
+    /// Without an envelope nothing is kept of it, so that it begins anew each time.
+    fn further(&self, envelope: Option<&MutationEnvelope>, places: usize) -> bool {
+        envelope.is_some_and(|envelope| {
+            let reached = &mut self.kept().reached;
+            reached.further(&envelope.replica, envelope.number.0, places)
+        })
     }
 }
 
@@ -204,6 +232,8 @@ pub(crate) struct KeptAnswers {
     bytes: usize,
     bytes_max: usize,
     hasher: RandomState,
+    /// Beside the answers, which must not push it out.
+    reached: Reached,
 }
 
 impl KeptAnswers {
@@ -215,6 +245,7 @@ impl KeptAnswers {
             bytes: 0,
             bytes_max,
             hasher: RandomState::new(),
+            reached: Reached::new(RESOLVER_REACHED_MAX),
         }
     }
 
@@ -252,6 +283,7 @@ impl KeptAnswers {
         let of_request = self.answers.range(about(number)..about(number.saturating_add(1)));
         let all: Vec<About> = of_request.map(|(about, _)| about.clone()).collect();
         all.iter().for_each(|about| self.drop(about));
+        self.reached.forget(replica, number);
     }
 
     fn drop(&mut self, about: &About) {
@@ -268,7 +300,22 @@ fn size(about: &About, bytes: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use axum::Router;
+    use axum::extract::State;
+    use axum::routing::post;
+    use serde_json::{Value as Json, json};
+    use tombolo_core::access::Identity;
+    use tombolo_core::wire::graphql::Request;
+    use tombolo_engine::{Engine, Settings};
+    use tombolo_store_sqlite::SqliteStore;
+
     use super::*;
+    use crate::limits::Limits;
+    use crate::resolver::ResolverConfig;
+    use crate::{Config, server};
 
     fn about(number: u64, place: usize) -> About {
         About {
@@ -331,5 +378,131 @@ mod tests {
         assert_eq!(kept.get(&about(1, 7)), None);
         assert!(kept.get(&about(2, 0)).is_some());
         assert_eq!(kept.answers.len(), 1);
+    }
+
+    const NOTES: usize = 6;
+    /// Answers before the resolver falls silent.
+    const EACH_TIME: usize = 3;
+    /// Time for [`EACH_TIME`] calls to this process.
+    const WINDOW: Duration = Duration::from_millis(1_500);
+
+    /// A resolver that gives so many answers more, then none.
+    async fn tired(left: Arc<AtomicUsize>) -> ResolverConfig {
+        async fn answer(State(left): State<Arc<AtomicUsize>>) -> String {
+            match left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)) {
+                Ok(_) => json!({ "action": "resolve", "item": { "body": "both" } }).to_string(),
+                Err(_) => std::future::pending().await,
+            }
+        }
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let router = Router::new().route("/", post(answer)).with_state(left);
+        #[expect(clippy::disallowed_methods, reason = "the test's own endpoint ends with the test")]
+        let serving = axum::serve(listener, router);
+        tokio::spawn(async move { serving.await });
+        ResolverConfig::at(url)
+    }
+
+    struct World {
+        engine: Arc<Engine<SqliteStore>>,
+        writer: Writer,
+        resolver: Resolver,
+        left: Arc<AtomicUsize>,
+    }
+
+    impl World {
+        /// A resolver that keeps so many answers, and notes of which each has been changed once.
+        async fn keeping(answers: usize) -> Self {
+            let sdl = "type Note @model(conflict: CUSTOM) { id: ID! body: String }";
+            let (config, schema) = (Config::in_memory(sdl, "key"), Schema::parse(sdl, "s.graphql"));
+            let schema = Arc::new(schema.unwrap());
+            let store = server::open(&config, &schema).await.unwrap();
+            let engine = Arc::new(Engine::new(Arc::clone(&schema), store, Settings::default()));
+            let (writer, _) = Writer::start(Arc::clone(&engine), &Limits::default());
+            let left = Arc::new(AtomicUsize::new(0));
+            let mut resolver = Resolver::new(&tired(Arc::clone(&left)).await, &schema)
+                .unwrap()
+                .unwrap();
+            let each = ENTRY_BYTES
+                + "r".len()
+                + json!({ "action": "resolve", "item": { "body": "both" } })
+                    .to_string()
+                    .len();
+            resolver.kept = Mutex::new(KeptAnswers::new(answers * each));
+            let world = Self {
+                engine,
+                writer,
+                resolver,
+                left,
+            };
+            let all = |root: &str, input: &str, more: &str| {
+                let one = |n| format!("m{n}: {root}(input: {{ id: \"n{n}\", body: \"{input}\"{more} }}) {{ id }}");
+                format!("mutation {{ {} }}", (0..NOTES).map(one).collect::<Vec<_>>().join(" "))
+            };
+            for query in [all("createNote", "one", ""), all("updateNote", "two", "")] {
+                let submission = world.submission(&query, Json::Null);
+                let verdict = world.writer.submit(submission).await.unwrap().await.unwrap().unwrap();
+                assert_eq!(verdict.results.len(), NOTES);
+            }
+            world
+        }
+
+        fn submission(&self, query: &str, tombolo: Json) -> Submission {
+            let request = Request {
+                query: query.to_owned(),
+                operation_name: None,
+                variables: None,
+                extensions: (!tombolo.is_null()).then(|| [("tombolo".to_owned(), tombolo)].into_iter().collect()),
+            };
+            let identity = Identity::ApiKey { name: "k".into() };
+            let prepared = self.engine.prepare(&identity, &request).unwrap();
+            self.engine.submission(&prepared, Vec::new())
+        }
+
+        /// The transaction of a replica that has seen the first versions alone comes (again); the resolver answers a few.
+        async fn late(&self) -> Verdict {
+            let one = |n| format!("m{n}: updateNote(input: {{ id: \"n{n}\", body: \"late\", _version: 1 }}) {{ id }}");
+            let query = format!("mutation {{ {} }}", (0..NOTES).map(one).collect::<Vec<_>>().join(" "));
+            let submission = self.submission(&query, json!({ "replica": "r", "number": 1, "atomic": true }));
+            let first = self
+                .writer
+                .submit(submission.clone())
+                .await
+                .unwrap()
+                .await
+                .unwrap()
+                .unwrap();
+            assert_eq!(first.ask.len(), NOTES);
+            self.left.store(EACH_TIME, Ordering::SeqCst);
+            let schema = self.engine.schema();
+            let deadline = Instant::now() + WINDOW;
+            resolve_until(deadline, schema, &self.writer, &self.resolver, submission, first.ask)
+                .await
+                .unwrap()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_whose_answers_do_not_fit_what_is_kept_counts_as_a_try_once_it_comes_no_further() {
+        let world = World::keeping(1).await;
+        let mut told = Vec::new();
+        for _ in 0..4 {
+            let why = world.late().await.undecided.unwrap();
+            assert!(why.message.contains("took longer"), "{}", why.message);
+            assert_eq!(world.left.load(Ordering::SeqCst), 0, "something is answered each time");
+            told.push(why.retry);
+        }
+        // Three are answered, then with the one that was kept four, and never more.
+        assert_eq!(told, [true, true, false, false]);
+    }
+
+    #[tokio::test]
+    async fn a_request_whose_answers_are_kept_comes_further_until_it_is_decided() {
+        let world = World::keeping(NOTES).await;
+        assert!(world.late().await.undecided.unwrap().retry);
+        let verdict = world.late().await;
+        assert_eq!((verdict.undecided, verdict.results.len()), (None, NOTES));
+        let kept = world.resolver.kept();
+        assert!(kept.answers.is_empty());
     }
 }
