@@ -18,7 +18,9 @@ use tombolo_core::query::{
     Bound, Cache, Filter, FilterColumn, MutationInput, OperationKind, QueryLimits, RootField, ScopeInput, Side,
 };
 use tombolo_core::record::Record;
-use tombolo_core::schema::{AuthOperation, Lens, MutationKind, PartWritten, RemovedField, Schema, SchemaChange};
+use tombolo_core::schema::{
+    AuthOperation, Carried, Lens, MutationKind, PartWritten, RemovedField, Schema, SchemaChange,
+};
 use tombolo_core::value::Value;
 use tombolo_core::wire::graphql::{ErrorType, GraphqlError, Request};
 
@@ -171,6 +173,7 @@ impl Former {
     fn mutation(&self, formerly: &mut Formerly, input: &MutationInput, access: &Access) -> Result<(), GraphqlError> {
         let carried = self.lens.mutation(input).map_err(|change| changed(&change))?;
         granted(self.lens.later(), access, &carried.input)?;
+        completable(self.lens.later(), access, &carried)?;
         formerly.mutations.push(carried.input);
         formerly.removed.push(carried.removed);
         formerly.parts.push(carried.parts);
@@ -263,6 +266,104 @@ fn readable(schema: &Schema, access: &Access, model: ModelId, filter: &Filter) -
     Ok(())
 }
 
+/// So does a value that is taken only if the record has what it lacks. A creation takes nothing from a record.
+fn completable(schema: &Schema, access: &Access, carried: &Carried) -> Result<(), GraphqlError> {
+    let input = &carried.input;
+    if input.kind != MutationKind::Update {
+        return Ok(());
+    }
+    let model = &schema[input.model];
+    let hidden = |part: &&PartWritten| !access.can_read(input.model, part.field);
+    for part in carried.parts.iter().filter(hidden) {
+        let field = model.field_at(part.field);
+        let mut given = input.values.iter().filter(|(of, _)| *of == part.field);
+        if given.any(|(_, value)| PartWritten::lacks(schema, &field.ty, value)) {
+            return Err(unauthorized(format!(
+                "Not Authorized to access {} on type {}: made under an earlier schema, the value lacks what its type requires \
+                 now, and that would have to be taken over from the record",
+                field.name, model.name
+            )));
+        }
+    }
+    Ok(())
+}
+
 fn unauthorized(message: String) -> GraphqlError {
     GraphqlError::new(ErrorType::Unauthorized, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value as Json, json};
+
+    use super::*;
+
+    const KEY: &str = "{ allow: public, operations: ";
+
+    /// What becomes of a mutation under the schema whose `Spot` is `was`, now that it is `is`, by a key that may do
+    /// `operations` with the field. Nothing here has ever seen a record.
+    fn read([was, is]: [&str; 2], operations: &str, document: &str, spots: Json) -> Result<usize, String> {
+        let sdl = |spot: &str| {
+            format!(
+                "type Spot {{ {spot} }} type Todo @model @auth(rules: [{{ allow: public }}])
+                 {{ id: ID! spots: [Spot] @auth(rules: [{KEY}[{operations}] }}]) }}"
+            )
+        };
+        let present = Arc::new(Schema::parse(&sdl(is), "present.graphql").unwrap());
+        let access = Access::of(&present, &Identity::ApiKey { name: "k".into() });
+        let variables = json!({ "input": { "id": "a", "spots": spots } });
+        let request = Request {
+            query: document.to_owned(),
+            operation_name: None,
+            variables: variables.as_object().cloned(),
+            extensions: None,
+        };
+        let former = Arc::new(Former::read(&sdl(was), &present).unwrap());
+        match former.request(&request, &QueryLimits::default(), &access, true) {
+            Read::Carried(_, formerly) => Ok(formerly.parts[0].len()),
+            Read::Refused(errors) => {
+                let told = (errors.len(), &errors[0].error_type);
+                assert_eq!(told, (1, &Some(ErrorType::Unauthorized)));
+                Err(errors[0].message.clone())
+            }
+            Read::Present => panic!("it was not read under its own schema"),
+        }
+    }
+
+    const CREATE: &str = "mutation ($input: CreateTodoInput!) { createTodo(input: $input) { id } }";
+    const UPDATE: &str = "mutation ($input: UpdateTodoInput!) { updateTodo(input: $input) { id } }";
+
+    #[test]
+    fn a_value_that_only_a_record_that_may_not_be_read_can_complete_is_refused_whatever_is_held() {
+        let refusal = "Not Authorized to access spots on type Todo: made under an earlier schema, the value lacks \
+                       what its type requires now, and that would have to be taken over from the record";
+        let (required, optional) = (["x: Int", "x: Int must: Int!"], ["x: Int", "x: Int more: Int"]);
+        let (narrowed, deeper) = (["x: Int", "x: Int!"], ["x: Int", "x: Int at: At } type At { y: Int!"]);
+        let (writer, reader) = ("create, update", "create, update, read");
+        let (one, full) = (json!([{ "x": 1 }]), json!([{ "x": 1 }, null]));
+        let rows = [
+            // Whether such an item is held would show in whether the write is taken.
+            (required, writer, UPDATE, one.clone(), Err(refusal)),
+            (required, writer, UPDATE, full, Err(refusal)),
+            (narrowed, writer, UPDATE, json!([{}]), Err(refusal)),
+            // Who may read it learns nothing.
+            (required, reader, UPDATE, one.clone(), Ok(1)),
+            // Nothing is lacking: it is taken whatever is held.
+            (optional, writer, UPDATE, one.clone(), Ok(1)),
+            (deeper, writer, UPDATE, one.clone(), Ok(1)),
+            (narrowed, writer, UPDATE, one.clone(), Ok(1)),
+            (required, writer, UPDATE, json!([]), Ok(1)),
+            (required, writer, UPDATE, Json::Null, Ok(0)),
+            // A creation takes nothing over.
+            (required, writer, CREATE, one, Ok(1)),
+        ];
+        for (spots, operations, document, given, want) in rows {
+            let told = format!("{spots:?} {operations} {document} {given}");
+            assert_eq!(
+                read(spots, operations, document, given),
+                want.map_err(str::to_owned),
+                "{told}"
+            );
+        }
+    }
 }

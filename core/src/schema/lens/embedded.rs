@@ -40,6 +40,13 @@ impl PartialEq for PartWritten {
 }
 
 impl PartWritten {
+    /// Whether `given` by itself lacks what the field's type `ty` in the present `schema` requires. Then, and then alone, the
+    /// record decides whether the write is taken: [`PartWritten::whole`] tells whoever may write what is held.
+    #[must_use]
+    pub fn lacks(schema: &Schema, ty: &FieldType, given: &Value) -> bool {
+        !given.is_null() && ty.parse_json(schema, &given.to_json()).is_err()
+    }
+
     /// `given` with the members that its writer does not know as `held`, the record's present value, has them; `ty` is the
     /// field's type in the present `schema`.
     ///
