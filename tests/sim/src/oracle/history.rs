@@ -98,7 +98,7 @@ impl History {
         Ok(())
     }
 
-    /// The feed was compacted.
+    /// The server may have forgotten outcomes: the feed was compacted, or its database is an older one.
     pub(crate) fn compact(&mut self) {
         self.compacted = true;
     }

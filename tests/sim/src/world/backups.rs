@@ -110,6 +110,7 @@ impl World {
         self.lose_what_is_settled(&copy)?;
         self.rows.clone_from(&copy.rows);
         self.history.clone_from(&copy.history);
+        self.history.compact();
         self.decided.clone_from(&copy.decided);
         self.last_position = copy.last_position;
         self.pruned_through = copy.pruned_through;
