@@ -88,8 +88,14 @@ fn is_another(before: Option<&MutationInput>, now: Option<&MutationInput>) -> bo
     })
 }
 
-/// **No lost field** (3). A mutation that was applied as it was sent stands in the record with every field that it set.
-pub(crate) fn applied_whole(model: &Model, meant: &Meant, after: &Record) -> Result<(), String> {
+/// **No lost field** (3). A mutation that was applied as it was sent stands in the record with every field that it set, but for
+/// those in `done`: what it replaced had set them the same, and was carried out.
+pub(crate) fn applied_whole(
+    model: &Model,
+    meant: &Meant,
+    done: &BTreeSet<String>,
+    after: &Record,
+) -> Result<(), String> {
     if meant.uncertain {
         return Ok(());
     }
@@ -101,7 +107,10 @@ pub(crate) fn applied_whole(model: &Model, meant: &Meant, after: &Record) -> Res
         };
     }
     // Of a maximum the greater stands, which may be another's.
-    for (name, value) in meant.sets.iter().filter(|(name, _)| *name != "best") {
+    for (name, value) in &meant.sets {
+        if name == "best" || done.contains(name) {
+            continue;
+        }
         let stands = model.field(name).map(|field| after.value(field));
         if stands != Some(value) {
             return Err(format!(

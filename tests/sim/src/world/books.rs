@@ -11,6 +11,7 @@ use tombolo_machine::{Ended, FinalOutcome, Outgoing, Renumbered};
 use tombolo_store::Kept;
 
 use super::{Held, World};
+use crate::oracle::Meant;
 use crate::report::Group;
 
 /// How a mutation was last sent.
@@ -159,6 +160,30 @@ impl World {
                 Some(OutcomeKind::Applied | OutcomeKind::Merged)
             )
         })
+    }
+
+    /// The fields of a mutation that those which it replaced had set the same and that were carried out with one of them: they
+    /// are not sent again, since others may have changed them.
+    pub(super) fn done_before(&self, index: usize, meant: &Meant) -> BTreeSet<String> {
+        let (mut done, mut at) = (BTreeSet::new(), meant);
+        while let Some((old, replaced)) = at
+            .replaces
+            .and_then(|(old, _)| Some((old, self.meant.get(&(index, old))?)))
+        {
+            if self.replaced_was_carried_out(index, at.replaces) {
+                let same = meant
+                    .sets
+                    .iter()
+                    .filter(|(name, value)| replaced.sets.get(*name) == Some(value));
+                done.extend(same.map(|(name, _)| name.clone()));
+            }
+            // Numbers only grow, so this ends.
+            at = match replaced.replaces {
+                Some((older, _)) if older < old => replaced,
+                Some(_) | None => break,
+            };
+        }
+        done
     }
 
     /// The number of the replica that an identity belongs to.

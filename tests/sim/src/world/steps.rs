@@ -378,7 +378,7 @@ impl World {
                 && result.outcome == OutcomeKind::Applied
                 && let Some(meant) = self.meant.get(&(index, number))
             {
-                oracle::applied_whole(model, meant, &change.after)
+                oracle::applied_whole(model, meant, &self.done_before(index, meant), &change.after)
                     .map_err(|detail| self.broken("no lost field", detail))?;
             }
             let key = change.after.key(&model.key).to_text();
