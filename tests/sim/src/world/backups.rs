@@ -83,6 +83,11 @@ impl World {
         if let Some(slot) = self.replicas.get_mut(index) {
             *slot = Some(new);
         }
+        for kind in Kind::ALL {
+            if self.removed.contains(&(index, kind)) || self.server()?.revoked.contains(kind.model()) {
+                self.no_feed_for(Some(index), kind);
+            }
+        }
         self.begin(index)?;
         Ok(true)
     }
