@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tombolo_core::id::Position;
 use tombolo_core::wire::envelope::OutcomeKind;
-use tombolo_machine::{CloseReason, EntryState};
+use tombolo_machine::{CloseReason, EntryState, OutboxEntry};
 
 use super::books::SentAs;
 use super::{Broken, World};
@@ -25,8 +25,10 @@ pub(super) struct FileCopy {
     kept: Kept,
     meant: BTreeMap<u64, Meant>,
     sent_as: BTreeMap<u64, SentAs>,
-    /// The numbers in its outbox.
-    held: BTreeSet<u64>,
+    /// The numbers in its outbox, and whether they are acknowledged there.
+    held: BTreeMap<u64, bool>,
+    /// Of these, those that a lost history acknowledged.
+    doubtful: BTreeSet<u64>,
 }
 
 /// A backup of the server's database, and what was known of it.
@@ -47,7 +49,9 @@ impl World {
     pub(super) fn copy_file(&mut self, index: usize) -> Result<bool, Broken> {
         let kept = self.replica(index)?.copy();
         let kept = kept.map_err(|detail| self.broken("world", detail))?;
-        let held = self.outbox(index)?.into_iter().map(|entry| entry.number.0).collect();
+        let is_acked = |entry: &OutboxEntry| matches!(entry.state, EntryState::Acked { .. });
+        let held = self.outbox(index)?;
+        let held = held.iter().map(|entry| (entry.number.0, is_acked(entry))).collect();
         let all = (index, 0)..=(index, u64::MAX);
         let meant = self.meant.range(all.clone()).map(|((_, n), m)| (*n, m.clone()));
         let sent_as = self.sent_as.range(all).map(|((_, n), s)| (*n, s.clone()));
@@ -56,6 +60,7 @@ impl World {
             meant: meant.collect(),
             sent_as: sent_as.collect(),
             held,
+            doubtful: BTreeSet::new(),
         };
         self.copies.insert(index, copy);
         self.count(Group::Event, "replica's file copied");
@@ -72,6 +77,8 @@ impl World {
         self.sent_as.retain(|(of, _), _| *of != index);
         self.sent_as
             .extend(copy.sent_as.iter().map(|(n, s)| ((index, *n), s.clone())));
+        self.doubtful
+            .extend(copy.doubtful.iter().map(|number| (index, *number)));
         let kept = copy.kept.clone();
         self.count(Group::Fault, "replica's file restored");
         self.hang_up(index, false)?;
@@ -168,7 +175,11 @@ impl World {
         for copied in self.copies.values_mut() {
             for (number, meant) in &mut copied.meant {
                 let lost = is_lost(copied.sent_as.get(number), *number, &self.decided);
-                meant.gone |= lost && !copied.held.contains(number);
+                match copied.held.get(number) {
+                    None => meant.gone |= lost,
+                    Some(true) if lost => drop(copied.doubtful.insert(*number)),
+                    Some(_) => {}
+                }
             }
         }
         Ok(())
