@@ -36,6 +36,17 @@ pub struct MutationId {
     pub number: MutationNumber,
 }
 
+impl MutationId {
+    /// The name of the same replica's mutation `places` further on.
+    #[must_use]
+    pub fn after(&self, places: u64) -> Self {
+        Self {
+            replica: self.replica.clone(),
+            number: MutationNumber(self.number.0.saturating_add(places)),
+        }
+    }
+}
+
 impl fmt::Display for MutationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.replica, self.number)

@@ -35,6 +35,10 @@ pub const REQUEST_BYTES_MAX: usize = 4 << 20;
 /// records of one transaction may each have a hundred earlier mutations.
 pub const ENVELOPE_NUMBERS_MAX: usize = 10_000;
 
+/// Most earlier names of one mutation (`movedFrom`): each is one look-up, and it takes another each time that the mutation it
+/// stands behind is edited while the server cannot decide it.
+pub const MOVED_FROM_MAX: usize = 100;
+
 // --- schema files ---
 
 /// Longest schema file, in bytes: AppSync's own limit on a schema document.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use super::graphql::ErrorType;
-use crate::id::{MutationNumber, ReplicaId};
+use crate::id::{MutationId, MutationNumber, ReplicaId};
 
 /// `extensions.tombolo` of a mutation request.
 ///
@@ -38,6 +38,11 @@ pub struct MutationEnvelope {
     /// outcome stands and is the answer; otherwise it is rejected as [`ErrorType::Discarded`].
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub void: bool,
+    /// Names that this mutation had before, under which a copy of the replica's file may have sent it: if it was carried out
+    /// under one of them, that outcome is the answer; otherwise its outcome is kept under all of them. With `atomic` a name is
+    /// that of the first root field, as `number` is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub moved_from: Vec<MutationId>,
     /// What the replica saw in the fields that the mutation sets, by field; sent only where a resolver may be asked
     /// (`CUSTOM`). With `atomic` one such object for each root field, by its response key.
     #[serde(default, skip_serializing_if = "Option::is_none")]

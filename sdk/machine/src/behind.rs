@@ -11,7 +11,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tombolo_core::id::MutationNumber;
+use tombolo_core::id::{MutationId, MutationNumber};
+use tombolo_core::limits::MOVED_FROM_MAX;
 use tombolo_core::wire::envelope::RejectReason;
 use tombolo_core::wire::graphql::ErrorType;
 
@@ -77,14 +78,35 @@ pub(crate) fn follow(
     became: &BTreeMap<MutationNumber, MutationNumber>,
 ) -> Result<(), StepError> {
     for entry in &mut moving {
-        // None of them was carried out under the identity that it had.
-        entry.replica = None;
+        // The server has refused it, or this file never sent it. Another file of the same name, which this one is a copy of or
+        // was copied to, may have: the server looks.
+        let replica = entry.replica.take().unwrap_or_else(|| cx.tx.replica());
+        if entry.state == EntryState::Queued {
+            let number = entry.number;
+            if entry.moved_from.len() >= MOVED_FROM_MAX {
+                return Err(moved_too_often(number));
+            }
+            entry.moved_from.push(MutationId { replica, number });
+        } else {
+            entry.moved_from.clear();
+        }
     }
     let moved = renew::renumber(cx, moving, became)?;
     for entry in &moved {
         cx.rebase_entry(entry)?;
     }
     Ok(())
+}
+
+fn moved_too_often(number: MutationNumber) -> StepError {
+    let message = format!(
+        "mutation {number}, which is queued behind it, has got another number {MOVED_FROM_MAX} times (MOVED_FROM_MAX): \
+         discard that one first, or retry this one as it is"
+    );
+    StepError::Refused(RejectReason {
+        code: ErrorType::LimitExceeded,
+        message,
+    })
 }
 
 /// Whatever saw the mutation `new` saw what `old` made, too: `new` goes in the place of `old`, which may have been carried out.

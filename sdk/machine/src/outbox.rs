@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
-use tombolo_core::id::{Cursor, FieldId, ModelId, MutationNumber, ReplicaId, Version};
+use tombolo_core::id::{Cursor, FieldId, ModelId, MutationId, MutationNumber, ReplicaId, Version};
 use tombolo_core::limits::{RECORD_BYTES_MAX, REQUEST_BYTES_MAX};
 use tombolo_core::record::{Key, Record};
 use tombolo_core::schema::MutationKind;
@@ -86,6 +86,8 @@ pub struct OutboxEntry {
     pub replica: Option<ReplicaId>,
     /// The mutation that the app gave up for this one.
     pub replaces: Option<MutationNumber>,
+    /// Names that it had before without being sent from this file: a copy of the file may have sent it by one of them.
+    pub moved_from: Vec<MutationId>,
     /// What was in conflict or refused, in the server's words ([`tombolo_core::wire::trace`]).
     pub conflict: Option<Json>,
     /// Where its effect stands in the feed, if the feed said so before the server's answer came.
@@ -376,8 +378,8 @@ fn newest_undecided(entries: &[OutboxEntry]) -> Vec<MutationNumber> {
         .collect()
 }
 
-/// Folds a mutation into the newest entry of its record, if nobody can tell the difference: that entry was never sent,
-/// neither stands in a transaction or under a condition, both saw the same base row, and no cycle of waiting arises.
+/// Folds a mutation into the newest entry of its record, if nobody can tell the difference: that entry was never sent, not by
+/// a copy of the file under an earlier name either, neither stands in a transaction or under a condition, both saw the same base row, and no cycle of waiting arises.
 fn fold(cx: &mut Context<'_>, draft: &Draft) -> Result<Option<MutationNumber>, StepError> {
     let Some(last) = draft.before.last() else {
         return Ok(None);
@@ -392,6 +394,7 @@ fn fold(cx: &mut Context<'_>, draft: &Draft) -> Result<Option<MutationNumber>, S
         && last.author == draft.author
         && last.schema == cx.schema.hash
         && last.replica.is_none()
+        && last.moved_from.is_empty()
         && draft.depends_on.iter().all(|number| *number <= last.number);
     if !may {
         return Ok(None);
@@ -463,6 +466,7 @@ fn put(
         tries: 0,
         replica: None,
         replaces,
+        moved_from: Vec::new(),
         conflict: None,
         landed: None,
         in_base: false,

@@ -154,6 +154,7 @@ fn envelope(
         settled_through,
         atomic: first.atomic,
         void: first.state == EntryState::GivenUp,
+        moved_from: first.moved_from.clone(),
         base: base(entries, first.atomic),
     })
     .ok()

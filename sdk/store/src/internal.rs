@@ -92,6 +92,8 @@ const MIGRATIONS: &[&str] = &[
      CREATE INDEX _outbox_waits ON _outbox (waits) WHERE waits IS NOT NULL;",
     // Whether the base row contains the entry's effect.
     "ALTER TABLE _outbox ADD COLUMN in_base INTEGER NOT NULL DEFAULT 0;",
+    // Names that the entry had before, under which a copy of the file may have sent it: `[[replica, number], …]`.
+    "ALTER TABLE _outbox ADD COLUMN moved_from TEXT;",
 ];
 
 /// Brings the store's own tables to the newest version, in one transaction.

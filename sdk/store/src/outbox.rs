@@ -1,8 +1,8 @@
 //! The outbox and the scopes as rows.
 
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
-use serde_json::{Map, Value as Json};
-use tombolo_core::id::{Cursor, Epoch, MutationNumber, Position, ReplicaId, Version};
+use serde_json::{Map, Value as Json, json};
+use tombolo_core::id::{Cursor, Epoch, MutationId, MutationNumber, Position, ReplicaId, Version};
 use tombolo_core::schema::MutationKind;
 use tombolo_core::wire::envelope::{OutcomeKind, RejectReason};
 use tombolo_core::wire::graphql::ErrorType;
@@ -12,7 +12,7 @@ use crate::error::failure;
 
 const COLUMNS: &str = "number, first, atomic, model, key, kind, field_values, base_version, condition, state, outcome, epoch, \
                        position, reason, depends_on, seen, author, schema, created_at_ms, tries, operations, replica, \
-                       replaces, conflict, base_values, in_base";
+                       replaces, conflict, base_values, in_base, moved_from";
 
 // States as numbers; the indexes of the table know them.
 const QUEUED: i64 = 0;
@@ -39,6 +39,19 @@ fn numbers_out(numbers: &[MutationNumber]) -> Option<String> {
 fn numbers_in(text: Option<String>) -> Vec<MutationNumber> {
     text.and_then(|text| serde_json::from_str(&text).ok())
         .unwrap_or_default()
+}
+
+fn names_out(names: &[MutationId]) -> Option<String> {
+    let pairs = || names.iter().map(|name| json!([name.replica.0, name.number.0]));
+    (!names.is_empty()).then(|| Json::from_iter(pairs()).to_string())
+}
+
+fn names_in(text: Option<String>) -> Vec<MutationId> {
+    let pairs: Vec<(ReplicaId, MutationNumber)> = text
+        .and_then(|text| serde_json::from_str(&text).ok())
+        .unwrap_or_default();
+    let name = |(replica, number)| MutationId { replica, number };
+    pairs.into_iter().map(name).collect()
 }
 
 /// The columns that say where an entry stands.
@@ -102,10 +115,15 @@ pub(crate) fn kind_in(kind: &str) -> MutationKind {
     }
 }
 
-/// The lowest number that an entry is, depends on or has seen.
+/// The lowest number that an entry is or was, depends on or has seen: the server is to keep the outcomes from there on.
 fn needs(entry: &OutboxEntry) -> MutationNumber {
     let links = entry.depends_on.iter().chain(&entry.seen);
-    links.copied().min().map_or(entry.number, |link| link.min(entry.number))
+    let names = entry.moved_from.iter().map(|name| &name.number);
+    links
+        .chain(names)
+        .copied()
+        .min()
+        .map_or(entry.number, |link| link.min(entry.number))
 }
 
 /// The lowest number that it depends on.
@@ -118,7 +136,7 @@ pub(crate) fn put(conn: &Connection, entry: &OutboxEntry) -> Result<()> {
     let at = StateColumns::of(entry);
     let operations = (!intent.operations.is_empty()).then(|| Json::Object(intent.operations.clone()).to_string());
     let base = (!intent.base.is_empty()).then(|| Json::Object(intent.base.clone()).to_string());
-    let values: [&dyn ToSql; 28] = [
+    let values: [&dyn ToSql; 29] = [
         &number_out(entry.number),
         &number_out(entry.first),
         &entry.atomic,
@@ -145,6 +163,7 @@ pub(crate) fn put(conn: &Connection, entry: &OutboxEntry) -> Result<()> {
         &entry.conflict.as_ref().map(Json::to_string),
         &base,
         &entry.in_base,
+        &names_out(&entry.moved_from),
         &number_out(needs(entry)),
         &waits(entry),
     ];
@@ -282,6 +301,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<OutboxEntry> {
         tries: u32::try_from(row.get::<_, i64>(19)?).unwrap_or(u32::MAX),
         replica: row.get::<_, Option<String>>(21)?.map(ReplicaId),
         replaces: row.get::<_, Option<i64>>(22)?.map(number_in),
+        moved_from: names_in(row.get(26)?),
         conflict: row
             .get::<_, Option<String>>(23)?
             .and_then(|text| serde_json::from_str(&text).ok()),

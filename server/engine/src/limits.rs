@@ -52,6 +52,9 @@ pub const REPLICA_ID_BYTES_MAX: usize = 64;
 /// Most numbers in `dependsOn` or in `seen`, each of which is one look-up.
 pub const NUMBERS_MAX: usize = tombolo_core::limits::ENVELOPE_NUMBERS_MAX;
 
+/// Most earlier names of one mutation: it takes another each time that what it stands behind is edited.
+pub const MOVED_FROM_MAX: usize = tombolo_core::limits::MOVED_FROM_MAX;
+
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// How long a tombstone, a departure or an outcome is kept at least: as long as a phone lies in a drawer and its owner

@@ -202,15 +202,30 @@ fn check_replica(id: &str) -> Result<(), Unreadable> {
 
 fn check(envelope: &MutationEnvelope) -> Result<(), Unreadable> {
     check_replica(&envelope.replica.0)?;
-    // SQLite's integers are signed; an atomic request takes further numbers.
-    if envelope.number == MutationNumber(0) || envelope.number.0 > i64::MAX as u64 - (1 << 32) {
-        return Err(bad("`number` counts from 1"));
+    check_number(envelope.number, "number")?;
+    if envelope.moved_from.len() > limits::MOVED_FROM_MAX {
+        return Err(bad(format!(
+            "`movedFrom` takes at most {} names",
+            limits::MOVED_FROM_MAX
+        )));
+    }
+    for from in &envelope.moved_from {
+        check_replica(&from.replica.0)?;
+        check_number(from.number, "number` in `movedFrom")?;
     }
     if envelope.depends_on.len() > limits::NUMBERS_MAX || envelope.seen.len() > limits::NUMBERS_MAX {
         return Err(bad(format!(
             "`dependsOn` and `seen` take at most {} numbers",
             limits::NUMBERS_MAX
         )));
+    }
+    Ok(())
+}
+
+fn check_number(number: MutationNumber, name: &str) -> Result<(), Unreadable> {
+    // SQLite's integers are signed; an atomic request takes further numbers.
+    if number == MutationNumber(0) || number.0 > i64::MAX as u64 - (1 << 32) {
+        return Err(bad(format!("`{name}` counts from 1")));
     }
     Ok(())
 }

@@ -74,6 +74,7 @@ fn ours(folder: &std::path::Path, count: usize, batch: usize, synchronous: Synch
             settled_through: (i as u64).saturating_sub(500),
             atomic: false,
             void: false,
+            moved_from: vec![],
             base: None,
         }),
         mutations: vec![MutationInput {

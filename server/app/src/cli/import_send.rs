@@ -232,6 +232,7 @@ impl Sender {
             settled_through: self.done.load(Ordering::Relaxed),
             atomic: records.len() > 1,
             void: false,
+            moved_from: vec![],
             base: None,
         };
         let variables: Variables<'_> = Variables(records);

@@ -32,17 +32,28 @@ impl Needs {
             needs
                 .outcomes
                 .extend(own.chain(others).map(|number| mutation_id(&envelope.replica, number)));
+            for from in &envelope.moved_from {
+                needs.replicas.insert(from.replica.clone());
+                needs.outcomes.extend((0..count).map(|i| from.after(i)));
+            }
         }
         needs
     }
 
-    /// The names of the batch's own mutations: a trace is needed of those that have been here before.
+    /// The names of the batch's own mutations, those they had before, too: a trace is needed of those that have been here
+    /// before.
     #[must_use]
     pub fn own(batch: &[Submission]) -> BTreeSet<MutationId> {
         let names = |submission: &Submission| {
-            let envelope = submission.envelope.clone()?;
+            let envelope = submission.envelope.as_ref()?;
+            let mut firsts = envelope.moved_from.clone();
+            firsts.push(mutation_id(&envelope.replica, envelope.number.0));
             let count = submission.count() as u64;
-            Some((0..count).map(move |i| mutation_id(&envelope.replica, envelope.number.0.saturating_add(i))))
+            Some(
+                firsts
+                    .into_iter()
+                    .flat_map(move |first| (0..count).map(move |i| first.after(i))),
+            )
         };
         batch.iter().filter_map(names).flatten().collect()
     }

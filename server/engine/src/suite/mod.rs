@@ -9,6 +9,7 @@
 pub mod clocks;
 pub mod embedded;
 pub mod feed;
+pub mod moved;
 pub mod mutations;
 pub mod numbers;
 pub mod once;
@@ -320,6 +321,7 @@ pub fn envelope(replica: &str, number: u64) -> MutationEnvelope {
         settled_through: 0,
         atomic: false,
         void: false,
+        moved_from: vec![],
         base: None,
     }
 }
@@ -408,6 +410,14 @@ macro_rules! store_suite {
             an_edit_upon_a_forgotten_mutation_of_ones_own_overwrites_nobody,
             what_is_seen_of_a_forgotten_mutation_is_judged_by_the_version_that_is_named,
             a_number_is_not_lent_to_another_request_that_is_refused,
+        );
+        $crate::store_suite!(@cases $place, moved:
+            what_was_carried_out_under_an_earlier_number_is_answered_with_that,
+            what_was_decided_under_a_later_number_is_known_by_the_earlier_one,
+            what_was_refused_under_an_earlier_number_is_carried_out,
+            what_may_have_been_carried_out_under_an_earlier_number_is_not_repeated,
+            a_transaction_that_moved_is_known_as_a_whole,
+            earlier_names_are_bounded,
         );
         $crate::store_suite!(@cases $place, embedded:
             an_older_apps_embedded_value_keeps_what_the_app_does_not_know,

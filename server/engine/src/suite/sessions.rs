@@ -17,7 +17,7 @@ pub(super) struct Server<S>(pub(super) Engine<S>);
 const FEED: &str = "subscription ($scopes: [TomboloScopeInput!]!) { tomboloChanges(scopes: $scopes) \
                     { model cursor upToDate reset fields rows left } }";
 
-fn request(query: &str, variables: Json, extension: Json) -> Request {
+pub(super) fn request(query: &str, variables: Json, extension: Json) -> Request {
     Request {
         query: query.to_owned(),
         operation_name: None,

@@ -3,12 +3,13 @@
 //! For each submission, in order: seen before? (answer from the stored outcome) → settled long ago? → depends on a
 //! refused one? → decide row by row → note the outcome. An atomic submission keeps an undo list of the rows it touched.
 //!
-//! `known`: what is known of numbers; `replay`: what has been here before; `asked`: what a resolver is asked; `ends`: ends
+//! `known`: what is known of numbers; `replay`: what has been here before; `moved`: under another number; `asked`: what a resolver is asked; `ends`: ends
 //! that need no look at a row.
 
 mod asked;
 mod ends;
 mod known;
+mod moved;
 mod replay;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -117,9 +118,14 @@ impl<'a> Batcher<'a> {
     }
 
     fn submission(&mut self, submission: &Submission) -> Verdict {
-        let Some(envelope) = &submission.envelope else {
-            return self.anonymous(submission);
-        };
+        match &submission.envelope {
+            None => self.anonymous(submission),
+            Some(envelope) => self.named(envelope, submission),
+        }
+    }
+
+    /// A replica's mutation, which has a number.
+    fn named(&mut self, envelope: &MutationEnvelope, submission: &Submission) -> Verdict {
         let settled_through = self.settle(envelope);
         self.see(&envelope.replica);
         let count = submission.count();
@@ -140,6 +146,16 @@ impl<'a> Batcher<'a> {
             let reason = written_off(envelope.number.0);
             return self.reject_all(envelope, submission, None, reason);
         }
+        if let Some(verdict) = self.moved(envelope, submission) {
+            return verdict;
+        }
+        let verdict = self.first_time(envelope, submission, settled_through);
+        self.note_moved(envelope, submission);
+        verdict
+    }
+
+    /// One that was not decided before, under any number.
+    fn first_time(&mut self, envelope: &MutationEnvelope, submission: &Submission, settled_through: u64) -> Verdict {
         if envelope.void {
             return self.reject_all(envelope, submission, None, given_up());
         }

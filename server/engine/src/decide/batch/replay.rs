@@ -54,7 +54,7 @@ impl Batcher<'_> {
 
     /// Whether the submission's mutation at the place is the one that `outcome` is of. The answer's selection is that of the
     /// mutation as it comes now: an outcome of another record would be read through another model's rules and columns.
-    fn is_same(
+    pub(super) fn is_same(
         &self,
         envelope: &MutationEnvelope,
         (submission, place): (&Submission, usize),
@@ -77,7 +77,12 @@ impl Batcher<'_> {
                 .is_some_and(|(stored, digest)| stored.differs(digest))
     }
 
-    fn replay(&self, id: &MutationId, outcome: &StoredOutcome, mutation: Option<&MutationInput>) -> MutationResult {
+    pub(super) fn replay(
+        &self,
+        id: &MutationId,
+        outcome: &StoredOutcome,
+        mutation: Option<&MutationInput>,
+    ) -> MutationResult {
         let record = mutation
             .and(outcome.row.as_ref())
             .and_then(|(model, key)| self.record_now(*model, key));
