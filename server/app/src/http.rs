@@ -18,10 +18,11 @@ use futures_util::StreamExt as _;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
+use tombolo_core::access::Identity;
 use tombolo_core::wire::graphql::{ErrorType, GraphqlError, Request};
 
 use crate::api::{Api, Failed, Work};
-use crate::auth::{API_KEY_HEADER, Refusal};
+use crate::auth::{Refusal, Shown, Target};
 use crate::routes::App;
 use crate::ws;
 
@@ -107,11 +108,20 @@ pub(crate) async fn graphql(State(app): State<Arc<App>>, request: HttpRequest<Bo
 
 async fn post(app: &App, parts: &Parts, body: Body) -> Result<Response, Problem> {
     let media = negotiated(parts)?;
-    let (api, identity) = admitted(app, parts)?;
+    let api = opened(app)?;
+    // Only a signature needs the body to be looked at first.
+    let early = match Shown::headers(&parts.headers).is_signed() {
+        true => None,
+        false => Some(admitted(app, parts, &[]).await?),
+    };
     readable(&parts.headers)?;
     let limit = app.limits.body_bytes_max;
     let wait = Duration::from_millis(app.limits.body_read_timeout_ms);
     let bytes = read(parts, body, limit, wait).await?;
+    let identity = match early {
+        Some(identity) => identity,
+        None => admitted(app, parts, &bytes).await?,
+    };
     if bytes.is_empty() {
         return Err(Problem::malformed("Request body is empty."));
     }
@@ -145,7 +155,8 @@ struct Parameters {
 
 async fn get(app: &App, parts: &mut Parts) -> Result<Response, Problem> {
     let media = negotiated(parts)?;
-    let (api, identity) = admitted(app, parts)?;
+    let api = opened(app)?;
+    let identity = admitted(app, parts, &[]).await?;
     let Query(parameters) = Query::<Parameters>::from_request_parts(parts, &())
         .await
         .map_err(|e| Problem::malformed(format!("The query string cannot be read: {}.", e.body_text())))?;
@@ -182,9 +193,9 @@ fn negotiated(parts: &Parts) -> Result<Media, Problem> {
     })
 }
 
-/// The API, if it is open, and who is asking, if they may.
-fn admitted<'a>(app: &'a App, parts: &Parts) -> Result<(&'a Api, tombolo_core::access::Identity), Problem> {
-    let api = app.api().ok_or_else(|| {
+/// The API, if it is open.
+fn opened(app: &App) -> Result<&Api, Problem> {
+    app.api().ok_or_else(|| {
         let mut problem = Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             ErrorType::InternalFailure,
@@ -192,17 +203,19 @@ fn admitted<'a>(app: &'a App, parts: &Parts) -> Result<(&'a Api, tombolo_core::a
         );
         problem.header = Some((RETRY_AFTER, "1"));
         problem
-    })?;
-    let admitted = app
-        .keys
-        .identify(api_key(&parts.headers), Timestamp::now())
-        .map_err(Problem::refused)?;
-    Ok((api, admitted.identity))
+    })
 }
 
-/// The API key among `headers`. One that is not visible ASCII is none that we know.
-pub(crate) fn api_key(headers: &HeaderMap) -> Option<&str> {
-    headers.get(API_KEY_HEADER).map(|v| v.to_str().unwrap_or(""))
+/// Who is asking, if they may; `body` counts for signed requests only.
+async fn admitted(app: &App, parts: &Parts, body: &[u8]) -> Result<Identity, Problem> {
+    let shown = Shown::headers(&parts.headers).of(Target {
+        method: parts.method.to_string(),
+        path: parts.uri.path().to_owned(),
+        query: parts.uri.query().unwrap_or_default().to_owned(),
+        body: body.to_vec(),
+    });
+    let admitted = app.gate.admit(&shown, Timestamp::now()).await;
+    Ok(admitted.map_err(Problem::refused)?.identity)
 }
 
 /// Whether the body is JSON as we read it.

@@ -25,7 +25,7 @@ use tower_http::compression::predicate::SizeAbove;
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 
 use crate::api::Api;
-use crate::auth::Keys;
+use crate::auth::{Gate, Keys};
 use crate::http::{self, ERROR_TYPE_HEADER, Problem, REQUEST_ID_HEADER};
 use crate::limits::{COMPRESS_BYTES_MIN, Limits};
 use crate::shutdown::{Lifecycle, Phase};
@@ -38,7 +38,7 @@ const PREFLIGHT_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 pub struct App {
     api: OnceLock<Api>,
     /// Who may call.
-    pub keys: Keys,
+    pub gate: Gate,
     /// The limits in force.
     pub limits: Limits,
     /// The server's phase.
@@ -51,7 +51,7 @@ impl App {
     pub fn new(keys: Keys, limits: Limits) -> Self {
         Self {
             api: OnceLock::new(),
-            keys,
+            gate: Gate::new(keys),
             limits,
             life: Lifecycle::default(),
         }

@@ -26,8 +26,7 @@ use tombolo_core::wire::ws::{ClientFrame, SUBPROTOCOL, close};
 use tombolo_engine::{EngineError, Subscriber};
 
 use crate::api::{Pending, Work};
-use crate::auth::{API_KEY_HEADER, Admitted, expiry};
-use crate::http::api_key;
+use crate::auth::{Admitted, Shown, expiry};
 use crate::limits::{
     CLOSE_TIMEOUT, OPERATION_ID_BYTES_MAX, OPERATIONS_IN_FLIGHT_MAX, OUTGOING_FRAMES, SOCKET_BUFFER_BYTES,
     WRITE_TIMEOUT,
@@ -44,7 +43,7 @@ pub const CLOSE_INTERNAL: u16 = 1011;
 
 /// Answers the upgrade and starts the session.
 pub(crate) fn upgrade(app: Arc<App>, upgrade: WebSocketUpgrade, parts: &Parts) -> Response {
-    let key = api_key(&parts.headers).map(str::to_owned);
+    let shown = Shown::headers(&parts.headers);
     let place = parts.extensions.get::<Place>().cloned();
     let at_work = app.life.tasks.token();
     let limit = app.limits.body_bytes_max;
@@ -56,7 +55,7 @@ pub(crate) fn upgrade(app: Arc<App>, upgrade: WebSocketUpgrade, parts: &Parts) -
         .protocols([SUBPROTOCOL]);
     let spoken = upgrade.selected_protocol().is_some();
     upgrade.on_upgrade(move |socket| async move {
-        serve(socket, app, key, spoken).await;
+        serve(socket, app, shown, spoken).await;
         drop((place, at_work));
     })
 }
@@ -75,14 +74,14 @@ enum End {
 /// The credential is not accepted, or no longer: the client needs another one.
 const FORBIDDEN: End = End::Close(close::FORBIDDEN, "Forbidden");
 
-async fn serve(socket: WebSocket, app: Arc<App>, key: Option<String>, spoken: bool) {
+async fn serve(socket: WebSocket, app: Arc<App>, shown: Shown, spoken: bool) {
     let (sink, stream) = socket.split();
     let (out, frames) = mpsc::channel(OUTGOING_FRAMES);
     let ping = Duration::from_millis(app.limits.ping_interval_ms);
     let mut writing = tokio::spawn(write_out(sink, frames, ping));
     let mut session = Session {
         app,
-        key,
+        shown,
         admitted: None,
         out,
         stream,
@@ -132,8 +131,8 @@ async fn write_out(mut sink: SplitSink<WebSocket, Message>, mut frames: mpsc::Re
 
 struct Session {
     app: Arc<App>,
-    /// The key in the upgrade's header.
-    key: Option<String>,
+    /// What the upgrade's headers show.
+    shown: Shown,
     /// Who it is; `None` until `connection_init` is accepted.
     admitted: Option<Admitted>,
     out: mpsc::Sender<Message>,
@@ -212,12 +211,10 @@ impl Session {
                 "Too many initialisation requests",
             ));
         }
-        let given = payload.and_then(|p| p.as_object()).and_then(|p| {
-            p.iter()
-                .find(|(name, _)| name.eq_ignore_ascii_case(API_KEY_HEADER))
-                .map(|(_, v)| v.as_str().unwrap_or(""))
-        });
-        match self.app.keys.identify(given.or(self.key.as_deref()), Timestamp::now()) {
+        let given = payload.and_then(|payload| payload.as_object()).map(Shown::object);
+        let shown = given.filter(Shown::is_anything);
+        let shown = shown.as_ref().unwrap_or(&self.shown);
+        match self.app.gate.admit(shown, Timestamp::now()).await {
             Ok(admitted) => {
                 self.admitted = Some(admitted);
                 self.send(Message::Text(Utf8Bytes::from_static(r#"{"type":"connection_ack"}"#)))

@@ -42,7 +42,7 @@ impl<S: Store> Engine<S> {
         let may = models.filter(|(id, _)| prepared.access.model(ModelId(*id), AuthOperation::Sync));
         Some(Readable {
             models: may.map(|(_, model)| model.name.clone()).collect(),
-            author: trace::author(prepared.identity()).map(str::to_owned),
+            author: prepared.identity().author(),
         })
     }
 

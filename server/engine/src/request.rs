@@ -24,9 +24,12 @@ impl<S: Store> Engine<S> {
     /// Any other request that cannot be carried out: give the errors to the caller.
     pub fn prepare(&self, identity: &Identity, request: &Request) -> Result<Prepared, Vec<GraphqlError>> {
         let extensions = Extensions::read(request).map_err(|unreadable| vec![unreadable.into()])?;
-        let access = match identity {
-            Identity::ApiKey { .. } => &self.api_key,
-            Identity::Local => &self.local,
+        let access = &match identity {
+            Identity::ApiKey { .. } => Arc::clone(&self.api_key),
+            Identity::Local => Arc::clone(&self.local),
+            Identity::User(_) | Identity::Iam(_) | Identity::Function(_) => {
+                Arc::new(Access::of(&self.schema, identity))
+            }
         };
         let prepared = |body, envelope: Option<MutationEnvelope>, refused: bool| Prepared {
             body,

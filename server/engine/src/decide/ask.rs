@@ -239,6 +239,9 @@ fn fields(
 fn identity_json(identity: &Identity) -> Json {
     match identity {
         Identity::ApiKey { name } => json!({ "type": "apiKey", "name": name }),
+        Identity::User(user) => json!({ "type": user.mode.name(), "claims": user.claims }),
+        Identity::Iam(caller) => json!({ "type": "iam", "name": caller.name }),
+        Identity::Function(caller) => json!({ "type": "function", "resolverContext": caller.context }),
         Identity::Local => json!({ "type": "local" }),
     }
 }

@@ -40,14 +40,6 @@ pub(super) fn strategy(strategy: ConflictStrategy) -> &'static str {
     }
 }
 
-/// The name under which an identity's work is kept.
-pub(crate) fn author(identity: &Identity) -> Option<&str> {
-    match identity {
-        Identity::ApiKey { name } => Some(name),
-        Identity::Local => None,
-    }
-}
-
 /// What the submission's mutation at `place` asked for, as its trace begins. A refused request stands whole in the trace of
 /// its first mutation.
 pub(super) fn sent(schema: &Schema, now_ms: i64, submission: &Submission, place: usize) -> Trace {
@@ -58,7 +50,7 @@ pub(super) fn sent(schema: &Schema, now_ms: i64, submission: &Submission, place:
         at: now_ms,
         replica: submission.envelope.as_ref().map(|envelope| envelope.replica.clone()),
         number: None,
-        author: context.identity.as_ref().and_then(author).map(str::to_owned),
+        author: context.identity.as_ref().and_then(Identity::author),
         model: model.map(|model| model.name.clone()),
         key: mutation
             .zip(model)
@@ -147,7 +139,7 @@ pub const FIELD_REMOVED: &str = "FIELD_REMOVED";
 /// fields that its rules refuse. `None`: nothing of it.
 #[must_use]
 pub fn visible(trace: &Trace, schema: &Schema, identity: &Identity, access: &Access) -> Option<Trace> {
-    let own = *identity == Identity::Local || (trace.author.is_some() && trace.author.as_deref() == author(identity));
+    let own = *identity == Identity::Local || (trace.author.is_some() && trace.author == identity.author());
     let model = trace.model.as_ref().and_then(|name| schema.model_named(name));
     if !own && !model.is_some_and(|model| access.model(model, AuthOperation::Sync)) {
         return None;

@@ -1,16 +1,14 @@
-//! Who is asking: API keys.
+//! API keys.
 //!
 //! Keys are held as SHA-256 hashes (they are random and long, so a slow hash would protect nothing and cost each request),
 //! compared in constant time, and never printed. A refusal says nothing about which keys exist.
-
-use std::time::Duration;
 
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use tombolo_core::access::Identity;
 
-use crate::limits::EXPIRY_CHECK_INTERVAL;
+use super::{Admitted, Refusal};
 
 /// The header, and the key in `connection_init`'s payload, that carries an API key.
 pub const API_KEY_HEADER: &str = "x-api-key";
@@ -76,41 +74,6 @@ impl ApiKey {
     }
 }
 
-/// Somebody who has shown who they are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Admitted {
-    /// Who it is.
-    pub identity: Identity,
-    /// From then on the credential is refused; whoever was admitted with it has to go.
-    pub expires: Option<Timestamp>,
-}
-
-/// Waits until the moment `expires` has come by the wall clock; for ever if there is none.
-pub(crate) async fn expiry(expires: Option<Timestamp>) {
-    let Some(expires) = expires else {
-        return std::future::pending().await;
-    };
-    while let Ok(left) = Duration::try_from(expires.duration_since(Timestamp::now()))
-        && !left.is_zero()
-    {
-        tokio::time::sleep(left.min(EXPIRY_CHECK_INTERVAL)).await;
-    }
-}
-
-/// Why a credential was refused: AppSync's words where it has them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// No credential at all.
-    #[error("Missing authorization header: send the API key as `x-api-key`.")]
-    Missing,
-    /// A key that the server does not know.
-    #[error("You are not authorized to make this call.")]
-    Unknown,
-    /// A key past its time.
-    #[error("The API key has expired.")]
-    Expired,
-}
-
 /// All keys of a server.
 #[derive(Clone, Debug, Default)]
 pub struct Keys(Vec<ApiKey>);
@@ -150,7 +113,9 @@ impl Keys {
 
 #[cfg(test)]
 mod tests {
+    use super::super::expiry;
     use super::*;
+    use crate::limits::EXPIRY_CHECK_INTERVAL;
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()

@@ -3,21 +3,11 @@
 //! The rules themselves stand in [`crate::schema::AuthRule`]. In this release the only identity is an API key, so an
 //! [`Access`] is all or nothing for each model and field; row rules for signed-in users will add predicates here.
 
+mod identity;
+
 use crate::id::{FieldId, ModelId};
 use crate::schema::{AuthOperation, AuthProvider, AuthRule, AuthStrategy, MutationKind, Schema};
-
-/// Who is asking.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Identity {
-    /// Someone who presented a valid API key; `name` is the key's name in the configuration, never the key.
-    ApiKey {
-        /// The key's name.
-        name: String,
-    },
-    /// The device's own user, on the device: local answers are not checked again (the server never sent what its
-    /// rules refuse).
-    Local,
-}
+pub use identity::{AuthMode, FunctionCaller, IamCaller, IamRole, Identity, User};
 
 /// What one identity may do with each model and field of a schema. Anything not granted is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,6 +114,8 @@ impl Access {
 fn allows(identity: &Identity, rules: Option<&[AuthRule]>, operation: AuthOperation) -> bool {
     match identity {
         Identity::Local => true,
+        // Until rules for them are in force.
+        Identity::User(_) | Identity::Iam(_) | Identity::Function(_) => false,
         Identity::ApiKey { .. } => rules.is_none_or(|rules| {
             rules.iter().any(|rule| {
                 rule.strategy == AuthStrategy::Public
