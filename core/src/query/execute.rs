@@ -6,12 +6,14 @@ use std::sync::Arc;
 use super::answer::Answer;
 use super::bind::Bound;
 use super::document::over;
+use super::filter::Filter;
 use super::leaf::{write_int, write_text};
 use super::plan::{BatchSlot, Child, ConnectionWhat, Node, RootAnswer, RootPlan, Shape, Source, Tree};
 use super::rows::Rows;
 use super::sql::{Builder, ParentKeys};
 use super::write::{Nested, NodeRows, Null, Page, Path, Writer, token_of};
 use crate::record::Record;
+use crate::schema::Model;
 use crate::value::{Row, Value, ValueRef};
 use crate::wire::graphql::{ErrorType, GraphqlError};
 
@@ -115,7 +117,8 @@ impl<'b> Execution<'b> {
             && let (Some(node), Some(read)) = (tree.nodes.first(), state.read.first_mut())
         {
             read.rows = Rows::new(node.columns.len());
-            read.rows.push(&Given { node, record }, 0);
+            let model = self.bound.document.inner.schema.model(node.model);
+            read.rows.push(&Given { node, model, record }, 0);
             read.groups = vec![(0, 1)];
         }
         state.supplied = Some(with);
@@ -584,6 +587,7 @@ impl Stream {
 /// A record handed over, as a row of a node's columns.
 struct Given<'a> {
     node: &'a Node,
+    model: &'a Model,
     record: &'a Record,
 }
 
@@ -595,6 +599,10 @@ impl Row for Given<'_> {
             Some(Column::Version) => ValueRef::Int(self.record.meta.version.0),
             Some(Column::Deleted) => ValueRef::Int(i64::from(self.record.meta.deleted)),
             Some(Column::LastChangedAt) => ValueRef::Int(self.record.meta.last_changed_at),
+            Some(Column::Rule(at)) => {
+                let holds = |rule: &Filter| rule.matches(self.model, self.record);
+                ValueRef::Int(i64::from(self.node.rules.get(*at).is_some_and(holds)))
+            }
             Some(Column::Position) | None => ValueRef::Null,
         }
     }

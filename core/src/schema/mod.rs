@@ -31,6 +31,7 @@ mod types;
 
 pub(crate) use merging::OPERATIONS;
 
+pub(crate) use auth::{GROUPS_FIELD, OWNER_FIELD};
 pub use diff::{Difference, diff};
 pub use lens::{Carried, Lens, PartWritten, RemovedField, SchemaChange};
 pub use model::*;

@@ -99,6 +99,19 @@ impl Model {
         self.fields.iter().position(|f| f.name == name).map(FieldId)
     }
 
+    /// Whether an owner rule that names no claim of its own looks at the field: it keeps `sub::username`.
+    #[must_use]
+    pub fn is_owner(&self, field: FieldId) -> bool {
+        let name = self.fields.get(field.0).map(|field| field.name.as_str());
+        let of_fields = self.fields.iter().filter_map(|field| field.auth.as_deref());
+        let mut rules = self.auth.as_deref().into_iter().chain(of_fields).flatten();
+        rules.any(|rule| {
+            rule.strategy == AuthStrategy::Owner
+                && matches!(rule.identity_claim.as_deref(), None | Some("sub::username"))
+                && name == Some(rule.owner_field.as_deref().unwrap_or(super::OWNER_FIELD))
+        })
+    }
+
     /// The relation field called `name`.
     #[must_use]
     pub fn relation(&self, name: &str) -> Option<&Relation> {

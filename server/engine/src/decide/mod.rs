@@ -15,6 +15,7 @@ mod batch;
 mod digest;
 mod needs;
 mod parts;
+pub(crate) mod permit;
 mod resolve;
 mod row;
 pub mod trace;

@@ -269,6 +269,7 @@ impl<S: Store> World<S> {
                     .iter()
                     .filter_map(|name| self.definition(model).field(name))
                     .collect(),
+                masks: Vec::new(),
                 replica: Some(ReplicaId("r".to_owned())),
             }),
         )

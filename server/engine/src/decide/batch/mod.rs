@@ -19,13 +19,14 @@ use tombolo_core::id::{ModelId, MutationId, Position, ReplicaId};
 use tombolo_core::merge::Seen;
 use tombolo_core::query::{FilterColumn, MutationInput};
 use tombolo_core::record::{Change, Key, Record, StoredRecord};
-use tombolo_core::schema::Schema;
+use tombolo_core::schema::{MutationKind, Schema};
 use tombolo_core::wire::envelope::{MutationEnvelope, OutcomeKind, RejectReason};
 use tombolo_core::wire::graphql::ErrorType;
 use tombolo_core::wire::trace::Trace;
 
 use super::ask::Question;
-use super::row::{Decision, RowFacts, decide_row, key_of};
+use super::permit::Permit;
+use super::row::{Decision, Found, RowFacts, decide_row, key_of};
 use super::{Departure, Facts, RowKey, RowWrite, Settled, StoredOutcome, Writes, mutation_id, parts, resolve, trace};
 use crate::limits;
 use crate::store::{MutationResult, Submission, Verdict};
@@ -346,6 +347,14 @@ impl<'a> Batcher<'a> {
             .map(|(_, seen)| *seen)
             .collect();
         let row = self.rows.entry(row_key.clone()).or_insert_with(fresh);
+        let permit = Permit::new(self.schema, submission.context.access.as_ref(), mutation.model);
+        if let Some(reason) = permit.of_stored(mutation, row.stored.as_ref().map(|stored| &stored.record)) {
+            return Ok(rejected(None, reason));
+        }
+        // What the caller may not see no answer shows.
+        let visible = row.stored.as_ref().filter(|stored| permit.shows(&stored.record));
+        let visible = visible.map(|stored| Arc::new(stored.record.clone()));
+        let hidden = row.stored.is_some() && visible.is_none();
         let completed = parts::completed(
             self.schema,
             mutation,
@@ -356,7 +365,7 @@ impl<'a> Batcher<'a> {
             Ok(completed) => completed.as_ref(),
             Err(reason) => {
                 return Ok(MutationResult {
-                    record: row.stored.as_ref().map(|stored| Arc::new(stored.record.clone())),
+                    record: visible,
                     ..rejected(None, reason.clone())
                 });
             }
@@ -367,11 +376,17 @@ impl<'a> Batcher<'a> {
             stored: row.stored.as_ref(),
             seen: &seen,
             forgotten,
+            hidden,
+            owners: match &submission.context.access {
+                Some(access) => access.owners(mutation.model),
+                None => &[],
+            },
             position: Position(self.head.0.saturating_add(1)),
             now_ms: self.now_ms,
         };
         let (schema, now_ms, context) = (self.schema, self.now_ms, &submission.context);
-        let trace = |found, outcome| {
+        let trace = |found: Found, outcome| {
+            let found = if hidden { Found::default() } else { found };
             let of = trace::of(schema, now_ms, (submission, place), &key, found, outcome);
             Some(Arc::new(of))
         };
@@ -388,6 +403,12 @@ impl<'a> Batcher<'a> {
             (decided, _) => decided,
         };
         let (outcome, next, trace) = match decided {
+            Decision::Write { next, .. }
+                if mutation.kind == MutationKind::Create
+                    && let Some(reason) = permit.of_created(mutation, &next.record) =>
+            {
+                return Ok(rejected(None, reason));
+            }
             Decision::Write { outcome, next, found } => {
                 let trace = match outcome {
                     OutcomeKind::Applied => None,
@@ -397,7 +418,7 @@ impl<'a> Batcher<'a> {
             }
             Decision::Reject { reason, found } => {
                 return Ok(MutationResult {
-                    record: row.stored.as_ref().map(|stored| Arc::new(stored.record.clone())),
+                    record: visible,
                     trace: trace(found, OutcomeKind::Rejected),
                     ..rejected(None, reason)
                 });
