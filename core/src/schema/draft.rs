@@ -12,8 +12,10 @@ use super::auth;
 use super::directives::{Args, On, check_list, to_json};
 use super::merging;
 use super::model::{
-    AuthRule, AuthStrategy, ConflictStrategy, Field, FieldKind, FieldOrigin, FieldType, Index, Member, Model, Scalar,
+    AuthRule, AuthStrategy, ConflictStrategy, Field, FieldKind, FieldOrigin, FieldType, Index, Member, ModeRule, Model,
+    Scalar,
 };
+use super::modes;
 use super::names;
 use super::operations::{Operations, check_keys, object_field};
 use super::read::Kind;
@@ -32,6 +34,7 @@ pub(super) struct Pending {
     pub(super) list: bool,
     pub(super) required: bool,
     pub(super) auth: Option<Vec<AuthRule>>,
+    pub(super) modes: Option<Vec<ModeRule>>,
 }
 
 /// A model in the making.
@@ -80,6 +83,7 @@ impl Draft {
                 created_at: None,
                 updated_at: None,
                 auth: None,
+                modes: None,
                 conflict: ConflictStrategy::default(),
                 order: Vec::new(),
                 former: Vec::new(),
@@ -101,6 +105,7 @@ impl Draft {
         check_model_name(report, &object.name, object.name.location());
         draft.interfaces = object.implements_interfaces.iter().map(ToString::to_string).collect();
         draft.model.auth = auth::rules(report, &object.directives);
+        draft.model.modes = modes::rules(report, &object.directives);
         draft.model.former = merging::former(report, &object.directives);
         if let Some(directive) = object.directives.get("model") {
             draft.read_model_arguments(report, directive);
@@ -128,6 +133,7 @@ impl Draft {
             ty,
             default: None,
             auth: None,
+            modes: None,
             origin,
             merge: None,
             former: Vec::new(),
@@ -182,6 +188,7 @@ impl Draft {
             );
         }
         let auth = auth::rules(report, &field.directives);
+        let modes = modes::rules(report, &field.directives);
         if let Some(directive) = relation_directive(field) {
             if let Some(second) = field
                 .directives
@@ -213,6 +220,7 @@ impl Draft {
                 list: field.ty.is_list(),
                 required: field.ty.is_non_null(),
                 auth,
+                modes,
             });
             return;
         }
@@ -246,6 +254,7 @@ impl Draft {
         if let Some(added) = self.model.fields.last_mut() {
             added.default = default;
             added.auth = auth;
+            added.modes = modes;
             added.merge = merge;
             added.former = merging::former(report, &field.directives);
         }

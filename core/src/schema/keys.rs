@@ -89,6 +89,7 @@ impl Draft {
             ty,
             default: None,
             auth: None,
+            modes: None,
             origin: FieldOrigin::ImplicitId,
             merge: None,
             former: Vec::new(),

@@ -14,11 +14,13 @@ mod diff;
 mod directives;
 mod draft;
 mod hash;
+mod joins;
 mod keys;
 mod lens;
 mod lookup;
 mod merging;
 mod model;
+mod modes;
 mod names;
 mod operations;
 mod read;
@@ -75,6 +77,7 @@ impl Schema {
         merging::check(&mut report, &declared, &kinds, &drafts);
         let embedded = embeddable.reachable(drafts.iter().flat_map(Draft::embedded_names));
         types::check_cycles(&mut report, &declared, &embedded);
+        let modes = modes::outside_models(&mut report, &declared);
         let input = api::Input {
             drafts: &drafts,
             declared: &declared,
@@ -91,6 +94,7 @@ impl Schema {
             models,
             enums,
             embedded,
+            modes,
             api: api.schema,
             api_sdl: api.sdl,
             roots: api.roots,

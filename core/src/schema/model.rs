@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::access::AuthMode;
 use crate::id::{FieldId, ModelId};
 use crate::value::Value;
 
@@ -15,6 +16,10 @@ pub struct Schema {
     pub enums: BTreeMap<String, Vec<String>>,
     /// Embedded (non-model object) type name → its fields.
     pub embedded: BTreeMap<String, Vec<EmbeddedField>>,
+    /// The mode directives (`@aws_iam` and the like) on what is not a model, by `Type` and `Type.field`: embedded types,
+    /// other plain types, interfaces, and root fields that the file declares (`Query.echo`). Models have theirs in
+    /// [`Model::modes`], [`Field::modes`] and [`Relation::modes`].
+    pub modes: BTreeMap<String, Vec<ModeRule>>,
     /// The generated API: every type a client sees, validated, ready for documents to be checked against.
     pub api: Arc<apollo_compiler::validation::Valid<apollo_compiler::Schema>>,
     /// The generated API's SDL, as `tombolo schema print` gives it.
@@ -84,6 +89,8 @@ pub struct Model {
     pub updated_at: Option<FieldId>,
     /// The model's `@auth` rules; `None` without the directive.
     pub auth: Option<Vec<AuthRule>>,
+    /// The mode directives on the type; `None` without one.
+    pub modes: Option<Vec<ModeRule>>,
     /// What happens on a conflict.
     pub conflict: ConflictStrategy,
     /// The declaration order of all fields, stored ones and relations, as they stand in the type.
@@ -139,6 +146,8 @@ pub struct Field {
     pub default: Option<Value>,
     /// The field's own `@auth` rules, which replace the model's.
     pub auth: Option<Vec<AuthRule>>,
+    /// The field's own mode directives; `None` without one.
+    pub modes: Option<Vec<ModeRule>>,
     /// How the field came to be.
     pub origin: FieldOrigin,
     /// `@merge(rule:)`: how a conflict on this field is settled, before the model's strategy is asked.
@@ -257,6 +266,8 @@ pub struct Relation {
     pub required: bool,
     /// The field's own `@auth` rules.
     pub auth: Option<Vec<AuthRule>>,
+    /// The field's own mode directives; `None` without one.
+    pub modes: Option<Vec<ModeRule>>,
 }
 
 /// One or many.
@@ -343,6 +354,18 @@ impl MergeRule {
             Self::LastWriter | Self::Max | Self::Min | Self::Reject | Self::Custom => false,
         }
     }
+}
+
+/// One of AppSync's mode directives on a type or a field: who comes by this mode may have it.
+///
+/// `@aws_api_key @aws_iam` on one place are two rules, of which one is enough.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModeRule {
+    /// The way in which the caller shows who he is.
+    pub mode: AuthMode,
+    /// `cognito_groups:` of `@aws_cognito_user_pools` and `@aws_auth`: the user is a member of one of them. Empty: anyone
+    /// who comes by the mode.
+    pub groups: Vec<String>,
 }
 
 /// One rule of `@auth`, kept whole.

@@ -7,6 +7,7 @@ mod errors;
 mod golden;
 mod lens;
 mod merging;
+mod modes;
 mod random;
 mod relations;
 mod scalars;
