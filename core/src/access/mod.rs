@@ -24,7 +24,7 @@ use sha2::{Digest as _, Sha256};
 use crate::id::{FieldId, ModelId};
 use crate::query::Filter;
 use crate::record::Record;
-use crate::schema::{AuthOperation, AuthRule, Model, MutationKind, Schema};
+use crate::schema::{AuthOperation, AuthRule, ModeRule, Model, MutationKind, Schema};
 use crate::value::Value;
 
 pub use identity::{AuthMode, FunctionCaller, IamCaller, IamRole, Identity, User};
@@ -291,29 +291,37 @@ const READING: [AuthOperation; 4] = [
 ];
 
 fn of_model(model: &Model, identity: &Identity, default: AuthMode) -> ModelAccess {
-    let by = |rules: Option<&[AuthRule]>, operation| rules::grant(model, identity, default, rules, operation);
     let own = model.auth.as_deref();
-    let operations = AuthOperation::ALL.map(|operation| by(own, operation));
-    // Which rows may be read the operation says; of a field without rules of its own nothing more is asked.
-    let inherited = match READING.iter().any(|operation| by(own, *operation).is_anything()) {
-        true => Grant::All,
-        false => Grant::Nothing,
+    let by = |rules: Option<&[AuthRule]>, modes: Option<&[ModeRule]>, operation| {
+        let modes = modes.or(model.modes.as_deref());
+        rules::grant(model, identity, default, rules, modes, operation)
     };
-    let reading = |rules: Option<&[AuthRule]>| match rules {
-        None => inherited.clone(),
-        Some(rules) => by(Some(rules), AuthOperation::Get),
+    let operations = AuthOperation::ALL.map(|operation| by(own, None, operation));
+    // Which rows may be read the operation says; of a field without rules of its own nothing more is asked.
+    let inherited = |modes: Option<&[ModeRule]>| {
+        let readable = READING.iter().any(|operation| by(own, modes, *operation).is_anything());
+        if readable { Grant::All } else { Grant::Nothing }
+    };
+    let denied = |name: &str| match identity {
+        Identity::Function(caller) => caller.denied_fields.contains(&format!("{}.{name}", model.name)),
+        Identity::ApiKey { .. } | Identity::User(_) | Identity::Iam(_) | Identity::Local => false,
+    };
+    let reading = |name: &str, rules: Option<&[AuthRule]>, modes: Option<&[ModeRule]>| match rules {
+        _ if denied(name) => Grant::Nothing,
+        None => inherited(modes),
+        Some(rules) => by(Some(rules), modes, AuthOperation::Get),
     };
     let fields = model.fields.iter().enumerate().map(|(place, field)| {
-        let rules = field.auth.as_deref();
-        let denied = matches!(identity, Identity::Function(caller)
-            if caller.denied_fields.contains(&format!("{}.{}", model.name, field.name)));
-        let may = |grant: Grant| if denied { Grant::Nothing } else { grant };
-        let writing = |operation| may(by(rules.or(own), operation));
+        let (rules, modes) = (field.auth.as_deref(), field.modes.as_deref());
+        let writing = |operation| match denied(&field.name) {
+            true => Grant::Nothing,
+            false => by(rules.or(own), modes, operation),
+        };
         FieldAccess {
-            read: may(reading(rules)),
+            read: reading(&field.name, rules, modes),
             create: writing(AuthOperation::Create),
             update: writing(AuthOperation::Update),
-            // To take a value away is to delete it: so do the generated resolvers.
+            // To take a value away that has rules of its own is to delete it: so do the generated resolvers.
             clear: match rules {
                 None => writing(AuthOperation::Update),
                 Some(_) => writing(AuthOperation::Delete),
@@ -321,21 +329,12 @@ fn of_model(model: &Model, identity: &Identity, default: AuthMode) -> ModelAcces
             names: rules::names(model, identity, FieldId(place)),
         }
     });
+    let relations = model.relations.iter();
     ModelAccess {
         operations,
         fields: fields.collect(),
-        relations: model
-            .relations
-            .iter()
-            .map(|relation| {
-                let denied = matches!(identity, Identity::Function(caller)
-                if caller.denied_fields.contains(&format!("{}.{}", model.name, relation.name)));
-                if denied {
-                    Grant::Nothing
-                } else {
-                    reading(relation.auth.as_deref())
-                }
-            })
+        relations: relations
+            .map(|relation| reading(&relation.name, relation.auth.as_deref(), relation.modes.as_deref()))
             .collect(),
         owners: rules::owners(model, identity),
     }

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use super::{AuthMode, Grant, IamRole, Identity, User};
 use crate::id::FieldId;
 use crate::query::{Filter, FilterColumn, Test};
-use crate::schema::{AuthOperation, AuthRule, AuthStrategy, GROUPS_FIELD, Model, OWNER_FIELD};
+use crate::schema::{AuthOperation, AuthRule, AuthStrategy, GROUPS_FIELD, ModeRule, Model, OWNER_FIELD};
 use crate::value::Value;
 
 /// The claim that a group rule reads when it names none.
@@ -17,29 +17,44 @@ const GROUP_CLAIM: &str = "cognito:groups";
 /// The claim of an owner rule that names none: `sub` and user name, joined. Either half is taken for it, too.
 const OWNER_CLAIM: &str = "sub::username";
 
-/// What `rules` grant of `operation`; without any, what is open to the server's default mode.
+/// What `rules` grant of `operation` to who comes by one of `modes`; without rules, all of it to these, and without modes
+/// to the server's default mode.
 pub(super) fn grant(
     model: &Model,
     identity: &Identity,
     default: AuthMode,
     rules: Option<&[AuthRule]>,
+    modes: Option<&[ModeRule]>,
     operation: AuthOperation,
 ) -> Grant {
     let operator = matches!(identity, Identity::Iam(caller) if caller.role == IamRole::Admin);
     if *identity == Identity::Local || operator {
         return Grant::All;
     }
+    let comes = modes.map(|modes| modes.iter().any(|mode| comes_by(identity, mode)));
     let Some(rules) = rules else {
-        return match identity.mode() == Some(default) {
+        return match comes.unwrap_or(identity.mode() == Some(default)) {
             true => Grant::All,
             false => Grant::Nothing,
         };
     };
+    if comes == Some(false) {
+        return Grant::Nothing;
+    }
     rules
         .iter()
         .filter(|rule| rule.operations.contains(&operation))
         .map(|rule| one(model, identity, rule))
         .fold(Grant::Nothing, Grant::or)
+}
+
+fn comes_by(identity: &Identity, rule: &ModeRule) -> bool {
+    let groups = match identity {
+        Identity::User(user) => groups(user, None),
+        Identity::ApiKey { .. } | Identity::Iam(_) | Identity::Function(_) | Identity::Local => Vec::new(),
+    };
+    let member = rule.groups.is_empty() || rule.groups.iter().any(|group| groups.contains(group));
+    identity.mode() == Some(rule.mode) && member
 }
 
 fn one(model: &Model, identity: &Identity, rule: &AuthRule) -> Grant {
@@ -58,7 +73,7 @@ fn one(model: &Model, identity: &Identity, rule: &AuthRule) -> Grant {
             among(model, field, known_as(user, rule))
         }
         (AuthStrategy::Groups, Identity::User(user)) => {
-            let groups = groups(user, rule);
+            let groups = groups(user, rule.group_claim.as_deref());
             match rule.groups.is_empty() {
                 true => among(model, rule.groups_field.as_deref().unwrap_or(GROUPS_FIELD), groups),
                 false => all(rule.groups.iter().any(|group| groups.contains(group))),
@@ -75,8 +90,8 @@ fn one(model: &Model, identity: &Identity, rule: &AuthRule) -> Grant {
     }
 }
 
-fn groups(user: &User, rule: &AuthRule) -> Vec<String> {
-    let claim = rule.group_claim.as_deref().unwrap_or(GROUP_CLAIM);
+fn groups(user: &User, claim: Option<&str>) -> Vec<String> {
+    let claim = claim.unwrap_or(GROUP_CLAIM);
     // Some issuers give a list as a text that holds one.
     let list = user
         .claim(claim)
