@@ -15,6 +15,7 @@ pub mod numbers;
 pub mod once;
 pub mod resets;
 pub mod retention;
+pub mod rules;
 pub mod sessions;
 pub mod traces;
 
@@ -483,6 +484,16 @@ macro_rules! store_suite {
             scopes_take_turns,
             a_page_of_other_changes_hides_none_of_its_own,
             a_session_is_told_which_of_its_own_mutations_have_landed,
+        );
+        $crate::store_suite!(@cases $place, rules:
+            queries_give_what_is_ones_own,
+            a_field_is_shown_to_its_keeper_alone,
+            mutations_of_others_are_refused_and_tell_nothing,
+            a_record_can_be_given_away,
+            subscriptions_bring_what_is_ones_own,
+            the_feed_brings_what_is_ones_own_and_takes_it_away,
+            a_cursor_under_other_rules_begins_anew,
+            traces_are_for_those_who_read_everything,
         );
         $crate::store_suite!(@cases $place, traces:
             a_merge_leaves_a_trace_of_what_was_dropped,
