@@ -131,6 +131,16 @@ impl Identity {
         }
     }
 
+    /// Whose replicas its replicas are, if its credential names somebody: who shares an API key shares the replicas that came
+    /// with it, and a token for an authorizer function says nothing that lasts.
+    #[must_use]
+    pub fn principal(&self) -> Option<String> {
+        match self {
+            Self::User(_) | Self::Iam(_) => self.author(),
+            Self::ApiKey { .. } | Self::Function(_) | Self::Local => None,
+        }
+    }
+
     /// The name under which its work is kept; `None` on the device.
     #[must_use]
     pub fn author(&self) -> Option<String> {

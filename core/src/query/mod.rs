@@ -37,6 +37,7 @@ mod roots;
 mod rows;
 mod select;
 mod sql;
+mod stream;
 mod token;
 mod write;
 

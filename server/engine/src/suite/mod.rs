@@ -494,6 +494,7 @@ macro_rules! store_suite {
             the_feed_brings_what_is_ones_own_and_takes_it_away,
             a_cursor_under_other_rules_begins_anew,
             traces_are_for_those_who_read_everything,
+            a_replica_and_its_numbers_are_its_users,
         );
         $crate::store_suite!(@cases $place, traces:
             a_merge_leaves_a_trace_of_what_was_dropped,

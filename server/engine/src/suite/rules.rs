@@ -453,3 +453,48 @@ pub fn traces_are_for_those_who_read_everything(place: &impl Place) {
     };
     assert_eq!((count(&ann()), count(&bob()), count(&zoe())), (1, 0, 1));
 }
+
+/// Law: a replica is whose user it was first seen with. Who knows its name can neither use up its numbers, nor learn what became
+/// of them, nor say what is settled.
+pub fn a_replica_and_its_numbers_are_its_users(place: &impl Place) {
+    let server = Guarded::new(place);
+    let envelope = |number: u64| json!({ "replica": "anns", "number": number });
+    let edit = |text: &str| json!({ "input": { "id": "a", "text": text } });
+    let outcome = |answer: &Json| answer["extensions"]["tombolo"]["outcomes"][0].clone();
+    let first = outcome(&server.ask_with(&ann(), UPDATE, edit("one"), envelope(1)));
+    assert_eq!(first["outcome"], json!("applied"));
+    for (number, more) in [
+        (1, json!({})),
+        (2, json!({})),
+        (50, json!({ "settledThrough": 49 })),
+        (1, json!({ "void": true })),
+    ] {
+        let mut theirs = envelope(number);
+        theirs
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        let input = json!({ "input": { "id": "b", "text": "x" } });
+        let answer = server.ask_with(&bob(), UPDATE, input, theirs);
+        assert_eq!(
+            outcome(&answer)["reason"]["code"],
+            json!("OutcomeForgotten"),
+            "{answer}"
+        );
+        tells_nothing(&answer);
+    }
+    let named = json!({ "replica": "bobs", "number": 1, "movedFrom": [{ "replica": "anns", "number": 2 }] });
+    let answer = server.ask_with(&bob(), UPDATE, json!({ "input": { "id": "b", "text": "x" } }), named);
+    assert_eq!(outcome(&answer)["reason"]["code"], json!("OutcomeForgotten"));
+    // Hers are as if nothing had been.
+    assert_eq!(
+        outcome(&server.ask_with(&ann(), UPDATE, edit("one"), envelope(1))),
+        first
+    );
+    assert_eq!(
+        outcome(&server.ask_with(&ann(), UPDATE, edit("two"), envelope(2)))["outcome"],
+        json!("applied")
+    );
+    let untouched = server.ask(&bob(), "{ getNote(id: \"b\") { text } }", Json::Null);
+    assert_eq!(untouched["data"]["getNote"]["text"], json!("text of b"));
+}

@@ -31,7 +31,7 @@ use super::{Departure, Facts, RowKey, RowWrite, Settled, StoredOutcome, Writes, 
 use crate::limits;
 use crate::store::{MutationResult, Submission, Verdict};
 use asked::{Asked, ask};
-use ends::{forgotten, given_up, rejected, result_reason, undecided, whole_failed, written_off};
+use ends::{forgotten, given_up, not_yours, rejected, result_reason, undecided, whole_failed, written_off};
 use known::{Dependencies, SeenRows, seen_of};
 
 /// Decides `batch` on `facts`, at `now_ms`: one verdict for each submission, and everything there is to write.
@@ -62,6 +62,8 @@ struct Batcher<'a> {
     settled_new: BTreeSet<ReplicaId>,
     lost: BTreeMap<ReplicaId, u64>,
     last_seen_ms: BTreeMap<ReplicaId, i64>,
+    principals: BTreeMap<ReplicaId, String>,
+    principals_new: BTreeSet<ReplicaId>,
     /// Of these the time was noted; by the caller's clock, not by that of the changes, which never goes back.
     seen: BTreeSet<ReplicaId>,
     given_ms: i64,
@@ -107,6 +109,8 @@ impl<'a> Batcher<'a> {
             settled_new: BTreeSet::new(),
             lost: facts.lost,
             last_seen_ms: facts.last_seen_ms,
+            principals: facts.principals,
+            principals_new: BTreeSet::new(),
             seen: BTreeSet::new(),
             given_ms: now_ms,
             watched: facts.watched,
@@ -127,6 +131,12 @@ impl<'a> Batcher<'a> {
 
     /// A replica's mutation, which has a number.
     fn named(&mut self, envelope: &MutationEnvelope, submission: &Submission) -> Verdict {
+        if !self.claim(envelope, submission) {
+            // Not noted, and nothing else it says is believed: the numbers are another's.
+            let numbers = (0..submission.count() as u64).map(|i| envelope.number.0.saturating_add(i));
+            let results = numbers.map(|number| rejected(Some(number), not_yours(number)));
+            return Verdict::decided(results.collect());
+        }
         let settled_through = self.settle(envelope);
         self.see(&envelope.replica);
         let count = submission.count();
@@ -545,8 +555,11 @@ impl<'a> Batcher<'a> {
                 forget_through: through.saturating_sub(limits::OUTCOMES_KEPT),
             }
         });
+        let principal = |replica: ReplicaId| Some((replica.clone(), self.principals.get(&replica)?.clone()));
+        let principals = self.principals_new.into_iter().filter_map(principal).collect();
         Writes {
             rows,
+            principals,
             outcomes: self.new_outcomes,
             departures: self.departures,
             traces: self.traces,
