@@ -14,6 +14,7 @@
 mod identity;
 mod rules;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -24,7 +25,7 @@ use sha2::{Digest as _, Sha256};
 use crate::id::{FieldId, ModelId};
 use crate::query::Filter;
 use crate::record::Record;
-use crate::schema::{AuthOperation, AuthRule, ModeRule, Model, MutationKind, Schema};
+use crate::schema::{AuthOperation, AuthRule, FieldKind, ModeRule, Model, MutationKind, Schema};
 use crate::value::Value;
 
 pub use identity::{AuthMode, FunctionCaller, IamCaller, IamRole, Identity, User};
@@ -134,8 +135,11 @@ impl Access {
     #[must_use]
     pub fn on(schema: &Schema, identity: &Identity, default: AuthMode) -> Self {
         let models = schema.models.iter();
+        let closed = rules::closed(schema, identity);
         Self {
-            models: models.map(|model| of_model(model, identity, default)).collect(),
+            models: models
+                .map(|model| of_model(model, identity, default, &closed))
+                .collect(),
             calls: match identity {
                 Identity::Iam(caller) if !caller.allow.contains("*") => {
                     Calls::Only(caller.allow.iter().cloned().collect())
@@ -290,7 +294,8 @@ const READING: [AuthOperation; 4] = [
     AuthOperation::Listen,
 ];
 
-fn of_model(model: &Model, identity: &Identity, default: AuthMode) -> ModelAccess {
+/// `closed` are the embedded types of which some part is not for this identity: a value of one is kept from it whole.
+fn of_model(model: &Model, identity: &Identity, default: AuthMode, closed: &BTreeSet<&str>) -> ModelAccess {
     let own = model.auth.as_deref();
     let by = |rules: Option<&[AuthRule]>, modes: Option<&[ModeRule]>, operation| {
         let modes = modes.or(model.modes.as_deref());
@@ -313,12 +318,16 @@ fn of_model(model: &Model, identity: &Identity, default: AuthMode) -> ModelAcces
     };
     let fields = model.fields.iter().enumerate().map(|(place, field)| {
         let (rules, modes) = (field.auth.as_deref(), field.modes.as_deref());
-        let writing = |operation| match denied(&field.name) {
+        let shut = matches!(&field.ty.kind, FieldKind::Embedded(name) if closed.contains(name.as_str()));
+        let writing = |operation| match shut || denied(&field.name) {
             true => Grant::Nothing,
             false => by(rules.or(own), modes, operation),
         };
         FieldAccess {
-            read: reading(&field.name, rules, modes),
+            read: match shut {
+                true => Grant::Nothing,
+                false => reading(&field.name, rules, modes),
+            },
             create: writing(AuthOperation::Create),
             update: writing(AuthOperation::Update),
             // To take a value away that has rules of its own is to delete it: so do the generated resolvers.

@@ -8,7 +8,9 @@ use serde_json::Value as Json;
 use super::{AuthMode, Grant, IamRole, Identity, User};
 use crate::id::FieldId;
 use crate::query::{Filter, FilterColumn, Test};
-use crate::schema::{AuthOperation, AuthRule, AuthStrategy, GROUPS_FIELD, ModeRule, Model, OWNER_FIELD};
+use crate::schema::{
+    AuthOperation, AuthRule, AuthStrategy, EmbeddedField, FieldKind, GROUPS_FIELD, ModeRule, Model, OWNER_FIELD, Schema,
+};
 use crate::value::Value;
 
 /// The claim that a group rule reads when it names none.
@@ -27,8 +29,7 @@ pub(super) fn grant(
     modes: Option<&[ModeRule]>,
     operation: AuthOperation,
 ) -> Grant {
-    let operator = matches!(identity, Identity::Iam(caller) if caller.role == IamRole::Admin);
-    if *identity == Identity::Local || operator {
+    if *identity == Identity::Local || is_operator(identity) {
         return Grant::All;
     }
     let comes = modes.map(|modes| modes.iter().any(|mode| comes_by(identity, mode)));
@@ -46,6 +47,36 @@ pub(super) fn grant(
         .filter(|rule| rule.operations.contains(&operation))
         .map(|rule| one(model, identity, rule))
         .fold(Grant::Nothing, Grant::or)
+}
+
+/// The embedded types that the mode directives on them, on their members, or on a type inside them keep from `identity`.
+pub(super) fn closed<'s>(schema: &'s Schema, identity: &Identity) -> BTreeSet<&'s str> {
+    let free = *identity == Identity::Local || is_operator(identity);
+    let shut = |name: &str| {
+        let rules = schema.modes.get(name).filter(|_| !free);
+        rules.is_some_and(|rules| !rules.iter().any(|rule| comes_by(identity, rule)))
+    };
+    let mut closed: BTreeSet<&str> = BTreeSet::new();
+    loop {
+        let before = closed.len();
+        for (name, fields) in &schema.embedded {
+            let inside = |field: &EmbeddedField| match &field.ty.kind {
+                FieldKind::Embedded(inner) => closed.contains(inner.as_str()),
+                FieldKind::Scalar(_) | FieldKind::Enum(_) => false,
+            };
+            let member = |field: &EmbeddedField| shut(&format!("{name}.{}", field.name)) || inside(field);
+            if shut(name) || fields.iter().any(member) {
+                closed.insert(name);
+            }
+        }
+        if closed.len() == before {
+            return closed;
+        }
+    }
+}
+
+fn is_operator(identity: &Identity) -> bool {
+    matches!(identity, Identity::Iam(caller) if caller.role == IamRole::Admin)
 }
 
 fn comes_by(identity: &Identity, rule: &ModeRule) -> bool {

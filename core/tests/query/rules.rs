@@ -473,3 +473,16 @@ fn what_has_no_rules_is_for_the_servers_default_mode_and_a_mode_directive_says_o
         );
     }
 }
+
+#[test]
+fn an_embedded_value_of_which_a_part_is_not_for_him_is_kept_from_him_whole() {
+    let sdl = "type Inner { pin: String @aws_iam } type Spot { x: Int inner: Inner } type Flat { x: Int }
+               type Place @model @auth(rules: [{ allow: public }]) { id: ID! spot: Spot spots: [Spot] flat: Flat }";
+    let schema = Arc::new(Schema::parse(sdl, "s.graphql").unwrap());
+    let access = Access::of(&schema, &Identity::ApiKey { name: "k".into() });
+    let model = &schema.models[0];
+    let may = |name: &str| access.can_read(ModelId(0), model.field(name).unwrap());
+    assert_eq!(["id", "spot", "spots", "flat"].map(may), [true, false, false, true]);
+    let operator = Access::of(&schema, &Caller::Operator.identity());
+    assert!(operator.can_read(ModelId(0), model.field("spot").unwrap()));
+}

@@ -362,9 +362,11 @@ impl<'a> Batcher<'a> {
             return Ok(rejected(None, reason));
         }
         // What the caller may not see no answer shows.
-        let visible = row.stored.as_ref().filter(|stored| permit.shows(&stored.record));
-        let visible = visible.map(|stored| Arc::new(stored.record.clone()));
-        let hidden = row.stored.is_some() && visible.is_none();
+        let hidden = row.stored.as_ref().is_some_and(|stored| !permit.shows(&stored.record));
+        let visible = |row: &RowState| {
+            let stored = row.stored.as_ref().filter(|_| !hidden);
+            stored.map(|stored| Arc::new(stored.record.clone()))
+        };
         let completed = parts::completed(
             self.schema,
             mutation,
@@ -375,7 +377,7 @@ impl<'a> Batcher<'a> {
             Ok(completed) => completed.as_ref(),
             Err(reason) => {
                 return Ok(MutationResult {
-                    record: visible,
+                    record: visible(row),
                     ..rejected(None, reason.clone())
                 });
             }
@@ -428,7 +430,7 @@ impl<'a> Batcher<'a> {
             }
             Decision::Reject { reason, found } => {
                 return Ok(MutationResult {
-                    record: visible,
+                    record: visible(row),
                     trace: trace(found, OutcomeKind::Rejected),
                     ..rejected(None, reason)
                 });
