@@ -18,6 +18,7 @@ pub mod retention;
 pub mod rules;
 pub mod sessions;
 pub mod traces;
+pub mod wander;
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -495,6 +496,9 @@ macro_rules! store_suite {
             a_cursor_under_other_rules_begins_anew,
             traces_are_for_those_who_read_everything,
             a_replica_and_its_numbers_are_its_users,
+        );
+        $crate::store_suite!(@cases $place, wander:
+            a_phone_holds_what_its_user_may_read,
         );
         $crate::store_suite!(@cases $place, traces:
             a_merge_leaves_a_trace_of_what_was_dropped,
