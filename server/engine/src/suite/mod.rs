@@ -411,6 +411,7 @@ macro_rules! store_suite {
         );
         $crate::store_suite!(@cases $place, numbers:
             an_edit_upon_a_forgotten_mutation_of_ones_own_overwrites_nobody,
+            an_edit_upon_a_refused_mutation_of_ones_own_overwrites_nobody,
             what_is_seen_of_a_forgotten_mutation_is_judged_by_the_version_that_is_named,
             a_number_is_not_lent_to_another_request_that_is_refused,
         );

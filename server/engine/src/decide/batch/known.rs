@@ -18,7 +18,8 @@ use crate::store::{MutationResult, Submission};
 pub(super) struct SeenRows {
     /// Each version with the record that it is of.
     pub(super) versions: Vec<(RowKey, Seen)>,
-    /// Of some of them the outcome is no longer kept: what was seen is more than `versions`, and nobody knows what.
+    /// Of some of them the outcome is no longer kept, or is a refusal: what was seen is more than `versions`, and nobody knows
+    /// what.
     pub(super) forgotten: bool,
 }
 
@@ -120,7 +121,9 @@ impl Batcher<'_> {
     pub(super) fn seen(&self, envelope: &MutationEnvelope) -> SeenRows {
         let mut seen = SeenRows::default();
         for number in &envelope.seen {
-            let Some(outcome) = self.outcomes.get(&mutation_id(&envelope.replica, number.0)) else {
+            // What was refused here was seen in a history that is lost: of the record that is here nothing was.
+            let known = self.outcomes.get(&mutation_id(&envelope.replica, number.0));
+            let Some(outcome) = known.filter(|outcome| outcome.kind != OutcomeKind::Rejected) else {
                 seen.forgotten = true;
                 continue;
             };
