@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use regex::Regex;
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
+use tokio::sync::OwnedMutexGuard;
 use tombolo_core::access::{AuthMode, Identity, User};
 
 use super::fetch::{Fetcher, NotFetched};
@@ -158,12 +159,14 @@ pub(crate) struct Issuer {
     source: Source,
     held: Mutex<Held>,
     /// Whoever has it fetches.
-    fetching: tokio::sync::Mutex<()>,
+    fetching: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Held {
     keys: Arc<[Key]>,
+    /// The names of keys that were there until `keys` were fetched.
+    withdrawn: Arc<[String]>,
     /// When `keys` were fetched; `None`: never.
     fetched: Option<Timestamp>,
     /// When a fetch was last begun.
@@ -215,7 +218,7 @@ impl Issuer {
             },
             source: config.source()?,
             held: Mutex::default(),
-            fetching: tokio::sync::Mutex::new(()),
+            fetching: Arc::default(),
         })
     }
 
@@ -231,7 +234,12 @@ impl Issuer {
     }
 
     /// Who shows `token`, which says that it is this issuer's, at `now`.
-    pub(crate) async fn identify(&self, token: Token, fetcher: &Fetcher, now: Timestamp) -> Result<Admitted, Refusal> {
+    pub(crate) async fn identify(
+        self: &Arc<Self>,
+        token: Token,
+        fetcher: &Fetcher,
+        now: Timestamp,
+    ) -> Result<Admitted, Refusal> {
         let Some(algorithm) = token.algorithm(&self.algorithms).filter(|_| token.is_plain()) else {
             tracing::debug!(issuer = self.url, ?token, "a token is refused: by its header");
             return Err(Refusal::Unknown);
@@ -275,20 +283,21 @@ impl Issuer {
     }
 
     /// The keys, fetched if need be.
-    async fn keys(&self, fetcher: &Fetcher, now: Timestamp) -> Result<Held, Refusal> {
+    async fn keys(self: &Arc<Self>, fetcher: &Fetcher, now: Timestamp) -> Result<Held, Refusal> {
         let held = self.held();
         if held.is_younger(JWKS_TTL, now) {
             return Ok(held);
         }
         // Who has keys does not wait for somebody else's fetch.
         let turn = match held.is_younger(JWKS_KEPT_MAX, now) {
-            true => self.fetching.try_lock().ok(),
-            false => Some(self.fetching.lock().await),
+            true => Arc::clone(&self.fetching).try_lock_owned().ok(),
+            false => Some(Arc::clone(&self.fetching).lock_owned().await),
         };
-        if turn.is_some() && !self.held().is_younger(JWKS_TTL, now) {
-            self.fetch(fetcher, now).await;
+        if let Some(turn) = turn
+            && !self.held().is_younger(JWKS_TTL, now)
+        {
+            self.fetch(turn, fetcher, now).await;
         }
-        drop(turn);
         let held = self.held();
         match held.is_younger(JWKS_KEPT_MAX, now) {
             true => Ok(held),
@@ -298,17 +307,16 @@ impl Issuer {
 
     /// What is held once `token` has named a key that was not among `before`.
     async fn newer_keys(
-        &self,
+        self: &Arc<Self>,
         before: &Held,
         token: &Token,
         fetcher: &Fetcher,
         now: Timestamp,
     ) -> Result<Held, Refusal> {
-        let turn = self.fetching.lock().await;
+        let turn = Arc::clone(&self.fetching).lock_owned().await;
         if self.held().fetched == before.fetched {
-            self.fetch(fetcher, now).await;
+            self.fetch(turn, fetcher, now).await;
         }
-        drop(turn);
         let held = self.held();
         let is_newer = held.fetched != before.fetched || held.fetched == Some(now);
         // A key that came after the keys were fetched has not signed a token from before. Of a later one nobody can tell yet.
@@ -316,27 +324,48 @@ impl Issuer {
             let issued = token.issued_at().unwrap_or(Timestamp::MIN);
             issued < fetched.checked_sub(CLOCK_LEEWAY).unwrap_or(Timestamp::MIN)
         };
-        match is_newer || held.fetched.is_some_and(covers) {
+        let is_withdrawn = held.withdrawn.iter().any(|id| token.key_id() == Some(id));
+        match is_newer || is_withdrawn || held.fetched.is_some_and(covers) {
             true => Ok(held),
             false => Err(Refusal::Unavailable),
         }
     }
 
-    /// Fetches the keys, unless that was tried just now. Called by one at a time.
-    async fn fetch(&self, fetcher: &Fetcher, now: Timestamp) {
+    /// Fetches the keys, unless that was tried just now. In a task of its own, so that a caller who hangs up cannot keep the keys
+    /// from the others.
+    async fn fetch(self: &Arc<Self>, turn: OwnedMutexGuard<()>, fetcher: &Fetcher, now: Timestamp) {
+        let (issuer, fetcher) = (Arc::clone(self), fetcher.clone());
+        let fetching = tokio::spawn(async move {
+            issuer.renew(&fetcher, now).await;
+            drop(turn);
+        });
+        // If it panicked nothing has changed.
+        let _ended = fetching.await;
+    }
+
+    /// What [`Issuer::fetch`] does. One at a time.
+    async fn renew(&self, fetcher: &Fetcher, now: Timestamp) {
         let mut held = self.held();
         if is_within(held.tried, JWKS_FETCH_INTERVAL, now) {
             return;
         }
         held.tried = Some(now);
+        self.hold(held.clone());
         match self.bring(fetcher).await {
             Ok(keys) => {
                 tracing::debug!(issuer = self.url, keys = keys.len(), "an issuer's keys are fetched");
+                let is_gone = |id: &&String| keys.iter().all(|key| key.id.as_ref() != Some(*id));
+                let before = held.keys.iter().filter_map(|key| key.id.as_ref());
+                held.withdrawn = before.filter(is_gone).cloned().collect();
                 held.keys = keys.into();
                 held.fetched = Some(now);
+                self.hold(held);
             }
             Err(error) => tracing::warn!(issuer = self.url, %error, "an issuer's keys cannot be fetched"),
         }
+    }
+
+    fn hold(&self, held: Held) {
         *self.held.lock().unwrap_or_else(PoisonError::into_inner) = held;
     }
 

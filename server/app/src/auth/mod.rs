@@ -27,6 +27,7 @@ mod shown;
 pub mod sigv4;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -199,7 +200,7 @@ pub enum AuthError {
 pub struct Gate {
     keys: Keys,
     signers: Signers,
-    issuers: Vec<Issuer>,
+    issuers: Vec<Arc<Issuer>>,
     authorizer: Option<Authorizer>,
     fetcher: Option<Fetcher>,
 }
@@ -223,7 +224,8 @@ impl Gate {
     /// The configuration cannot be used.
     pub fn open(keys: Keys, config: &AuthConfig) -> Result<Self, AuthError> {
         config.together()?;
-        let issuers: Vec<Issuer> = config.issuers.iter().map(Issuer::new).collect::<Result<_, _>>()?;
+        let issuers = config.issuers.iter().map(|issuer| Issuer::new(issuer).map(Arc::new));
+        let issuers: Vec<Arc<Issuer>> = issuers.collect::<Result<_, _>>()?;
         for open in config.issuers.iter().filter(|issuer| issuer.client_id.is_none()) {
             tracing::warn!(
                 issuer = open.issuer,
@@ -231,7 +233,8 @@ impl Gate {
             );
         }
         let authorizer = Authorizer::new(&config.authorizer)?;
-        let https = issuers.iter().any(Issuer::is_https) || authorizer.as_ref().is_some_and(Authorizer::is_https);
+        let https =
+            issuers.iter().any(|issuer| issuer.is_https()) || authorizer.as_ref().is_some_and(Authorizer::is_https);
         let fetcher = match issuers.is_empty() && authorizer.is_none() {
             true => None,
             false => Some(Fetcher::new(https)?),
@@ -291,7 +294,7 @@ impl Gate {
         }
     }
 
-    fn issuer_of(&self, token: &Token) -> Option<&Issuer> {
+    fn issuer_of(&self, token: &Token) -> Option<&Arc<Issuer>> {
         let url = token.issuer()?;
         self.issuers.iter().find(|issuer| issuer.url() == url)
     }

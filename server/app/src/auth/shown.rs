@@ -1,6 +1,7 @@
 //! What a caller shows.
 
 use axum::http::HeaderMap;
+use axum::http::request::Parts;
 
 use super::API_KEY_HEADER;
 use super::sigv4::ALGORITHM;
@@ -33,6 +34,19 @@ pub struct Target {
     pub query: String,
     /// The body.
     pub body: Vec<u8>,
+}
+
+impl Target {
+    /// A request's, without its body.
+    #[must_use]
+    pub fn of(parts: &Parts) -> Self {
+        Self {
+            method: parts.method.to_string(),
+            path: parts.uri.path().to_owned(),
+            query: parts.uri.query().unwrap_or_default().to_owned(),
+            body: Vec::new(),
+        }
+    }
 }
 
 impl Shown {

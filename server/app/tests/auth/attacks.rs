@@ -97,7 +97,7 @@ async fn no_attack_on_a_token_gets_in() {
             "HS256, the public key's modulus as secret",
             hmac(
                 &URL_SAFE_NO_PAD
-                    .decode(&n.replace('+', "-").replace('/', "_").replace('=', ""))
+                    .decode(n.replace('+', "-").replace('/', "_").replace('=', ""))
                     .unwrap(),
             ),
             Refusal::Unknown,

@@ -21,7 +21,7 @@ use tombolo_server::auth::authorizer::{
 use tombolo_server::auth::{AuthConfig, Gate, Keys, Refusal, Target};
 use tombolo_server::resolver::Secret;
 
-use crate::issuer::Fake as Issuer;
+use crate::issuer::{Fake as Issuer, serve};
 use crate::tokens::{Pair, claims, now, shows};
 
 /// What the function does with each call.
@@ -36,11 +36,14 @@ enum Act {
     Hang,
 }
 
+/// What it was asked, and with which credential.
+type Call = (Json, Option<String>);
+
 #[derive(Clone)]
 struct Fake {
     url: String,
     act: Arc<Mutex<Act>>,
-    calls: Arc<Mutex<Vec<(Json, Option<String>)>>>,
+    calls: Arc<Mutex<Vec<Call>>>,
 }
 
 async fn act(State(fake): State<Fake>, headers: HeaderMap, Body(question): Body<Json>) -> Response {
@@ -68,7 +71,7 @@ impl Fake {
             calls: Arc::default(),
         };
         let router = Router::new().route("/authorize", post(act)).with_state(fake.clone());
-        tokio::spawn(async { axum::serve(listening, router).await.unwrap() });
+        serve(listening, router);
         fake
     }
 

@@ -51,7 +51,7 @@ impl Fake {
             .route("/.well-known/openid-configuration", get(discovery))
             .route("/jwks", get(keys))
             .with_state(fake.clone());
-        tokio::spawn(async { axum::serve(listening, router).await.unwrap() });
+        serve(listening, router);
         fake
     }
 
@@ -78,6 +78,13 @@ impl Fake {
     pub(crate) fn gate(&self) -> Gate {
         gate(vec![self.config()])
     }
+}
+
+/// Serves until the test ends.
+pub(crate) fn serve(listening: TcpListener, router: Router) {
+    #[expect(clippy::disallowed_methods, reason = "the test's own endpoint ends with the test")]
+    let serving = axum::serve(listening, router);
+    tokio::spawn(async { serving.await.unwrap() });
 }
 
 pub(crate) fn gate(issuers: Vec<IssuerConfig>) -> Gate {

@@ -1,15 +1,17 @@
 //! What callers hear over HTTP and on sockets, from a whole server.
 
-use axum::http::StatusCode;
+use axum::http::{HeaderName, StatusCode};
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tombolo_core::access::AuthMode;
 use tombolo_server::auth::AuthConfig;
 use tombolo_server::{Config, Running, Server};
 
-use crate::harness::{Heard, Reply, SCHEMA, Socket, exchange, request};
+use crate::harness::{Heard, Reply, SCHEMA, Socket, exchange, patiently, request};
 use crate::issuer::Fake;
-use crate::signed::{Sent, user};
+use crate::signer::{Sent, user};
 use crate::tokens::{Pair, claims};
 
 struct World {
@@ -116,6 +118,41 @@ async fn a_socket_is_for_one_token_and_ends_with_it() {
     let mut socket = Socket::connect(world.running.addr, Some("graphql-transport-ws"), None).await;
     socket.send(&init(&world.token(-1))).await;
     assert_eq!(socket.hear().await, Heard::Closed(4403));
+}
+
+#[tokio::test]
+async fn a_socket_may_be_opened_by_a_signed_upgrade() {
+    let world = world().await;
+    let addr = world.running.addr;
+    let sent = Sent {
+        method: "GET",
+        url: format!("http://{addr}/graphql"),
+        time: Timestamp::now(),
+        headers: Vec::new(),
+        body: String::new(),
+        ..Sent::default()
+    };
+    let connect = async |path: &str| {
+        let mut request = format!("ws://{addr}{path}").into_client_request().unwrap();
+        let mut headers = sent.sign().headers;
+        headers.push(("sec-websocket-protocol".to_owned(), "graphql-transport-ws".to_owned()));
+        for (name, value) in headers {
+            let name: HeaderName = name.parse().unwrap();
+            request.headers_mut().insert(name, value.parse().unwrap());
+        }
+        let stream = TcpStream::connect(addr).await.unwrap();
+        let (socket, _) = patiently(tokio_tungstenite::client_async(request, stream))
+            .await
+            .unwrap();
+        let mut socket = Socket(socket);
+        socket.send(&json!({ "type": "connection_init" })).await;
+        socket.hear().await
+    };
+    assert_eq!(
+        connect("/graphql").await,
+        Heard::Frame(json!({"type": "connection_ack"}))
+    );
+    assert_eq!(connect("/graphql?x=1").await, Heard::Closed(4403));
 }
 
 fn init(token: &str) -> Json {

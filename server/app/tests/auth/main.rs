@@ -12,4 +12,5 @@ mod issuer;
 mod listeners;
 mod rotation;
 mod signed;
+mod signer;
 mod tokens;

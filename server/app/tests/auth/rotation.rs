@@ -48,6 +48,13 @@ async fn a_new_key_is_found_at_its_first_token_and_a_withdrawn_one_is_gone() {
         Err(Refusal::Unknown),
         "what the issuer has withdrawn is believed no more"
     );
+    let moment = later.checked_add(Duration::from_secs(1)).unwrap();
+    assert_eq!(
+        ask(&gate, &fresh(&old, &fake, 10), moment).await,
+        Err(Refusal::Unknown),
+        "and is not waited for"
+    );
+    assert_eq!(fake.fetches(), 2);
 }
 
 #[tokio::test]
@@ -106,6 +113,20 @@ async fn many_at_once_fetch_once() {
     for answer in futures_util::future::join_all(asked).await {
         assert_eq!(answer, Ok(()));
     }
+    assert_eq!(fake.fetches(), 1);
+}
+
+#[tokio::test]
+async fn a_caller_who_hangs_up_keeps_the_keys_from_nobody() {
+    let good = Pair::rsa("k1");
+    let fake = Fake::start(&[&good]).await;
+    let gate = fake.gate();
+    let token = fresh(&good, &fake, 0);
+    // Polled once it has begun to fetch; then it is gone.
+    let mut asking = Box::pin(ask(&gate, &token, now()));
+    assert!(futures_util::poll!(&mut asking).is_pending());
+    drop(asking);
+    assert_eq!(ask(&gate, &token, now()).await, Ok(()));
     assert_eq!(fake.fetches(), 1);
 }
 
