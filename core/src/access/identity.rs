@@ -110,7 +110,7 @@ pub enum IamRole {
 /// A caller whom the authorizer function has let in.
 #[derive(Clone, PartialEq, Eq)]
 pub struct FunctionCaller {
-    /// What tells this caller from others: a digest of the token.
+    /// What tells this caller from others: `sub` of the context, else a digest of the token.
     pub subject: String,
     /// Fields that the function denies, as `Type.field`.
     pub denied_fields: BTreeSet<String>,

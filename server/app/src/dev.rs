@@ -4,9 +4,10 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use tombolo_core::access::AuthMode;
 use tombolo_core::schema::{FieldKind, QueryRoot, Schema};
 
-use crate::auth::ApiKey;
+use crate::auth::{ApiKey, AuthConfig};
 use crate::cli::output::{self, Failure, Outcome};
 use crate::config::{Config, Database, SchemaSource, Synchronous};
 use crate::limits::Limits;
@@ -78,6 +79,8 @@ pub async fn run(args: Args) -> Outcome {
         schema: SchemaSource::File(schema.clone()),
         database: Database::File(database.clone()),
         api_keys: vec![ApiKey::from_clear("dev", &args.api_key)],
+        default_auth: AuthMode::ApiKey,
+        auth: AuthConfig::default(),
         synchronous: Synchronous::default(),
         limits: Limits::default(),
         resolver: args
@@ -105,6 +108,7 @@ pub async fn run(args: Args) -> Outcome {
         | StartError::Listen { .. }
         | StartError::Database { .. }
         | StartError::Resolver(_)
+        | StartError::Auth(_)
         | StartError::Data(_) => failure(&error),
     })?;
     let text = welcome(

@@ -109,8 +109,7 @@ pub(crate) async fn graphql(State(app): State<Arc<App>>, request: HttpRequest<Bo
 async fn post(app: &App, parts: &Parts, body: Body) -> Result<Response, Problem> {
     let media = negotiated(parts)?;
     let api = opened(app)?;
-    // Only a signature needs the body to be looked at first.
-    let early = match Shown::headers(&parts.headers).is_signed() {
+    let early = match app.gate.needs_body(&Shown::headers(&parts.headers)) {
         true => None,
         false => Some(admitted(app, parts, &[]).await?),
     };
@@ -344,11 +343,13 @@ impl Problem {
     }
 
     fn refused(refusal: Refusal) -> Self {
-        Self::new(
-            StatusCode::UNAUTHORIZED,
-            ErrorType::UnauthorizedException,
-            refusal.to_string(),
-        )
+        let status = match refusal.is_temporary() {
+            true => StatusCode::SERVICE_UNAVAILABLE,
+            false => StatusCode::UNAUTHORIZED,
+        };
+        let mut problem = Self::new(status, refusal.error_type(), refusal.to_string());
+        problem.header = refusal.is_temporary().then_some((RETRY_AFTER, "1"));
+        problem
     }
 
     fn failed(failed: Failed) -> Self {

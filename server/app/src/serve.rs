@@ -74,7 +74,7 @@ pub(crate) fn failure(error: &StartError) -> Failure {
     match error {
         StartError::InUse(_) | StartError::Listen { .. } | StartError::Data(_) => Failure::failed(error.to_string()),
         StartError::Schema(errors) => Failure::new(Exit::File, format!("the schema cannot be used\n{errors}")),
-        StartError::SchemaFile { .. } | StartError::Database { .. } | StartError::Resolver(_) => {
+        StartError::SchemaFile { .. } | StartError::Database { .. } | StartError::Resolver(_) | StartError::Auth(_) => {
             Failure::new(Exit::File, error.to_string())
         }
     }

@@ -12,7 +12,7 @@ use tombolo_engine::{Engine, Settings};
 use tombolo_store_sqlite::{Options, SqliteStore};
 
 use crate::api::Api;
-use crate::auth::Keys;
+use crate::auth::{AuthError, Gate, Keys};
 use crate::config::{Config, Database, SchemaSource, Synchronous};
 use crate::listener;
 use crate::resolver::{Resolver, ResolverError};
@@ -56,6 +56,9 @@ pub enum StartError {
     /// The conflict resolver.
     #[error(transparent)]
     Resolver(#[from] ResolverError),
+    /// Who may call.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
     /// The example data.
     #[error("the example data cannot be loaded: {0}")]
     Data(String),
@@ -107,13 +110,14 @@ impl Server {
             tracing::warn!("{warning}");
         }
         let resolver = Resolver::new(&config.resolver, &schema)?;
+        let gate = Gate::open(Keys::new(config.api_keys.clone()), &config.auth)?;
         let listening = bind(&config.listen).await?;
         let addr = listening.local_addr().map_err(|source| StartError::Listen {
             listen: config.listen.clone(),
             source,
         })?;
 
-        let app = Arc::new(App::new(Keys::new(config.api_keys.clone()), config.limits.clone()));
+        let app = Arc::new(App::new(gate, config.limits.clone()));
         let accepting = tokio::spawn(listener::accept(
             listening,
             routes::router(Arc::clone(&app)),
@@ -123,6 +127,7 @@ impl Server {
             let store = open(&config, &schema).await?;
             let settings = Settings {
                 batch_max: config.limits.batch_max,
+                default_auth: config.default_auth,
                 ..Settings::default()
             };
             let engine = Arc::new(Engine::new(Arc::clone(&schema), store, settings));

@@ -38,6 +38,9 @@ pub(super) fn lay_over(
                 other => problems.add(variable, format!("{other:?} is no log format; write text or json")),
             },
             "log_filter" => draft.log.filter = value,
+            "auth_default" => draft.auth_form.default = Some(value),
+            "authorizer_url" => draft.auth.authorizer.url = Some(value),
+            "authorizer_header" => draft.auth.authorizer.header = Some(Secret(value)),
             "resolver_url" => draft.resolver.url = Some(value),
             "resolver_header" => draft.resolver.header = Some(Secret(value)),
             "resolver_timeout_ms" => match value.parse() {

@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
+use super::auth::{AuthForm, PrintedIam};
 use super::{SchemaSource, Settings, Synchronous};
+use crate::auth::authorizer::AuthorizerConfig;
+use crate::auth::issuer::IssuerConfig;
 use crate::limits::Limits;
 use crate::resolver::ResolverConfig;
 use crate::telemetry::Log;
@@ -19,6 +22,10 @@ impl Settings {
             database: String,
             synchronous: Synchronous,
             api_keys: Vec<PrintedKey<'a>>,
+            auth: AuthForm,
+            issuers: &'a [IssuerConfig],
+            iam: Vec<PrintedIam<'a>>,
+            authorizer: &'a AuthorizerConfig,
             limits: &'a Limits,
             resolver: &'a ResolverConfig,
             retention: &'a RetentionDays,
@@ -46,6 +53,13 @@ impl Settings {
                     key: "(redacted)",
                 })
                 .collect(),
+            auth: AuthForm {
+                default: Some(self.config.default_auth.name().to_owned()),
+                iam_region: self.config.auth.iam_region.clone(),
+            },
+            issuers: &self.config.auth.issuers,
+            iam: self.config.auth.iam.iter().map(PrintedIam::of).collect(),
+            authorizer: &self.config.auth.authorizer,
             limits: &self.config.limits,
             resolver: &self.config.resolver,
             retention: &self.config.retention,
