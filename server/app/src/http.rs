@@ -24,7 +24,7 @@ use tombolo_core::wire::graphql::{ErrorType, GraphqlError, Request};
 use crate::api::{Api, Failed, Work};
 use crate::auth::{Refusal, Shown, Target};
 use crate::routes::App;
-use crate::ws;
+use crate::{realtime, ws};
 
 /// The header that names an error, as AppSync's clients read it.
 pub const ERROR_TYPE_HEADER: HeaderName = HeaderName::from_static("x-amzn-errortype");
@@ -91,6 +91,7 @@ pub(crate) async fn graphql(State(app): State<Arc<App>>, request: HttpRequest<Bo
     let (mut parts, body) = request.into_parts();
     if parts.method == Method::GET && parts.headers.contains_key(UPGRADE) {
         return match WebSocketUpgrade::from_request_parts(&mut parts, &app).await {
+            Ok(upgrade) if realtime::is_offered(&parts.headers) => realtime::upgrade(app, upgrade, &parts),
             Ok(upgrade) => ws::upgrade(app, upgrade, &parts),
             Err(refused) => refused.into_response(),
         };
@@ -195,15 +196,7 @@ fn negotiated(parts: &Parts) -> Result<Media, Problem> {
 
 /// The API, if it is open.
 fn opened(app: &App) -> Result<&Api, Problem> {
-    app.api().ok_or_else(|| {
-        let mut problem = Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            ErrorType::InternalFailure,
-            "The server is starting.",
-        );
-        problem.header = Some((RETRY_AFTER, "1"));
-        problem
-    })
+    app.api().ok_or_else(Problem::starting)
 }
 
 /// Who is asking, if they may; `body` counts for signed requests only.
@@ -349,6 +342,17 @@ impl Problem {
             ErrorType::UnauthorizedException,
             refusal.to_string(),
         )
+    }
+
+    /// The API is not open yet.
+    pub(crate) fn starting() -> Self {
+        let mut problem = Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            ErrorType::InternalFailure,
+            "The server is starting.",
+        );
+        problem.header = Some((RETRY_AFTER, "1"));
+        problem
     }
 
     fn failed(failed: Failed) -> Self {

@@ -52,12 +52,39 @@ pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// this and the number of subscriptions bound what a slow reader can hold.
 pub const OUTGOING_FRAMES: usize = 4;
 
+/// Most frames written before a flush: a socket for which there is always one more frame is flushed, and gets its ping, all
+/// the same.
+pub const FRAMES_PER_FLUSH: usize = 64;
+
 /// Most queries and mutations of one socket in work at once; the next frame is read when one is done. Twice the window
 /// in which a replica pipelines its mutations, so that group commit has something to group.
 pub const OPERATIONS_IN_FLIGHT_MAX: usize = 512;
 
-/// Most subscriptions open on one socket: DataStore opens three for each model; schemas of 60 models are large.
-pub const SUBSCRIPTIONS_MAX: usize = 200;
+/// Most subscriptions open on one socket: DataStore opens three for each model and gives up real time altogether when one is
+/// refused, so this is three times what 100 models need. One costs about 2 kB and its bound document.
+pub const SUBSCRIPTIONS_MAX: usize = 1000;
+
+/// On AppSync's sockets a `ka` goes out at least this often: its clients are uneasy after 65 s without one, and two of these
+/// may be late.
+pub const KEEP_ALIVE_MAX: Duration = Duration::from_secs(30);
+
+/// After this much silence of the server AppSync's clients give a socket up: what AppSync tells them.
+pub const CONNECTION_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// A `start_ack` waits for so long. The Android client notes the subscription's id only after it has written `start`, and an
+/// answer for an id that it has not noted is an error of all its subscriptions.
+pub const START_ACK_DELAY: Duration = Duration::from_millis(10);
+
+/// Most `start`s of one socket whose credentials are being looked at; then no further frame is read. An authorizer function
+/// takes some 100 ms, and DataStore starts 300 at once.
+pub const ADMISSIONS_MAX: usize = 64;
+
+/// Largest frame on AppSync's sockets, in bytes: a document of 1 MiB (`DOCUMENT_BYTES_MAX`) escaped within a JSON string.
+pub const START_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// A socket whose handshake's credential has expired and on which nothing is open is closed after this: time to begin
+/// something with a newer one.
+pub const IDLE_GRACE: Duration = Duration::from_secs(30);
 
 /// Longest operation id, in bytes: a UUID has 36.
 pub const OPERATION_ID_BYTES_MAX: usize = 256;

@@ -2,7 +2,8 @@
 //!
 //! | path | |
 //! |---|---|
-//! | `/graphql` | GraphQL: POST and GET ([`crate::http`]), WebSocket ([`crate::ws`]) |
+//! | `/graphql` | GraphQL: POST and GET ([`crate::http`]), WebSocket ([`crate::ws`], and AppSync's by its subprotocol) |
+//! | `/graphql/realtime` | AppSync's WebSocket ([`crate::realtime`]) |
 //! | `/healthz` | the process is alive |
 //! | `/readyz` | it can serve: 503 while starting, ending, or unable to write |
 //! | `/` | what this is |
@@ -28,7 +29,11 @@ use crate::api::Api;
 use crate::auth::{Gate, Keys};
 use crate::http::{self, ERROR_TYPE_HEADER, Problem, REQUEST_ID_HEADER};
 use crate::limits::{COMPRESS_BYTES_MIN, Limits};
+use crate::realtime;
 use crate::shutdown::{Lifecycle, Phase};
+
+/// Where GraphQL is served.
+pub const GRAPHQL_PATH: &str = "/graphql";
 
 /// How long a browser may remember that a preflight was allowed.
 const PREFLIGHT_AGE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -91,7 +96,8 @@ pub fn router(app: Arc<App>) -> Router {
         .quality(CompressionLevel::Fastest)
         .compress_when(SizeAbove::new(COMPRESS_BYTES_MIN));
     Router::new()
-        .route("/graphql", any(http::graphql))
+        .route(GRAPHQL_PATH, any(http::graphql))
+        .route(realtime::PATH, any(realtime::listen))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/", get(about))
@@ -139,6 +145,7 @@ async fn about() -> &'static str {
         ": GraphQL that works offline.\n\n\
          POST /graphql        queries and mutations; send x-api-key and a JSON body {\"query\": \"…\"}\n\
          GET  /graphql        queries; or a WebSocket with the subprotocol graphql-transport-ws\n\
+         GET  /graphql/realtime   AppSync's WebSocket (subprotocol graphql-ws)\n\
          GET  /healthz        the process is alive\n\
          GET  /readyz         the server can serve\n"
     )

@@ -5,5 +5,6 @@ mod binary;
 mod harness;
 mod http;
 mod lifecycle;
+mod realtime;
 mod resolver;
 mod ws;
