@@ -16,9 +16,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::auth::ApiKey;
+use crate::guards::Guards;
 use crate::limits::Limits;
 use crate::resolver::ResolverConfig;
 use crate::telemetry::Log;
+use crate::tls::TlsFiles;
 use crate::upkeep::RetentionDays;
 
 /// Where `serve` listens when nothing else is said: this machine only, so that nothing is exposed by accident.
@@ -45,6 +47,10 @@ pub struct Config {
     pub api_keys: Vec<ApiKey>,
     /// Limits.
     pub limits: Limits,
+    /// What may be asked, and how often.
+    pub guards: Guards,
+    /// The certificate, for https and wss; without one http and ws.
+    pub tls: Option<TlsFiles>,
     /// Who settles conflicts that the schema leaves to a resolver.
     pub resolver: ResolverConfig,
     /// How long things are kept for replicas that were away.
@@ -67,6 +73,8 @@ impl Config {
             synchronous: Synchronous::default(),
             api_keys: vec![ApiKey::from_clear("test", api_key)],
             limits: Limits::default(),
+            guards: Guards::default(),
+            tls: None,
             resolver: ResolverConfig::default(),
             retention: RetentionDays::default(),
             allow_breaking: Vec::new(),
@@ -170,6 +178,9 @@ struct Draft {
     synchronous: Synchronous,
     api_keys: Vec<ApiKey>,
     limits: Limits,
+    guards: Guards,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
     resolver: ResolverConfig,
     retention: RetentionDays,
     log: Log,

@@ -93,6 +93,27 @@ pub const OPERATION_ID_BYTES_MAX: usize = 256;
 /// second this is under half a second's work.
 pub const WRITER_QUEUE_MAX: usize = 4096;
 
+/// Longest time for which a mutation of a client that is none of our replicas is held, when the server is still starting or the
+/// store cannot take it for now (its file is locked, its disk full). Such clients throw a mutation away that is refused with
+/// 5xx; AppSync itself ends a request after 30 s.
+pub const MUTATION_HOLD: Duration = Duration::from_secs(20);
+
+/// The pause before a held mutation is tried a second time; it doubles from then on.
+pub const HOLD_PAUSE_MIN: Duration = Duration::from_millis(50);
+
+/// The longest pause between two tries of a held mutation.
+pub const HOLD_PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// Longest time for a TLS handshake: a mobile network's worst round trips, twice.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The certificate's files are looked at this often; a new certificate is in force at the latest then.
+pub const CERTIFICATE_CHECK_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Identities whose rates are remembered. Only one that asked within its burst's time is, so that this many must ask at once
+/// before any is forgotten early (and gets a fresh burst).
+pub const RATED_IDENTITIES_MAX: usize = 100_000;
+
 /// Most submissions in one transaction. One fsync for 256 mutations costs each of them little, and the first of them
 /// does not wait long.
 pub const BATCH_MAX: usize = 256;
@@ -128,6 +149,8 @@ pub struct Limits {
     pub writer_queue_max: usize,
     /// [`BATCH_MAX`].
     pub batch_max: usize,
+    /// [`MUTATION_HOLD`], in milliseconds.
+    pub mutation_hold_ms: u64,
     /// [`SHUTDOWN_TIMEOUT`], in milliseconds.
     pub shutdown_timeout_ms: u64,
 }
@@ -146,6 +169,7 @@ impl Default for Limits {
             subscriptions_max: SUBSCRIPTIONS_MAX,
             writer_queue_max: WRITER_QUEUE_MAX,
             batch_max: BATCH_MAX,
+            mutation_hold_ms: ms(MUTATION_HOLD),
             shutdown_timeout_ms: ms(SHUTDOWN_TIMEOUT),
         }
     }
@@ -166,6 +190,7 @@ impl Limits {
             ("subscriptions_max", self.subscriptions_max as u64),
             ("writer_queue_max", self.writer_queue_max as u64),
             ("batch_max", self.batch_max as u64),
+            ("mutation_hold_ms", self.mutation_hold_ms),
             ("shutdown_timeout_ms", self.shutdown_timeout_ms),
         ];
         counts

@@ -23,12 +23,14 @@ use tombolo_core::wire::graphql::ErrorType;
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::SizeAbove;
-use tower_http::cors::{AllowHeaders, Any, CorsLayer};
+use tower_http::cors::{AllowHeaders, CorsLayer};
 
 use crate::api::Api;
 use crate::auth::{Gate, Keys};
+use crate::guards::Guards;
 use crate::http::{self, ERROR_TYPE_HEADER, Problem, REQUEST_ID_HEADER};
 use crate::limits::{COMPRESS_BYTES_MIN, Limits};
+use crate::rates::Rates;
 use crate::realtime;
 use crate::shutdown::{Lifecycle, Phase};
 
@@ -46,6 +48,8 @@ pub struct App {
     pub gate: Gate,
     /// The limits in force.
     pub limits: Limits,
+    /// How often each identity may read and connect.
+    pub rates: Rates,
     /// The server's phase.
     pub life: Lifecycle,
 }
@@ -53,11 +57,12 @@ pub struct App {
 impl App {
     /// A server whose store is yet to be opened.
     #[must_use]
-    pub fn new(keys: Keys, limits: Limits) -> Self {
+    pub fn new(keys: Keys, limits: Limits, rates: Rates) -> Self {
         Self {
             api: OnceLock::new(),
             gate: Gate::new(keys),
             limits,
+            rates,
             life: Lifecycle::default(),
         }
     }
@@ -85,9 +90,9 @@ impl App {
 }
 
 /// The routes with everything around them.
-pub fn router(app: Arc<App>) -> Router {
+pub fn router(app: Arc<App>, guards: &Guards) -> Router {
     let cors = CorsLayer::new()
-        .allow_origin(Any)
+        .allow_origin(guards.origins())
         .allow_methods([Method::GET, Method::POST])
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers([ERROR_TYPE_HEADER, REQUEST_ID_HEADER])

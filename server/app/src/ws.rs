@@ -38,6 +38,9 @@ use crate::routes::App;
 /// "Service restart": a client that sees it comes back. 1000 and 1001 would tell many clients not to.
 pub const CLOSE_RESTART: u16 = 1012;
 
+/// "Try again later": the identity has opened too many sockets of late.
+pub const CLOSE_LATER: u16 = 1013;
+
 /// "Internal error": a subscription cannot go on. The client comes back and resumes.
 pub const CLOSE_INTERNAL: u16 = 1011;
 
@@ -189,6 +192,9 @@ impl Session {
         let shown = shown.as_ref().unwrap_or(&self.shown);
         match self.app.gate.admit(shown, Timestamp::now()).await {
             Ok(admitted) => {
+                if self.app.rates.connect(&admitted.identity).is_err() {
+                    return Err(End::Close(CLOSE_LATER, "Too many connections"));
+                }
                 self.admitted = Some(admitted);
                 self.send(Message::Text(Utf8Bytes::from_static(r#"{"type":"connection_ack"}"#)))
                     .await
@@ -217,6 +223,10 @@ impl Session {
         match api.prepare(identity, request) {
             Err(errors) => self.send(error_frame(&id, &errors)).await,
             Ok(Work::Query(prepared)) => {
+                if let Err(often) = self.app.rates.read(identity) {
+                    let error = GraphqlError::new(ErrorType::LimitExceeded, often.to_string());
+                    return self.send(error_frame(&id, &[error])).await;
+                }
                 let room = self.make_room().await?;
                 self.start(id, false, |operation| async move {
                     let answer = match app.api() {

@@ -38,6 +38,8 @@ pub(super) fn lay_over(
                 other => problems.add(variable, format!("{other:?} is no log format; write text or json")),
             },
             "log_filter" => draft.log.filter = value,
+            "tls_cert" => draft.tls_cert = Some(PathBuf::from(value)),
+            "tls_key" => draft.tls_key = Some(PathBuf::from(value)),
             "resolver_url" => draft.resolver.url = Some(value),
             "resolver_header" => draft.resolver.header = Some(Secret(value)),
             "resolver_timeout_ms" => match value.parse() {

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::{SchemaSource, Settings, Synchronous};
+use crate::guards::Guards;
 use crate::limits::Limits;
 use crate::resolver::ResolverConfig;
 use crate::telemetry::Log;
@@ -20,6 +21,9 @@ impl Settings {
             synchronous: Synchronous,
             api_keys: Vec<PrintedKey<'a>>,
             limits: &'a Limits,
+            guards: &'a Guards,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            tls: Option<PrintedTls>,
             resolver: &'a ResolverConfig,
             retention: &'a RetentionDays,
             log: &'a Log,
@@ -28,6 +32,11 @@ impl Settings {
         struct PrintedKey<'a> {
             name: &'a str,
             key: &'static str,
+        }
+        #[derive(Serialize)]
+        struct PrintedTls {
+            cert: String,
+            key: String,
         }
         let printed = Printed {
             listen: &self.config.listen,
@@ -47,6 +56,11 @@ impl Settings {
                 })
                 .collect(),
             limits: &self.config.limits,
+            guards: &self.config.guards,
+            tls: self.config.tls.as_ref().map(|files| PrintedTls {
+                cert: files.cert.display().to_string(),
+                key: files.key.display().to_string(),
+            }),
             resolver: &self.config.resolver,
             retention: &self.config.retention,
             log: &self.log,

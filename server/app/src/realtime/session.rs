@@ -199,10 +199,18 @@ impl Session {
         let refused = match &self.shown {
             Err(unreadable) => frames::connection_error("BadRequestException", 400, &unreadable.to_string()),
             Ok(shown) => match self.app.gate.admit(shown, Timestamp::now()).await {
-                Ok(admitted) => {
-                    self.admitted = Some(admitted);
-                    return Ok(());
-                }
+                Ok(admitted) => match self.app.rates.connect(&admitted.identity) {
+                    Ok(()) => {
+                        self.admitted = Some(admitted);
+                        return Ok(());
+                    }
+                    Err(_) => {
+                        let message = "Rate limit exceeded";
+                        self.send(frames::connection_error("LimitExceededError", 429, message))
+                            .await?;
+                        return Err(COME_BACK);
+                    }
+                },
                 Err(refusal) => frames::connection_error("UnauthorizedException", 401, &refusal.to_string()),
             },
         };
@@ -271,6 +279,7 @@ impl Session {
         self.send(refused).await
     }
 
+    /// Begins a subscription for somebody who is admitted.
     fn subscribe(
         &mut self,
         api: &Api,
@@ -282,7 +291,17 @@ impl Session {
             let message = format!("{what} {UNSUPPORTED}");
             vec![GraphqlError::new(ErrorType::UnsupportedOperation, message)]
         };
-        let prepared = match api.prepare(&admitted.identity, request)? {
+        let words = |errors| {
+            let unparsable = || {
+                let error = GraphqlError::new(
+                    ErrorType::MalformedHttpRequestException,
+                    "Unable to parse GraphQL query.",
+                );
+                vec![error]
+            };
+            api.appsync_errors(request, errors).unwrap_or_else(unparsable)
+        };
+        let prepared = match api.prepare(&admitted.identity, request).map_err(words)? {
             Work::Subscription(prepared) => prepared,
             Work::Query(_) => return Err(unsupported("query")),
             Work::Mutation(_) => return Err(unsupported("mutation")),
