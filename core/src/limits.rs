@@ -59,6 +59,11 @@ pub const MODEL_FIELDS_MAX: usize = 500;
 /// Most root fields of one operation, aliases counted: what the server's writer takes into one transaction.
 pub const ROOT_FIELDS_MAX: usize = 256;
 
+/// Most reads that one operation may lead to: its root fields and the relations within them, fragments spread and aliases
+/// counted. AppSync's limit on resolvers is 10,000; each of ours is a SQL statement, and fields that a record holds itself are
+/// none.
+pub const RESOLVERS_MAX: usize = 10_000;
+
 /// Most fields of an operation once fragments are spread, aliases counted: fragments within fragments can double with each
 /// level, and planning costs about 1 µs a field.
 pub const SELECTED_FIELDS_MAX: usize = 10_000;

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use apollo_compiler::executable::OperationType;
+use apollo_compiler::executable::{Operation, OperationType};
 use serde_json::Value as Json;
 
-use super::coerce;
-use super::document::{Document, over};
+use super::appsync::undefined_root;
+use super::coerce::{self, Variables};
+use super::document::{Document, location, over};
 use super::execute::Execution;
 use super::filter_parse::bad;
 use super::plan::{RootAnswer, RootPlan};
@@ -82,14 +83,25 @@ pub(super) fn bind(
     variables: &serde_json::Map<String, Json>,
     access: &Access,
     side: Side,
-) -> Result<Bound, GraphqlError> {
+) -> Result<Bound, Vec<GraphqlError>> {
     let parsed = &*document.inner;
     let operation = parsed
         .executable
         .operations
         .get(operation_name)
-        .map_err(|error| bad(format!("{}; name one in `operationName`", error.message())))?;
+        .map_err(|error| vec![bad(format!("{}; name one in `operationName`", error.message()))])?;
     let variables = coerce::variables(parsed, operation, variables)?;
+    bind_operation(document, operation, &variables, access, side).map_err(|error| vec![error])
+}
+
+fn bind_operation(
+    document: &Document,
+    operation: &Operation,
+    variables: &Variables,
+    access: &Access,
+    side: Side,
+) -> Result<Bound, GraphqlError> {
+    let parsed = &*document.inner;
     let mut planner = Planner::new(parsed, access, side, &variables.json);
     let groups = planner.collect(operation.object_type(), &[&operation.selection_set])?;
     if groups.len() > parsed.limits.root_fields_max {
@@ -104,6 +116,12 @@ pub(super) fn bind(
     for (key, fields) in groups {
         let name = fields[0].name.as_str();
         let (field, answer) = if matches!(name, "__schema" | "__type") {
+            if !parsed.limits.introspection {
+                return Err(GraphqlError {
+                    locations: location(&parsed.executable.sources, fields[0].name.location()),
+                    ..bad(undefined_root(name))
+                });
+            }
             let data = match &mut introspected {
                 Some(data) => data,
                 none => none.insert(super::introspect::introspect(
@@ -126,6 +144,13 @@ pub(super) fn bind(
             response_key: key.to_string(),
             field,
         });
+    }
+    let resolvers: usize = plans.iter().map(|plan| plan.answer.reads()).sum();
+    if resolvers > parsed.limits.resolvers_max {
+        return Err(over(format!(
+            "the operation leads to {resolvers} reads; the most is {} (RESOLVERS_MAX): ask for less at once",
+            parsed.limits.resolvers_max
+        )));
     }
     Ok(Bound {
         document: document.clone(),

@@ -12,7 +12,7 @@ use apollo_compiler::schema::ExtendedType;
 use apollo_compiler::validation::Valid;
 use serde_json::{Map, Value as Json};
 
-use super::document::{Parsed, location};
+use super::document::{ERRORS_SHOWN_MAX, Parsed, location};
 use super::filter_parse::bad;
 use crate::wire::graphql::GraphqlError;
 
@@ -29,7 +29,7 @@ pub(super) fn variables(
     document: &Parsed,
     operation: &Operation,
     given: &Map<String, Json>,
-) -> Result<Variables, GraphqlError> {
+) -> Result<Variables, Vec<GraphqlError>> {
     let api = &document.schema.api;
     let mut map = JsonMap::new();
     for definition in &operation.variables {
@@ -41,24 +41,27 @@ pub(super) fn variables(
         };
         if missing && definition.ty.is_non_null() {
             // AppSync's words, which DataStore clients match.
-            return Err(GraphqlError {
+            return Err(vec![GraphqlError {
                 locations: location(&document.executable.sources, definition.location()),
                 ..bad(format!(
                     "Variable '{name}' has coerced Null value for NonNull type '{}'",
                     definition.ty
                 ))
-            });
+            }]);
         }
         if let Some(value) = value {
             map.insert(name, JsonValue::from(value.clone()));
         }
     }
     let coerced = coerce_variable_values(api, operation, &map).map_err(|error| {
-        let message = error.message().to_string();
-        GraphqlError {
-            locations: location(&document.executable.sources, error.location()),
-            ..bad(unknown_field_message(operation, given, &message).unwrap_or(message))
+        let unknown = unknown_fields(api, operation, given);
+        if !unknown.is_empty() {
+            return unknown;
         }
+        vec![GraphqlError {
+            locations: location(&document.executable.sources, error.location()),
+            ..bad(error.message().to_string())
+        }]
     })?;
     let json = coerced
         .iter()
@@ -67,20 +70,45 @@ pub(super) fn variables(
     Ok(Variables { coerced, json })
 }
 
-/// AppSync's words for an input field that does not exist, which DataStore clients match.
-fn unknown_field_message(operation: &Operation, given: &Map<String, Json>, message: &str) -> Option<String> {
-    let (field, ty) = message
-        .strip_prefix("Input object has key ")?
-        .split_once(" not in type ")?;
-    let variable = operation
-        .variables
-        .iter()
-        .find(|v| v.ty.inner_named_type() == ty)
-        .map(|v| v.name.to_string())
-        .or_else(|| given.keys().next().cloned())?;
-    Some(format!(
-        "The variables {variable} contains a field name '{field}' that is not defined for input object type '{ty}'"
-    ))
+/// One error for each input field that does not exist, in AppSync's words, which DataStore clients match.
+fn unknown_fields(api: &Api, operation: &Operation, given: &Map<String, Json>) -> Vec<GraphqlError> {
+    let mut errors = Vec::new();
+    for definition in &operation.variables {
+        if let Some(value) = given.get(definition.name.as_str()) {
+            let ty = definition.ty.inner_named_type();
+            unknown_within(api, &definition.name, ty, value, &mut errors);
+        }
+    }
+    errors
+}
+
+/// Depth is bounded by the JSON reader's own limit.
+fn unknown_within(api: &Api, variable: &str, ty: &str, value: &Json, errors: &mut Vec<GraphqlError>) {
+    let Some(ExtendedType::InputObject(definition)) = api.types.get(ty) else {
+        return;
+    };
+    match value {
+        Json::Array(items) => {
+            for item in items {
+                unknown_within(api, variable, ty, item, errors);
+            }
+        }
+        Json::Object(object) => {
+            for (name, value) in object {
+                if errors.len() >= ERRORS_SHOWN_MAX {
+                    return;
+                }
+                match definition.fields.get(name.as_str()) {
+                    Some(field) => unknown_within(api, variable, field.ty.inner_named_type(), value, errors),
+                    None => errors.push(bad(format!(
+                        "The variables {variable} contains a field name '{name}' that is not defined for input object \
+                         type '{ty}'"
+                    ))),
+                }
+            }
+        }
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
+    }
 }
 
 fn to_json(value: &JsonValue) -> Json {

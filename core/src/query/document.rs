@@ -15,7 +15,7 @@ use crate::schema::Schema;
 use crate::wire::graphql::{ErrorType, GraphqlError, Location};
 
 /// Most errors that are listed for one document; further ones add nothing for the reader.
-const ERRORS_SHOWN_MAX: usize = 20;
+pub(super) const ERRORS_SHOWN_MAX: usize = 20;
 
 /// What one operation may cost. Each has its unit, default and reason at the constant it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub struct QueryLimits {
     pub document_depth_max: usize,
     /// [`limits::ROOT_FIELDS_MAX`].
     pub root_fields_max: usize,
+    /// [`limits::RESOLVERS_MAX`].
+    pub resolvers_max: usize,
     /// [`limits::SELECTED_FIELDS_MAX`].
     pub selected_fields_max: usize,
     /// [`limits::PLANNED_ROWS_MAX`].
@@ -38,6 +40,8 @@ pub struct QueryLimits {
     pub list_limit_default: usize,
     /// [`limits::LIST_LIMIT_MAX`]: a higher `limit` is taken as this one, and `nextToken` leads on.
     pub list_limit_max: usize,
+    /// Whether `__schema` and `__type` are answered; `__typename` always is.
+    pub introspection: bool,
 }
 
 impl Default for QueryLimits {
@@ -48,11 +52,13 @@ impl Default for QueryLimits {
             document_tokens_max: limits::DOCUMENT_TOKENS_MAX,
             document_depth_max: limits::DOCUMENT_DEPTH_MAX,
             root_fields_max: limits::ROOT_FIELDS_MAX,
+            resolvers_max: limits::RESOLVERS_MAX,
             selected_fields_max: limits::SELECTED_FIELDS_MAX,
             planned_rows_max: limits::PLANNED_ROWS_MAX,
             answer_bytes_max: limits::ANSWER_BYTES_MAX,
             list_limit_default: limits::LIST_LIMIT_DEFAULT,
             list_limit_max: limits::LIST_LIMIT_MAX,
+            introspection: true,
         }
     }
 }
@@ -135,7 +141,7 @@ impl Document {
         access: &Access,
         side: Side,
     ) -> Result<Bound, Vec<GraphqlError>> {
-        super::bind::bind(self, operation_name, variables, access, side).map_err(|e| vec![e])
+        super::bind::bind(self, operation_name, variables, access, side)
     }
 }
 

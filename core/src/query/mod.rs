@@ -19,6 +19,7 @@
 )]
 
 mod answer;
+mod appsync;
 mod bind;
 mod cache;
 mod coerce;
@@ -42,6 +43,7 @@ mod token;
 mod write;
 
 pub use answer::Answer;
+pub use appsync::appsync_errors;
 pub use bind::Bound;
 pub use cache::Cache;
 pub use document::{Document, QueryLimits};

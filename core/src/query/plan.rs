@@ -35,6 +35,16 @@ pub(super) enum RootAnswer {
     Json(Projection),
 }
 
+impl RootAnswer {
+    /// How many reads it leads to, itself counted.
+    pub(super) fn reads(&self) -> usize {
+        match self {
+            Self::Read(tree) | Self::Given(tree) => tree.nodes.len().max(1),
+            Self::Const(_) | Self::Refused(_) | Self::Batch(_) | Self::Json(_) => 1,
+        }
+    }
+}
+
 /// One member of a change batch's selection.
 #[derive(Clone, Debug)]
 pub(super) struct BatchSlot {

@@ -3,7 +3,8 @@
 //! Sources: GraphQL specification section 7 (response), "GraphQL over HTTP" draft (request), AppSync's answers for the
 //! keys that stand at the top level of an error.
 
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeMap as _;
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value as Json};
 
 /// A request as it comes over HTTP or in a `subscribe` frame.
@@ -23,8 +24,18 @@ pub struct Request {
     pub extensions: Option<Map<String, Json>>,
 }
 
-/// One error of an answer. AppSync's own keys stand at the top level, not under `extensions`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+impl Request {
+    /// Whether one of our replicas asks, and not a client that knows nothing of us.
+    #[must_use]
+    pub fn is_of_replica(&self) -> bool {
+        let ours = self.extensions.as_ref().and_then(|all| all.get("tombolo"));
+        ours.is_some_and(|ours| !ours.is_null())
+    }
+}
+
+/// One error of an answer. AppSync's own keys stand at the top level, not under `extensions`, and where there is an
+/// `errorType` they are all there: its Android client expects them.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GraphqlError {
     /// What went wrong and what to do about it.
@@ -36,14 +47,34 @@ pub struct GraphqlError {
     #[serde(default)]
     pub locations: Option<Vec<Location>>,
     /// The stable name that programs branch on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub error_type: Option<ErrorType>,
     /// For a conflict the server's record, projected by the mutation's selection.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub data: Option<Json>,
     /// Further facts, if any.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub error_info: Option<Json>,
+}
+
+impl Serialize for GraphqlError {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let typed = self.error_type.is_some();
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("path", &self.path)?;
+        if typed || self.data.is_some() {
+            map.serialize_entry("data", &self.data)?;
+        }
+        if let Some(error_type) = &self.error_type {
+            map.serialize_entry("errorType", error_type)?;
+        }
+        if typed || self.error_info.is_some() {
+            map.serialize_entry("errorInfo", &self.error_info)?;
+        }
+        map.serialize_entry("locations", &self.locations)?;
+        map.serialize_entry("message", &self.message)?;
+        map.end()
+    }
 }
 
 /// One step of an error's path.
@@ -56,14 +87,23 @@ pub enum PathSegment {
     Index(usize),
 }
 
-/// A place in a document.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// A place in a document; on the wire with the `sourceName` that AppSync never fills.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Location {
     /// Line, from 1.
     pub line: usize,
     /// Column, from 1.
     pub column: usize,
+}
+
+impl Serialize for Location {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(3))?;
+        map.serialize_entry("line", &self.line)?;
+        map.serialize_entry("column", &self.column)?;
+        map.serialize_entry("sourceName", &())?;
+        map.end()
+    }
 }
 
 /// The stable name of an error: AppSync's where it has one.

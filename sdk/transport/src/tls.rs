@@ -4,6 +4,8 @@
 use std::sync::Arc;
 
 use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 pub use rustls::{ClientConfig, Error};
 use rustls_platform_verifier::BuilderVerifierExt;
 
@@ -29,5 +31,24 @@ pub fn client(encrypted: bool) -> Result<Arc<ClientConfig>, Error> {
             .with_root_certificates(RootCertStore::empty())
             .with_no_client_auth()
     };
+    Ok(Arc::new(config))
+}
+
+/// Settings that trust the certificates in `pem` and no others: a private authority, or a server of one's own.
+///
+/// # Errors
+/// There is no certificate in it, or one that cannot be read.
+pub fn client_trusting(pem: &[u8]) -> Result<Arc<ClientConfig>, Error> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        roots.add(certificate.map_err(|e| Error::General(format!("no certificate in PEM: {e}")))?)?;
+    }
+    if roots.is_empty() {
+        return Err(Error::General("there is no certificate in PEM in it".to_owned()));
+    }
+    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
     Ok(Arc::new(config))
 }

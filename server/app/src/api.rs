@@ -1,14 +1,17 @@
 //! The engine, its store and the writer's queue, as the listeners use them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::Instant;
 use tombolo_core::access::Identity;
-use tombolo_core::query::{Answer, OperationKind};
+use tombolo_core::query::{Answer, OperationKind, appsync_errors};
 use tombolo_core::schema::Schema;
 use tombolo_core::wire::graphql::{GraphqlError, Request};
-use tombolo_engine::{Engine, EngineError, Prepared, StoreError, Submission, Subscriber};
+use tombolo_engine::{Engine, EngineError, Prepared, StoreError, Submission, Subscriber, Verdict};
 use tombolo_store_sqlite::SqliteStore;
 
+use crate::limits::{HOLD_PAUSE_MAX, HOLD_PAUSE_MIN};
 use crate::resolver::Resolver;
 use crate::resolving;
 use crate::writer::{self, Writer};
@@ -118,6 +121,12 @@ impl Api {
         })
     }
 
+    /// What `request` was refused with, in AppSync's words; `None` if its document cannot even be parsed.
+    #[must_use]
+    pub fn appsync_errors(&self, request: &Request, errors: Vec<GraphqlError>) -> Option<Vec<GraphqlError>> {
+        appsync_errors(&request.query, self.engine.query_limits(), errors)
+    }
+
     /// Answers a query: the whole response object.
     ///
     /// # Errors
@@ -149,8 +158,44 @@ impl Api {
     ///
     /// # Errors
     /// The store failed.
-    pub async fn settle(&self, pending: Pending) -> Result<Vec<u8>, Failed> {
-        let mut verdict = pending.answer.await.map_err(|_| StoreError::Closed)??;
+    pub async fn settle(&self, mut pending: Pending) -> Result<Vec<u8>, Failed> {
+        let verdict = (&mut pending.answer).await.map_err(|_| StoreError::Closed)??;
+        self.conclude(pending, verdict).await
+    }
+
+    /// Carries out a mutation of a client that would throw it away if it were refused for now: one that the store cannot take
+    /// at the moment is tried again, for as long as `hold` and until `ended`. Only what has certainly not been written is
+    /// tried again.
+    ///
+    /// # Errors
+    /// The store failed to the end.
+    pub async fn hold(
+        &self,
+        prepared: Prepared,
+        hold: Duration,
+        ended: impl Future<Output = ()>,
+    ) -> Result<Vec<u8>, Failed> {
+        let deadline = Instant::now() + hold;
+        let mut ended = std::pin::pin!(ended);
+        let mut pause = HOLD_PAUSE_MIN;
+        loop {
+            let mut pending = self.enqueue(prepared.clone()).await?;
+            let verdict = (&mut pending.answer).await.map_err(|_| StoreError::Closed)?;
+            let written = match &verdict {
+                Ok(verdict) => !verdict.undecided.as_ref().is_some_and(|why| why.retry),
+                Err(error) => !error.can_retry(),
+            };
+            if written || Instant::now() + pause > deadline {
+                return self.conclude(pending, verdict?).await;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(HOLD_PAUSE_MAX),
+                () = &mut ended => return self.conclude(pending, verdict?).await,
+            }
+        }
+    }
+
+    async fn conclude(&self, pending: Pending, mut verdict: Verdict) -> Result<Vec<u8>, Failed> {
         if let (false, Some(submission), Some(resolver)) = (verdict.ask.is_empty(), pending.again, &self.resolver) {
             verdict = resolving::resolve(self.schema(), &self.writer, resolver, submission, verdict.ask).await?;
         }
@@ -202,11 +247,15 @@ mod tests {
             (StoreError::Corrupt("page 7".into()), false),
             (StoreError::Backend("no such table".into()), false),
         ] {
-            let expected = serde_json::json!({"retry": true});
+            let expected = if temporary {
+                serde_json::json!({"retry": true})
+            } else {
+                serde_json::Value::Null
+            };
             let told = Failed(error.clone()).error();
             let wire = serde_json::to_value(&told).unwrap();
             assert_eq!(wire["errorType"], "InternalFailure");
-            assert_eq!(wire.get("errorInfo"), temporary.then_some(&expected), "{error}");
+            assert_eq!(wire["errorInfo"], expected, "{error}");
             assert_eq!(Failed(error.clone()).can_retry(), temporary);
             // A subscription that fails says the same.
             assert_eq!(EngineError::from(error).to_graphql(), [told]);

@@ -19,9 +19,11 @@ use serde::{Deserialize, Serialize};
 use tombolo_core::access::AuthMode;
 
 use crate::auth::{ApiKey, AuthConfig};
+use crate::guards::Guards;
 use crate::limits::Limits;
 use crate::resolver::ResolverConfig;
 use crate::telemetry::Log;
+use crate::tls::TlsFiles;
 use crate::upkeep::RetentionDays;
 
 /// Where `serve` listens when nothing else is said: this machine only, so that nothing is exposed by accident.
@@ -52,6 +54,10 @@ pub struct Config {
     pub default_auth: AuthMode,
     /// Limits.
     pub limits: Limits,
+    /// What may be asked, and how often.
+    pub guards: Guards,
+    /// The certificate, for https and wss; without one http and ws.
+    pub tls: Option<TlsFiles>,
     /// Who settles conflicts that the schema leaves to a resolver.
     pub resolver: ResolverConfig,
     /// How long things are kept for replicas that were away.
@@ -76,6 +82,8 @@ impl Config {
             auth: AuthConfig::default(),
             default_auth: AuthMode::ApiKey,
             limits: Limits::default(),
+            guards: Guards::default(),
+            tls: None,
             resolver: ResolverConfig::default(),
             retention: RetentionDays::default(),
             allow_breaking: Vec::new(),
@@ -183,6 +191,9 @@ struct Draft {
     /// Users who sign, each with its place, before their secrets are fetched.
     iam: Vec<(String, auth::IamForm)>,
     limits: Limits,
+    guards: Guards,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
     resolver: ResolverConfig,
     retention: RetentionDays,
     log: Log,

@@ -4,12 +4,15 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use tombolo_core::access::AuthMode;
 use tombolo_core::schema::{FieldKind, QueryRoot, Schema};
 
 use crate::auth::{ApiKey, AuthConfig};
 use crate::cli::output::{self, Failure, Outcome};
 use crate::config::{Config, Database, SchemaSource, Synchronous};
+use crate::dev_tls::{self, OwnCertificate};
+use crate::guards::Guards;
 use crate::limits::Limits;
 use crate::resolver::ResolverConfig;
 use crate::serve::{failure, until_signal};
@@ -24,6 +27,9 @@ const DATABASE: &str = "tombolo.sqlite";
 /// The schema file in the data folder: the example's, until somebody edits it.
 const SCHEMA: &str = "schema.graphql";
 
+/// The certificate's folder in the data folder.
+const TLS: &str = "tls";
+
 /// Its presence says that the example data has been loaded: records that were deleted since stay deleted.
 const LOADED: &str = "example-data-loaded";
 
@@ -33,7 +39,7 @@ const LOG_FILTER: &str = "warn";
 /// What `tombolo dev` takes.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  tombolo dev\n  tombolo dev --schema schema.graphql --data /tmp/mine --listen 127.0.0.1:0"
+    after_help = "Examples:\n  tombolo dev\n  tombolo dev --tls\n  tombolo dev --schema schema.graphql --data /tmp/mine --listen 127.0.0.1:0"
 )]
 pub struct Args {
     /// The schema; without it the example's, written to DIR/schema.graphql, where it may be edited
@@ -48,6 +54,9 @@ pub struct Args {
     /// The key that clients send as x-api-key
     #[arg(long, value_name = "KEY", default_value = "dev-key")]
     api_key: String,
+    /// Serve https and wss, with a certificate of its own that is kept in DIR/tls; nothing is installed
+    #[arg(long)]
+    tls: bool,
     /// Who is asked about conflicts of what is CUSTOM in the schema: an http(s) URL
     #[arg(long, value_name = "URL")]
     resolver: Option<String>,
@@ -74,6 +83,10 @@ pub async fn run(args: Args) -> Outcome {
     std::fs::create_dir_all(&args.data).map_err(|e| Failure::file(&args.data, e))?;
     let (schema, example) = schema(&args)?;
     let database = args.data.join(DATABASE);
+    let certificate = match args.tls {
+        true => Some(dev_tls::open(&args.data.join(TLS), Timestamp::now()).map_err(|e| failure(&e.into()))?),
+        false => None,
+    };
     let config = Config {
         listen: args.listen.clone(),
         schema: SchemaSource::File(schema.clone()),
@@ -83,6 +96,8 @@ pub async fn run(args: Args) -> Outcome {
         auth: AuthConfig::default(),
         synchronous: Synchronous::default(),
         limits: Limits::default(),
+        guards: Guards::default(),
+        tls: certificate.as_ref().map(|own| own.files.clone()),
         resolver: args
             .resolver
             .clone()
@@ -107,6 +122,7 @@ pub async fn run(args: Args) -> Outcome {
         | StartError::Schema(_)
         | StartError::Listen { .. }
         | StartError::Database { .. }
+        | StartError::Tls(_)
         | StartError::Resolver(_)
         | StartError::Auth(_)
         | StartError::Data(_) => failure(&error),
@@ -118,6 +134,7 @@ pub async fn run(args: Args) -> Outcome {
             database: &database,
             key: &args.api_key,
             example,
+            certificate: certificate.as_ref(),
         },
     );
     output::stdout_bytes(text.as_bytes())?;
@@ -145,6 +162,7 @@ struct Shown<'a> {
     database: &'a Path,
     key: &'a str,
     example: bool,
+    certificate: Option<&'a OwnCertificate>,
 }
 
 /// What to do next, as lines that work when pasted into a shell.
@@ -154,9 +172,14 @@ fn welcome(running: &Running, shown: &Shown<'_>) -> String {
     let list = running
         .schema()
         .map_or_else(|| "{ __typename }".to_owned(), |s| list_query(s, shown.example));
+    let root = shown.certificate.map(|own| quoted(&own.root.display().to_string()));
+    let (curl_root, client_root) = match &root {
+        Some(root) => (format!("--cacert {root} "), format!("--ca {root} ")),
+        None => (String::new(), String::new()),
+    };
     let client = |file: &str, command: &str| {
         format!(
-            "  {} client --database {file} --schema {} --url {quoted_url} --api-key {quoted_key} {command}\n",
+            "  {} client {client_root}--database {file} --schema {} --url {quoted_url} --api-key {quoted_key} {command}\n",
             invocation(),
             quoted(&shown.schema.display().to_string()),
         )
@@ -165,11 +188,12 @@ fn welcome(running: &Running, shown: &Shown<'_>) -> String {
         "Tombolo is listening on {}\n\n\
          GraphQL    {url}\n\
          WebSocket  {}  (graphql-transport-ws)\n\
+         AppSync    {url}/realtime  (AppSync's WebSocket; its clients find it by themselves)\n\
          API key    {key}\n\
          Schema     {}\n\
          Database   {}\n\n\
          Ask it something:\n\
-         \x20 curl -sS {quoted_url} -H {} -H 'content-type: application/json' -d {}\n\n",
+         \x20 curl -sS {curl_root}{quoted_url} -H {} -H 'content-type: application/json' -d {}\n\n",
         running.addr,
         running.ws_url(),
         shown.schema.display(),
@@ -177,6 +201,10 @@ fn welcome(running: &Running, shown: &Shown<'_>) -> String {
         quoted(&format!("x-api-key: {key}")),
         quoted(&serde_json::json!({ "query": list }).to_string()),
     );
+    if let (Some(own), Some(root)) = (shown.certificate, &root) {
+        text.push_str(&dev_tls::how_to_trust(own, root));
+        text.push('\n');
+    }
     if shown.example {
         let write = "mutation { createNote(input: {flightId: \"2013-01-01-UA-1545-EWR\", text: \"written on A\", \
                      author: \"A\"}) { id text } }";

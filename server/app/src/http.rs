@@ -1,9 +1,12 @@
 //! GraphQL over HTTP: `POST /graphql` and `GET /graphql`.
 //!
 //! Follows the "GraphQL over HTTP" draft for methods, media types and statuses, and AppSync for the bodies and headers of
-//! refusals (`x-amzn-ErrorType` is what its JavaScript client reads). A request that was read but is no valid operation is
-//! answered with 200 to a client that asked for `application/json` and with 400 to one that asked for
-//! `application/graphql-response+json`.
+//! refusals (`x-amzn-ErrorType` is what its JavaScript client reads). A document that is no valid operation is answered with 200
+//! to a client that asked for `application/json` and with 400 to one that asked for `application/graphql-response+json`; one
+//! that cannot be parsed with 400, as AppSync does.
+//!
+//! A mutation is never sent away because there is much to do: it waits for its place in the writer's queue, and one that the
+//! store cannot take for now is held ([`MUTATION_HOLD`](crate::limits::MUTATION_HOLD)).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,11 +23,13 @@ use serde::Deserialize;
 use serde_json::json;
 use tombolo_core::access::Identity;
 use tombolo_core::wire::graphql::{ErrorType, GraphqlError, Request};
+use tombolo_engine::Prepared;
 
 use crate::api::{Api, Failed, Work};
 use crate::auth::{Refusal, Shown, Target};
+use crate::rates::TooOften;
 use crate::routes::App;
-use crate::ws;
+use crate::{realtime, ws};
 
 /// The header that names an error, as AppSync's clients read it.
 pub const ERROR_TYPE_HEADER: HeaderName = HeaderName::from_static("x-amzn-errortype");
@@ -91,6 +96,7 @@ pub(crate) async fn graphql(State(app): State<Arc<App>>, request: HttpRequest<Bo
     let (mut parts, body) = request.into_parts();
     if parts.method == Method::GET && parts.headers.contains_key(UPGRADE) {
         return match WebSocketUpgrade::from_request_parts(&mut parts, &app).await {
+            Ok(upgrade) if realtime::is_offered(&parts.headers) => realtime::upgrade(app, upgrade, &parts),
             Ok(upgrade) => ws::upgrade(app, upgrade, &parts),
             Err(refused) => refused.into_response(),
         };
@@ -108,6 +114,9 @@ pub(crate) async fn graphql(State(app): State<Arc<App>>, request: HttpRequest<Bo
 
 async fn post(app: &App, parts: &Parts, body: Body) -> Result<Response, Problem> {
     let media = negotiated(parts)?;
+    let hold = Duration::from_millis(app.limits.mutation_hold_ms);
+    // It may be a mutation, which a server that is about to be ready does not send away.
+    let _ready_or_late = tokio::time::timeout(hold, app.life.started()).await;
     let api = opened(app)?;
     let early = match app.gate.needs_body(&Shown::headers(&parts.headers)) {
         true => None,
@@ -133,14 +142,27 @@ async fn post(app: &App, parts: &Parts, body: Body) -> Result<Response, Problem>
         .map_err(|e| Problem::malformed(format!("The request body is not a GraphQL request in JSON: {e}.")))?;
     drop(bytes);
     match api.prepare(&identity, &request) {
-        Ok(Work::Query(prepared)) => finish(media, api.query(prepared).await),
-        Ok(Work::Mutation(mutation)) => {
-            let pending = api.enqueue(mutation).await.map_err(Problem::failed)?;
-            finish(media, api.settle(pending).await)
+        Ok(Work::Query(prepared)) => query(app, api, &identity, media, &request, prepared).await,
+        Ok(Work::Mutation(mutation)) if request.is_of_replica() => {
+            let pending = api.enqueue(mutation).await.map_err(|e| Problem::failed(&e, &request))?;
+            finish(media, &request, api.settle(pending).await)
         }
+        Ok(Work::Mutation(mutation)) => finish(media, &request, api.hold(mutation, hold, app.life.ended()).await),
         Ok(Work::Subscription(_)) => Err(Problem::subscription()),
-        Err(errors) => Ok(invalid(media, &errors)),
+        Err(errors) => invalid(api, media, &request, errors),
     }
+}
+
+async fn query(
+    app: &App,
+    api: &Api,
+    identity: &Identity,
+    media: Media,
+    request: &Request,
+    prepared: Prepared,
+) -> Result<Response, Problem> {
+    app.rates.read(identity).map_err(Problem::throttled)?;
+    finish(media, request, api.query(prepared).await)
 }
 
 #[derive(Deserialize)]
@@ -175,13 +197,13 @@ async fn get(app: &App, parts: &mut Parts) -> Result<Response, Problem> {
         extensions: object("extensions", parameters.extensions)?,
     };
     match api.prepare(&identity, &request) {
-        Ok(Work::Query(prepared)) => finish(media, api.query(prepared).await),
+        Ok(Work::Query(prepared)) => query(app, api, &identity, media, &request, prepared).await,
         Ok(Work::Mutation(_)) => Err(Problem::method(
             "POST",
             "A mutation is sent with POST: GET must change nothing.",
         )),
         Ok(Work::Subscription(_)) => Err(Problem::subscription()),
-        Err(errors) => Ok(invalid(media, &errors)),
+        Err(errors) => invalid(api, media, &request, errors),
     }
 }
 
@@ -194,15 +216,7 @@ fn negotiated(parts: &Parts) -> Result<Media, Problem> {
 
 /// The API, if it is open.
 fn opened(app: &App) -> Result<&Api, Problem> {
-    app.api().ok_or_else(|| {
-        let mut problem = Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            ErrorType::InternalFailure,
-            "The server is starting.",
-        );
-        problem.header = Some((RETRY_AFTER, "1"));
-        problem
-    })
+    app.api().ok_or_else(Problem::starting)
 }
 
 /// Who is asking, if they may; `body` counts for signed requests only.
@@ -285,19 +299,27 @@ async fn read(parts: &Parts, body: Body, limit: usize, wait: Duration) -> Result
     }
 }
 
-fn finish(media: Media, answer: Result<Vec<u8>, Failed>) -> Result<Response, Problem> {
+fn finish(media: Media, request: &Request, answer: Result<Vec<u8>, Failed>) -> Result<Response, Problem> {
     answer
         .map(|bytes| respond(StatusCode::OK, media, bytes))
-        .map_err(Problem::failed)
+        .map_err(|failed| Problem::failed(&failed, request))
 }
 
-/// The answer to what is no valid operation of the schema.
-fn invalid(media: Media, errors: &[GraphqlError]) -> Response {
+/// The answer to what is no valid operation of the schema: in AppSync's words, unless one of our replicas asks.
+fn invalid(api: &Api, media: Media, request: &Request, errors: Vec<GraphqlError>) -> Result<Response, Problem> {
+    let errors = match media {
+        Media::Json if !request.is_of_replica() => {
+            let parser = errors.first().map(|error| error.message.clone());
+            api.appsync_errors(request, errors)
+                .ok_or_else(|| Problem::unparsable(parser))?
+        }
+        Media::Json | Media::GraphqlResponse => errors,
+    };
     let (status, body) = match media {
         Media::Json => (StatusCode::OK, json!({"data": null, "errors": errors})),
         Media::GraphqlResponse => (StatusCode::BAD_REQUEST, json!({"errors": errors})),
     };
-    respond(status, media, body.to_string().into_bytes())
+    Ok(respond(status, media, body.to_string().into_bytes()))
 }
 
 fn respond(status: StatusCode, media: Media, bytes: Vec<u8>) -> Response {
@@ -311,7 +333,7 @@ fn respond(status: StatusCode, media: Media, bytes: Vec<u8>) -> Response {
 pub(crate) struct Problem {
     status: StatusCode,
     error: Box<GraphqlError>,
-    header: Option<(HeaderName, &'static str)>,
+    header: Option<(HeaderName, HeaderValue)>,
 }
 
 impl Problem {
@@ -333,7 +355,7 @@ impl Problem {
 
     fn method(allow: &'static str, message: &str) -> Self {
         let mut problem = Self::new(StatusCode::METHOD_NOT_ALLOWED, ErrorType::BadRequest, message);
-        problem.header = Some((ALLOW, allow));
+        problem.header = Some((ALLOW, HeaderValue::from_static(allow)));
         problem
     }
 
@@ -348,11 +370,46 @@ impl Problem {
             false => StatusCode::UNAUTHORIZED,
         };
         let mut problem = Self::new(status, refusal.error_type(), refusal.to_string());
-        problem.header = refusal.is_temporary().then_some((RETRY_AFTER, "1"));
+        problem.header = refusal
+            .is_temporary()
+            .then(|| (RETRY_AFTER, HeaderValue::from_static("1")));
         problem
     }
 
-    fn failed(failed: Failed) -> Self {
+    /// The API is not open yet.
+    pub(crate) fn starting() -> Self {
+        let mut problem = Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            ErrorType::InternalFailure,
+            "The server is starting.",
+        );
+        problem.header = Some((RETRY_AFTER, HeaderValue::from_static("1")));
+        problem
+    }
+
+    /// AppSync's words for a document that is no GraphQL; what the parser says goes beside them, for people.
+    fn unparsable(parser: Option<String>) -> Self {
+        let mut problem = Self::malformed("Unable to parse GraphQL query.");
+        problem.error.error_info = parser.map(serde_json::Value::String);
+        problem
+    }
+
+    /// Too many reads.
+    fn throttled(TooOften { again_s }: TooOften) -> Self {
+        let message = format!("Rate exceeded: ask again in {again_s} s.");
+        let name = ErrorType::Other("ThrottlingException".to_owned());
+        let mut problem = Self::new(StatusCode::TOO_MANY_REQUESTS, name, message);
+        problem.header = HeaderValue::from_str(&again_s.to_string())
+            .ok()
+            .map(|s| (RETRY_AFTER, s));
+        problem
+    }
+
+    fn failed(failed: &Failed, request: &Request) -> Self {
+        let mut error = failed.error();
+        if !request.is_of_replica() {
+            error.error_info = None;
+        }
         let status = if failed.can_retry() {
             StatusCode::SERVICE_UNAVAILABLE
         } else {
@@ -360,20 +417,27 @@ impl Problem {
         };
         Self {
             status,
-            error: Box::new(failed.error()),
-            header: failed.can_retry().then_some((RETRY_AFTER, "1")),
+            error: Box::new(error),
+            header: failed
+                .can_retry()
+                .then_some((RETRY_AFTER, HeaderValue::from_static("1"))),
         }
     }
 
     pub(crate) fn into_response(self) -> Response {
-        let body = json!({"errors": [self.error]});
+        // AppSync's bodies of this kind hold no more.
+        let mut error = json!({"errorType": self.error.error_type, "message": self.error.message});
+        if let Some(info) = &self.error.error_info {
+            error["errorInfo"] = info.clone();
+        }
+        let body = json!({"errors": [error]});
         let mut response = respond(self.status, Media::Json, body.to_string().into_bytes());
         let name = self.error.error_type.as_ref().map(ToString::to_string);
         if let Some(name) = name.and_then(|n| HeaderValue::from_str(&n).ok()) {
             response.headers_mut().insert(ERROR_TYPE_HEADER, name);
         }
         if let Some((header, value)) = self.header {
-            response.headers_mut().insert(header, HeaderValue::from_static(value));
+            response.headers_mut().insert(header, value);
         }
         response
     }

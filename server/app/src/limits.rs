@@ -52,12 +52,39 @@ pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// this and the number of subscriptions bound what a slow reader can hold.
 pub const OUTGOING_FRAMES: usize = 4;
 
+/// Most frames written before a flush: a socket for which there is always one more frame is flushed, and gets its ping, all
+/// the same.
+pub const FRAMES_PER_FLUSH: usize = 64;
+
 /// Most queries and mutations of one socket in work at once; the next frame is read when one is done. Twice the window
 /// in which a replica pipelines its mutations, so that group commit has something to group.
 pub const OPERATIONS_IN_FLIGHT_MAX: usize = 512;
 
-/// Most subscriptions open on one socket: DataStore opens three for each model; schemas of 60 models are large.
-pub const SUBSCRIPTIONS_MAX: usize = 200;
+/// Most subscriptions open on one socket: DataStore opens three for each model and gives up real time altogether when one is
+/// refused, so this is three times what 100 models need. One costs about 2 kB and its bound document.
+pub const SUBSCRIPTIONS_MAX: usize = 1000;
+
+/// On AppSync's sockets a `ka` goes out at least this often: its clients are uneasy after 65 s without one, and two of these
+/// may be late.
+pub const KEEP_ALIVE_MAX: Duration = Duration::from_secs(30);
+
+/// After this much silence of the server AppSync's clients give a socket up: what AppSync tells them.
+pub const CONNECTION_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// A `start_ack` waits for so long. The Android client notes the subscription's id only after it has written `start`, and an
+/// answer for an id that it has not noted is an error of all its subscriptions.
+pub const START_ACK_DELAY: Duration = Duration::from_millis(10);
+
+/// Most `start`s of one socket whose credentials are being looked at; then no further frame is read. An authorizer function
+/// takes some 100 ms, and DataStore starts 300 at once.
+pub const ADMISSIONS_MAX: usize = 64;
+
+/// Largest frame on AppSync's sockets, in bytes: a document of 1 MiB (`DOCUMENT_BYTES_MAX`) escaped within a JSON string.
+pub const START_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// A socket whose handshake's credential has expired and on which nothing is open is closed after this: time to begin
+/// something with a newer one.
+pub const IDLE_GRACE: Duration = Duration::from_secs(30);
 
 /// Longest operation id, in bytes: a UUID has 36.
 pub const OPERATION_ID_BYTES_MAX: usize = 256;
@@ -65,6 +92,27 @@ pub const OPERATION_ID_BYTES_MAX: usize = 256;
 /// Mutations waiting for the writer. When it is full, requests wait: a mutation is never shed. At 10 000 mutations a
 /// second this is under half a second's work.
 pub const WRITER_QUEUE_MAX: usize = 4096;
+
+/// Longest time for which a mutation of a client that is none of our replicas is held, when the server is still starting or the
+/// store cannot take it for now (its file is locked, its disk full). Such clients throw a mutation away that is refused with
+/// 5xx; AppSync itself ends a request after 30 s.
+pub const MUTATION_HOLD: Duration = Duration::from_secs(20);
+
+/// The pause before a held mutation is tried a second time; it doubles from then on.
+pub const HOLD_PAUSE_MIN: Duration = Duration::from_millis(50);
+
+/// The longest pause between two tries of a held mutation.
+pub const HOLD_PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// Longest time for a TLS handshake: a mobile network's worst round trips, twice.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The certificate's files are looked at this often; a new certificate is in force at the latest then.
+pub const CERTIFICATE_CHECK_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Identities whose rates are remembered. Only one that asked within its burst's time is, so that this many must ask at once
+/// before any is forgotten early (and gets a fresh burst).
+pub const RATED_IDENTITIES_MAX: usize = 100_000;
 
 /// Most submissions in one transaction. One fsync for 256 mutations costs each of them little, and the first of them
 /// does not wait long.
@@ -101,6 +149,8 @@ pub struct Limits {
     pub writer_queue_max: usize,
     /// [`BATCH_MAX`].
     pub batch_max: usize,
+    /// [`MUTATION_HOLD`], in milliseconds.
+    pub mutation_hold_ms: u64,
     /// [`SHUTDOWN_TIMEOUT`], in milliseconds.
     pub shutdown_timeout_ms: u64,
 }
@@ -119,6 +169,7 @@ impl Default for Limits {
             subscriptions_max: SUBSCRIPTIONS_MAX,
             writer_queue_max: WRITER_QUEUE_MAX,
             batch_max: BATCH_MAX,
+            mutation_hold_ms: ms(MUTATION_HOLD),
             shutdown_timeout_ms: ms(SHUTDOWN_TIMEOUT),
         }
     }
@@ -139,6 +190,7 @@ impl Limits {
             ("subscriptions_max", self.subscriptions_max as u64),
             ("writer_queue_max", self.writer_queue_max as u64),
             ("batch_max", self.batch_max as u64),
+            ("mutation_hold_ms", self.mutation_hold_ms),
             ("shutdown_timeout_ms", self.shutdown_timeout_ms),
         ];
         counts

@@ -8,12 +8,17 @@ use axum::Router;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tower::Service as _;
 
-use crate::limits::HEADER_BYTES_MAX;
+use crate::limits::{HANDSHAKE_TIMEOUT, HEADER_BYTES_MAX};
 use crate::routes::App;
+use crate::tls::Certificate;
 
 /// A pause after an accept that failed, usually for want of file descriptors: trying again at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -25,8 +30,15 @@ pub struct Place {
     _permit: Arc<OwnedSemaphorePermit>,
 }
 
-/// Accepts connections until the server ends.
-pub async fn accept(listener: TcpListener, router: Router, app: Arc<App>) {
+/// What a TLS connection begins with: a record of the handshake. No HTTP method does.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// What is said to who speaks HTTP where TLS is spoken.
+const TLS_HERE: &str = "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\ncontent-length: 50\r\n\r\n\
+                        TLS is spoken here: use an https:// or wss:// URL.";
+
+/// Accepts connections until the server ends; with a certificate over TLS alone.
+pub async fn accept(listener: TcpListener, router: Router, app: Arc<App>, certificate: Option<Arc<Certificate>>) {
     let places = Arc::new(Semaphore::new(app.limits.connections_max.min(Semaphore::MAX_PERMITS)));
     loop {
         let accepted = async {
@@ -46,9 +58,21 @@ pub async fn accept(listener: TcpListener, router: Router, app: Arc<App>) {
                 let place = Place {
                     _permit: Arc::new(permit),
                 };
-                app.life
-                    .tasks
-                    .spawn(connection(stream, router.clone(), Arc::clone(&app), place));
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%error, "TCP_NODELAY");
+                }
+                let (router, app) = (router.clone(), Arc::clone(&app));
+                match &certificate {
+                    None => app.life.tasks.clone().spawn(connection(stream, router, app, place)),
+                    Some(certificate) => {
+                        let acceptor = certificate.acceptor();
+                        app.life.tasks.clone().spawn(async move {
+                            if let Some(stream) = shake_hands(stream, acceptor, &app).await {
+                                connection(stream, router, app, place).await;
+                            }
+                        })
+                    }
+                };
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -58,10 +82,36 @@ pub async fn accept(listener: TcpListener, router: Router, app: Arc<App>) {
     }
 }
 
-async fn connection(stream: TcpStream, router: Router, app: Arc<App>, place: Place) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY");
+/// The connection inside TLS; `None` if there is none to be had in time.
+async fn shake_hands(mut stream: TcpStream, acceptor: TlsAcceptor, app: &App) -> Option<TlsStream<TcpStream>> {
+    let shaken = async {
+        let mut first = [0];
+        if stream.peek(&mut first).await? == 1 && first != [TLS_HANDSHAKE] {
+            stream.write_all(TLS_HERE.as_bytes()).await?;
+            stream.shutdown().await?;
+            // Until the other side has closed too: what it has sent is unread, and would reset the connection.
+            tokio::io::copy(&mut stream, &mut tokio::io::sink()).await?;
+            return Ok(None);
+        }
+        acceptor.accept(stream).await.map(Some)
+    };
+    tokio::select! {
+        () = app.life.ended() => None,
+        shaken = timeout(HANDSHAKE_TIMEOUT, shaken) => match shaken {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "no TLS");
+                None
+            }
+            Err(_) => None,
+        },
     }
+}
+
+async fn connection<S>(stream: S, router: Router, app: Arc<App>, place: Place)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(place.clone());
         let mut router = router.clone();

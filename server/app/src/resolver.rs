@@ -233,7 +233,7 @@ impl Resolver {
             return Ok(None);
         }
         let https = endpoints.values().any(|endpoint| endpoint.url.scheme() == "https");
-        let tls = remote::tls(https).map_err(|failure| ResolverError::Client(failure.message))?;
+        let tls = remote::tls(https, None).map_err(|failure| ResolverError::Client(failure.message))?;
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .redirect(reqwest::redirect::Policy::none())

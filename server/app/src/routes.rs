@@ -2,7 +2,8 @@
 //!
 //! | path | |
 //! |---|---|
-//! | `/graphql` | GraphQL: POST and GET ([`crate::http`]), WebSocket ([`crate::ws`]) |
+//! | `/graphql` | GraphQL: POST and GET ([`crate::http`]), WebSocket ([`crate::ws`], and AppSync's by its subprotocol) |
+//! | `/graphql/realtime` | AppSync's WebSocket ([`crate::realtime`]) |
 //! | `/healthz` | the process is alive |
 //! | `/readyz` | it can serve: 503 while starting, ending, or unable to write |
 //! | `/` | what this is |
@@ -22,13 +23,19 @@ use tombolo_core::wire::graphql::ErrorType;
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::SizeAbove;
-use tower_http::cors::{AllowHeaders, Any, CorsLayer};
+use tower_http::cors::{AllowHeaders, CorsLayer};
 
 use crate::api::Api;
 use crate::auth::Gate;
+use crate::guards::Guards;
 use crate::http::{self, ERROR_TYPE_HEADER, Problem, REQUEST_ID_HEADER};
 use crate::limits::{COMPRESS_BYTES_MIN, Limits};
+use crate::rates::Rates;
+use crate::realtime;
 use crate::shutdown::{Lifecycle, Phase};
+
+/// Where GraphQL is served.
+pub const GRAPHQL_PATH: &str = "/graphql";
 
 /// How long a browser may remember that a preflight was allowed.
 const PREFLIGHT_AGE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -41,6 +48,8 @@ pub struct App {
     pub gate: Gate,
     /// The limits in force.
     pub limits: Limits,
+    /// How often each identity may read and connect.
+    pub rates: Rates,
     /// The server's phase.
     pub life: Lifecycle,
 }
@@ -48,11 +57,12 @@ pub struct App {
 impl App {
     /// A server whose store is yet to be opened.
     #[must_use]
-    pub fn new(gate: Gate, limits: Limits) -> Self {
+    pub fn new(gate: Gate, limits: Limits, rates: Rates) -> Self {
         Self {
             api: OnceLock::new(),
             gate,
             limits,
+            rates,
             life: Lifecycle::default(),
         }
     }
@@ -80,9 +90,9 @@ impl App {
 }
 
 /// The routes with everything around them.
-pub fn router(app: Arc<App>) -> Router {
+pub fn router(app: Arc<App>, guards: &Guards) -> Router {
     let cors = CorsLayer::new()
-        .allow_origin(Any)
+        .allow_origin(guards.origins())
         .allow_methods([Method::GET, Method::POST])
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers([ERROR_TYPE_HEADER, REQUEST_ID_HEADER])
@@ -91,7 +101,8 @@ pub fn router(app: Arc<App>) -> Router {
         .quality(CompressionLevel::Fastest)
         .compress_when(SizeAbove::new(COMPRESS_BYTES_MIN));
     Router::new()
-        .route("/graphql", any(http::graphql))
+        .route(GRAPHQL_PATH, any(http::graphql))
+        .route(realtime::PATH, any(realtime::listen))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/", get(about))
@@ -139,6 +150,7 @@ async fn about() -> &'static str {
         ": GraphQL that works offline.\n\n\
          POST /graphql        queries and mutations; send x-api-key and a JSON body {\"query\": \"…\"}\n\
          GET  /graphql        queries; or a WebSocket with the subprotocol graphql-transport-ws\n\
+         GET  /graphql/realtime   AppSync's WebSocket (subprotocol graphql-ws)\n\
          GET  /healthz        the process is alive\n\
          GET  /readyz         the server can serve\n"
     )

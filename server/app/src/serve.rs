@@ -65,8 +65,8 @@ pub async fn run(args: Args) -> Outcome {
 /// The environment as text; variables that are not UTF-8 mean nothing here.
 pub(crate) fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
-        // What this subcommand itself reads.
-        .filter(|(k, _)| k != "TOMBOLO_CONFIG")
+        // What this subcommand and the client read.
+        .filter(|(k, _)| !matches!(k.as_str(), "TOMBOLO_CONFIG" | "TOMBOLO_CA"))
 }
 
 /// A server that did not start, as the command line says it.
@@ -74,9 +74,11 @@ pub(crate) fn failure(error: &StartError) -> Failure {
     match error {
         StartError::InUse(_) | StartError::Listen { .. } | StartError::Data(_) => Failure::failed(error.to_string()),
         StartError::Schema(errors) => Failure::new(Exit::File, format!("the schema cannot be used\n{errors}")),
-        StartError::SchemaFile { .. } | StartError::Database { .. } | StartError::Resolver(_) | StartError::Auth(_) => {
-            Failure::new(Exit::File, error.to_string())
-        }
+        StartError::SchemaFile { .. }
+        | StartError::Database { .. }
+        | StartError::Tls(_)
+        | StartError::Resolver(_)
+        | StartError::Auth(_) => Failure::new(Exit::File, error.to_string()),
     }
 }
 

@@ -15,8 +15,10 @@ use crate::api::Api;
 use crate::auth::{AuthError, Gate, Keys};
 use crate::config::{Config, Database, SchemaSource, Synchronous};
 use crate::listener;
+use crate::rates::Rates;
 use crate::resolver::{Resolver, ResolverError};
 use crate::routes::{self, App};
+use crate::tls::{Certificate, TlsError};
 use crate::upkeep;
 use crate::writer::Writer;
 
@@ -53,6 +55,9 @@ pub enum StartError {
         /// What is wrong and what to do about it.
         reason: String,
     },
+    /// The certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The conflict resolver.
     #[error(transparent)]
     Resolver(#[from] ResolverError),
@@ -82,6 +87,7 @@ pub struct Server;
 pub struct Running {
     /// Where it listens.
     pub addr: SocketAddr,
+    secure: bool,
     app: Arc<App>,
     accepting: JoinHandle<()>,
     writing: JoinHandle<()>,
@@ -111,23 +117,33 @@ impl Server {
         }
         let resolver = Resolver::new(&config.resolver, &schema)?;
         let gate = Gate::open(Keys::new(config.api_keys.clone()), &config.auth)?;
+        let certificate = match &config.tls {
+            Some(files) => Some(Arc::new(Certificate::open(files.clone())?)),
+            None => None,
+        };
         let listening = bind(&config.listen).await?;
         let addr = listening.local_addr().map_err(|source| StartError::Listen {
             listen: config.listen.clone(),
             source,
         })?;
 
-        let app = Arc::new(App::new(gate, config.limits.clone()));
+        let app = Arc::new(App::new(gate, config.limits.clone(), Rates::new(&config.guards)));
+        let secure = certificate.is_some();
+        if let Some(certificate) = &certificate {
+            app.life.tasks.spawn(Arc::clone(certificate).watch(app.life.clone()));
+        }
         let accepting = tokio::spawn(listener::accept(
             listening,
-            routes::router(Arc::clone(&app)),
+            routes::router(Arc::clone(&app), &config.guards),
             Arc::clone(&app),
+            certificate,
         ));
         let opened = async {
             let store = open(&config, &schema).await?;
             let settings = Settings {
                 batch_max: config.limits.batch_max,
                 default_auth: config.default_auth,
+                query: config.guards.query_limits(),
                 ..Settings::default()
             };
             let engine = Arc::new(Engine::new(Arc::clone(&schema), store, settings));
@@ -148,9 +164,10 @@ impl Server {
         match opened.await {
             Ok(writing) => {
                 app.life.ready();
-                tracing::info!(%addr, database = %config.database, models = schema.models.len(), "listening");
+                tracing::info!(%addr, tls = secure, database = %config.database, models = schema.models.len(), "listening");
                 Ok(Running {
                     addr,
+                    secure,
                     app,
                     accepting,
                     writing,
@@ -171,13 +188,15 @@ impl Running {
     /// The URL for GraphQL over HTTP.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}/graphql", reachable(self.addr))
+        let scheme = if self.secure { "https" } else { "http" };
+        format!("{scheme}://{}/graphql", reachable(self.addr))
     }
 
     /// The URL for GraphQL over WebSocket.
     #[must_use]
     pub fn ws_url(&self) -> String {
-        format!("ws://{}/graphql", reachable(self.addr))
+        let scheme = if self.secure { "wss" } else { "ws" };
+        format!("{scheme}://{}/graphql", reachable(self.addr))
     }
 
     /// The schema; `None` never happens while the server runs.

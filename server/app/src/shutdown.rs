@@ -6,9 +6,6 @@
 //! 3. The store is closed and the process ends, at the latest after
 //!    [`SHUTDOWN_TIMEOUT`](crate::limits::SHUTDOWN_TIMEOUT).
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
-
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -26,7 +23,7 @@ pub enum Phase {
 /// The server's phase, the signal to end, and the count of what is still at work.
 #[derive(Clone, Debug, Default)]
 pub struct Lifecycle {
-    phase: Arc<AtomicU8>,
+    serving: CancellationToken,
     ending: CancellationToken,
     /// Connections and sessions at work.
     pub tasks: TaskTracker,
@@ -39,22 +36,30 @@ impl Lifecycle {
         if self.ending.is_cancelled() {
             return Phase::Ending;
         }
-        if self.phase.load(Ordering::Acquire) == 0 {
-            Phase::Starting
-        } else {
+        if self.serving.is_cancelled() {
             Phase::Ready
+        } else {
+            Phase::Starting
         }
     }
 
     /// From [`Phase::Starting`] to [`Phase::Ready`].
     pub fn ready(&self) {
-        self.phase.store(1, Ordering::Release);
+        self.serving.cancel();
     }
 
     /// To [`Phase::Ending`].
     pub fn end(&self) {
         self.ending.cancel();
         self.tasks.close();
+    }
+
+    /// Completes when the server is no longer starting.
+    pub async fn started(&self) {
+        tokio::select! {
+            () = self.serving.cancelled() => {}
+            () = self.ending.cancelled() => {}
+        }
     }
 
     /// Completes when [`Lifecycle::end`] has been called.

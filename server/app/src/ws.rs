@@ -11,11 +11,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::WebSocketUpgrade;
-use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
+use axum::extract::ws::{Message, Utf8Bytes, WebSocket};
 use axum::http::request::Parts;
 use axum::response::Response;
-use futures_util::stream::{SplitSink, SplitStream};
-use futures_util::{SinkExt as _, StreamExt as _};
+use futures_util::StreamExt as _;
+use futures_util::stream::SplitStream;
 use jiff::Timestamp;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -29,10 +29,10 @@ use crate::api::{Pending, Work};
 use crate::auth::{Admitted, Shown, Target, expiry};
 use crate::limits::{
     CLOSE_TIMEOUT, OPERATION_ID_BYTES_MAX, OPERATIONS_IN_FLIGHT_MAX, OUTGOING_FRAMES, SOCKET_BUFFER_BYTES,
-    WRITE_TIMEOUT,
 };
 use crate::listener::Place;
 use crate::operations::{Operation, Operations, error_frame};
+use crate::outgoing;
 use crate::routes::App;
 
 /// "Service restart": a client that sees it comes back. 1000 and 1001 would tell many clients not to.
@@ -41,7 +41,8 @@ pub const CLOSE_RESTART: u16 = 1012;
 /// "Internal error": a subscription cannot go on. The client comes back and resumes.
 pub const CLOSE_INTERNAL: u16 = 1011;
 
-/// "Try again later": the credential cannot be checked at the moment. The client comes back with the same one.
+/// "Try again later": the credential cannot be checked at the moment, or the identity has opened too many sockets of late. The
+/// client comes back with the same one.
 pub const CLOSE_LATER: u16 = 1013;
 
 /// Answers the upgrade and starts the session.
@@ -81,7 +82,8 @@ async fn serve(socket: WebSocket, app: Arc<App>, shown: Shown, spoken: bool) {
     let (sink, stream) = socket.split();
     let (out, frames) = mpsc::channel(OUTGOING_FRAMES);
     let ping = Duration::from_millis(app.limits.ping_interval_ms);
-    let mut writing = tokio::spawn(write_out(sink, frames, ping));
+    let beat: &[fn() -> Message] = &[|| Message::Ping(axum::body::Bytes::new())];
+    let mut writing = tokio::spawn(outgoing::write_out(sink, frames, ping, beat));
     let mut session = Session {
         app,
         shown,
@@ -101,34 +103,6 @@ async fn serve(socket: WebSocket, app: Arc<App>, shown: Shown, spoken: bool) {
     session.finish(end).await;
     if timeout(CLOSE_TIMEOUT, &mut writing).await.is_err() {
         writing.abort();
-    }
-}
-
-/// Writes frames as they come, several to one flush when several are waiting, and pings.
-async fn write_out(mut sink: SplitSink<WebSocket, Message>, mut frames: mpsc::Receiver<Message>, ping: Duration) {
-    let mut pings = tokio::time::interval_at(Instant::now() + ping, ping);
-    loop {
-        let first = tokio::select! {
-            frame = frames.recv() => match frame {
-                Some(frame) => frame,
-                None => return,
-            },
-            _ = pings.tick() => Message::Ping(axum::body::Bytes::new()),
-        };
-        let write = async {
-            let mut next = Some(first);
-            while let Some(frame) = next {
-                let last = matches!(frame, Message::Close(_));
-                sink.feed(frame).await?;
-                next = if last { None } else { frames.try_recv().ok() };
-            }
-            sink.flush().await
-        };
-        match timeout(WRITE_TIMEOUT, write).await {
-            Ok(Ok(())) => {}
-            // The other side is gone, or reads no more. Dropping the channel ends everybody who sends into it.
-            Ok(Err(_)) | Err(_) => return,
-        }
     }
 }
 
@@ -219,6 +193,9 @@ impl Session {
         let shown = shown.as_ref().unwrap_or(&self.shown);
         match self.app.gate.admit(shown, Timestamp::now()).await {
             Ok(admitted) => {
+                if self.app.rates.connect(&admitted.identity).is_err() {
+                    return Err(End::Close(CLOSE_LATER, "Too many connections"));
+                }
                 self.admitted = Some(admitted);
                 self.send(Message::Text(Utf8Bytes::from_static(r#"{"type":"connection_ack"}"#)))
                     .await
@@ -248,6 +225,10 @@ impl Session {
         match api.prepare(identity, request) {
             Err(errors) => self.send(error_frame(&id, &errors)).await,
             Ok(Work::Query(prepared)) => {
+                if let Err(often) = self.app.rates.read(identity) {
+                    let error = GraphqlError::new(ErrorType::LimitExceeded, often.to_string());
+                    return self.send(error_frame(&id, &[error])).await;
+                }
                 let room = self.make_room().await?;
                 self.start(id, false, |operation| async move {
                     let answer = match app.api() {
@@ -331,23 +312,7 @@ impl Session {
             End::Gone => None,
         };
         self.tasks.shutdown().await;
-        if let Some((code, reason)) = close {
-            let frame = Message::Close(Some(CloseFrame {
-                code,
-                reason: Utf8Bytes::from_static(reason),
-            }));
-            if !matches!(timeout(CLOSE_TIMEOUT, self.out.send(frame)).await, Ok(Ok(()))) {
-                return;
-            }
-        }
-        drop(self.out);
-        // Until the other side has closed too: a socket dropped with unread bytes in it resets the connection, and the
-        // close frame may be lost with it.
-        let mut stream = self.stream;
-        let agreed = async { while let Some(Ok(_)) = stream.next().await {} };
-        if timeout(CLOSE_TIMEOUT, agreed).await.is_err() {
-            tracing::debug!("a socket's other side did not answer the close");
-        }
+        outgoing::close(self.out, self.stream, close).await;
     }
 }
 

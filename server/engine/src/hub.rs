@@ -103,6 +103,8 @@ struct State {
     head: Position,
     /// What the store held before the first commit that was published here.
     origin: Position,
+    /// Changes and bytes put into the ring since all were woken.
+    unseen: (usize, usize),
     next_id: u64,
     subscribers: BTreeMap<SubscriberId, Slot>,
     by_model: BTreeMap<ModelId, BTreeSet<SubscriberId>>,
@@ -234,6 +236,12 @@ impl Hub {
             state.interested(&change, &mut woken);
             state.append(change, by);
         }
+        // Who is interested in little would sleep until the ring no longer reaches back to where it looked last, and then
+        // seem to have been too slow.
+        if state.unseen.0 > self.changes_max / 2 || state.unseen.1 > self.bytes_max / 2 {
+            state.unseen = (0, 0);
+            woken.extend(state.subscribers.keys());
+        }
         while state.ring.len() > self.changes_max || (state.bytes > self.bytes_max && !state.ring.is_empty()) {
             if let Some(entry) = state.ring.pop_front() {
                 state.bytes -= entry.bytes;
@@ -274,23 +282,28 @@ impl Hub {
 
     /// The first `max` changes of `model` after `position`.
     pub(crate) fn after(&self, position: Position, model: ModelId, max: usize) -> Recent {
-        self.state().after(position, model, max)
+        self.state().after(position, Some(model), max)
     }
 
-    /// The same for somebody who began at [`Hub::head`]: before the first commit that is 0, whatever the store holds.
-    pub(crate) fn events_after(&self, position: Position, model: ModelId, max: usize) -> Recent {
+    /// The same, of every model without one, for somebody who began at [`Hub::head`]: before the first commit that is 0,
+    /// whatever the store holds.
+    pub(crate) fn events_after(&self, position: Position, model: Option<ModelId>, max: usize) -> Recent {
         let state = self.state();
         state.after(position.max(state.origin), model, max)
     }
 }
 
 impl State {
-    fn after(&self, position: Position, model: ModelId, max: usize) -> Recent {
+    fn after(&self, position: Position, model: Option<ModelId>, max: usize) -> Recent {
         if position < self.start {
             return Recent::TooOld;
         }
         let skip = usize::try_from(position.0 - self.start.0).unwrap_or(usize::MAX);
-        let of_model = self.ring.iter().skip(skip).filter(|entry| entry.change.model == model);
+        let of_model = self
+            .ring
+            .iter()
+            .skip(skip)
+            .filter(|entry| model.is_none_or(|model| entry.change.model == model));
         let mut entries: Vec<Arc<Entry>> = of_model.take(max + 1).cloned().collect();
         // A reader of the store may be ahead of the hub by a commit that is not published yet.
         let mut through = position.max(self.head);
@@ -319,6 +332,7 @@ impl State {
         let bytes = change.before.as_deref().map_or(0, size) + size(&change.after);
         self.head = change.position;
         self.bytes += bytes;
+        self.unseen = (self.unseen.0 + 1, self.unseen.1 + bytes);
         self.ring.push_back(Arc::new(Entry {
             change,
             by,

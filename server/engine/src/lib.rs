@@ -35,4 +35,4 @@ pub use store::{
     ChangePage, Head, KeptTrace, MutationResult, PageRequest, Readable, Store, StoreError, Submission, TracePage,
     TraceRequest, Undecided, Verdict,
 };
-pub use subscribe::Subscriber;
+pub use subscribe::{Events, Subscriber};

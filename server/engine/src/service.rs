@@ -130,6 +130,12 @@ impl<S: Store> Engine<S> {
         &self.schema
     }
 
+    /// The limits of one operation.
+    #[must_use]
+    pub fn query_limits(&self) -> &QueryLimits {
+        &self.settings.query
+    }
+
     /// The store.
     #[must_use]
     pub fn store(&self) -> &S {
@@ -315,7 +321,11 @@ impl<S: Store> Engine<S> {
             return Ok(Answer::refused(vec![error]).into_bytes(None));
         }
         if let Some(why) = &verdict.undecided {
-            return Ok(Answer::refused(vec![why.to_graphql()]).into_bytes(None));
+            let mut error = why.to_graphql();
+            if prepared.replica.is_none() {
+                error.error_info = None;
+            }
+            return Ok(Answer::refused(vec![error]).into_bytes(None));
         }
         let answer = match &prepared.body {
             Body::Refused(refusal) => Answer::refused(refusal.errors.clone()),

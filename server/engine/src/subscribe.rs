@@ -37,7 +37,27 @@ enum State {
     },
 }
 
+/// Changes of all models in the order of their positions: see [`Engine::events`].
+#[derive(Debug)]
+pub struct Events {
+    /// What there is.
+    pub changes: Vec<Arc<Change>>,
+    /// Up to here `changes` is everything.
+    pub through: Position,
+    /// There is more.
+    pub more: bool,
+}
+
 impl Subscriber {
+    /// The position from which on a model subscription is told of changes; `None` for a subscription to the feed.
+    #[must_use]
+    pub fn since(&self) -> Option<Position> {
+        match &self.state {
+            State::Events { position, .. } => Some(*position),
+            State::Feed { .. } => None,
+        }
+    }
+
     /// Sets what is called when there may be something new. Set it before the first [`Engine::next`]: then nothing is
     /// missed. It is called under no lock, from the thread that committed.
     pub fn set_waker(&self, waker: Waker) {
@@ -163,6 +183,53 @@ impl<S: Store> Engine<S> {
         Ok(Some(answer.into_bytes(None)))
     }
 
+    /// The changes after `position`, of all models; `None` if the server no longer keeps them all.
+    ///
+    /// For a listener that serves many model subscriptions of one client and has to keep one order among them, as a record's
+    /// creation and its next update reach two subscriptions: it takes the changes from here and asks [`Engine::event`] of each
+    /// subscription, instead of asking [`Engine::next`] of each for itself.
+    #[must_use]
+    pub fn events(&self, position: Position) -> Option<Events> {
+        /// Looked at for one round: the listener looks after its socket between two of them.
+        const CHANGES: usize = 64;
+        match self.hub.events_after(position, None, CHANGES) {
+            Recent::Entries { entries, through, more } => Some(Events {
+                changes: entries.iter().map(|entry| Arc::clone(&entry.change)).collect(),
+                through,
+                more,
+            }),
+            Recent::TooOld => None,
+        }
+    }
+
+    /// Whether a model subscription is told of `change`.
+    #[must_use]
+    pub fn wants(&self, subscriber: &Subscriber, change: &Change) -> bool {
+        match &subscriber.state {
+            State::Events { input, position } => change.position > *position && self.is_wanted(input, change),
+            State::Feed { .. } => false,
+        }
+    }
+
+    /// The payload by which a model subscription is told of `change`, a whole response object.
+    ///
+    /// # Errors
+    /// As [`Engine::next`].
+    pub async fn event(&self, subscriber: &Subscriber, change: &Change) -> Result<Vec<u8>, EngineError> {
+        let with = Supplied::Record(Arc::clone(&change.after));
+        let answer = self.finish(&subscriber.bound, vec![(subscriber.root, with)]).await?;
+        Ok(answer.into_bytes(None))
+    }
+
+    fn is_wanted(&self, input: &SubscriptionInput, change: &Change) -> bool {
+        change.model == input.model
+            && kind(change) == input.kind
+            && input
+                .filter
+                .as_ref()
+                .is_none_or(|filter| filter.matches(&self.schema[input.model], &change.after))
+    }
+
     fn next_event(
         &self,
         input: &SubscriptionInput,
@@ -170,9 +237,8 @@ impl<S: Store> Engine<S> {
     ) -> Result<Option<Arc<Change>>, EngineError> {
         /// Looked at for one event: most subscribers are up with the head and see one or two.
         const CHANGES: usize = 64;
-        let model = &self.schema[input.model];
         loop {
-            let (entries, through, more) = match self.hub.events_after(*position, input.model, CHANGES) {
+            let (entries, through, more) = match self.hub.events_after(*position, Some(input.model), CHANGES) {
                 Recent::Entries { entries, through, more } => (entries, through, more),
                 Recent::TooOld => {
                     let message = "too slow: this subscription fell behind what the server keeps; \
@@ -183,12 +249,7 @@ impl<S: Store> Engine<S> {
             for entry in &entries {
                 *position = entry.change.position;
                 let change = &entry.change;
-                let wanted = kind(change) == input.kind
-                    && input
-                        .filter
-                        .as_ref()
-                        .is_none_or(|filter| filter.matches(model, &change.after));
-                if wanted {
+                if self.is_wanted(input, change) {
                     return Ok(Some(Arc::clone(change)));
                 }
             }

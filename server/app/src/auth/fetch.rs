@@ -28,7 +28,7 @@ pub(crate) enum NotFetched {
 
 impl Fetcher {
     pub(crate) fn new(https: bool) -> Result<Self, AuthError> {
-        let tls = remote::tls(https).map_err(|failure| AuthError::Client(failure.message))?;
+        let tls = remote::tls(https, None).map_err(|failure| AuthError::Client(failure.message))?;
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .redirect(reqwest::redirect::Policy::none())

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 use tombolo::Client;
+use tombolo::transport::{Endpoint, Network};
 
 use super::client_commands::{Replica, failure};
 use super::output::{EXIT_CODES, Failure, Outcome};
-use super::remote::parse_url;
+use super::remote::{parse_url, tls};
 use super::schema;
 
 /// How long `sync` tries when `--timeout` does not say: a first sync of a million rows over a fair link.
@@ -52,6 +53,9 @@ pub struct Args {
         conflicts_with = "api_key"
     )]
     token: Option<String>,
+    /// Trust the certificates in this file (PEM) and no others
+    #[arg(long, value_name = "FILE", env = "TOMBOLO_CA")]
+    ca: Option<PathBuf>,
     /// The account whose file it is, for a file that has one
     #[arg(long, value_name = "ID")]
     account: Option<String>,
@@ -198,8 +202,14 @@ pub async fn run(args: Args) -> Outcome {
         .schema_parsed(Arc::clone(&schema))
         .path(&args.database);
     if let Some(url) = &args.url {
-        parse_url(url)?;
-        builder = builder.url(url);
+        let https = parse_url(url)?.scheme() == "https";
+        builder = match &args.ca {
+            Some(ca) if https => {
+                let endpoint = Endpoint::parse(url).map_err(|e| Failure::usage(format!("--url `{url}`: {e}")))?;
+                builder.transport(Network::with_tls(endpoint, Arc::new(tls(https, Some(ca))?)))
+            }
+            Some(_) | None => builder.url(url),
+        };
     }
     if let Some(key) = &args.api_key {
         builder = builder.api_key(key);

@@ -380,6 +380,7 @@ mod tests {
         let args = super::super::remote::ServerArgs {
             url: "http://127.0.0.1:1/graphql".into(),
             api_key: None,
+            ca: None,
         };
         let remote = Remote::new(&args).unwrap();
         let sender = Sender::new(remote, api, "batches", "singles", Arc::new(AtomicU64::new(4)));

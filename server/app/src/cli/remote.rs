@@ -1,5 +1,6 @@
 //! GraphQL over HTTP as the bulk commands need it: one client, typed answers, and failures told apart by what to do next.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +33,9 @@ pub struct ServerArgs {
     /// The API key
     #[arg(long, value_name = "KEY", env = "TOMBOLO_API_KEY", hide_env_values = true)]
     pub api_key: Option<String>,
+    /// Trust the certificates in this file (PEM) and no others
+    #[arg(long, value_name = "FILE", env = "TOMBOLO_CA")]
+    pub ca: Option<PathBuf>,
 }
 
 /// One server.
@@ -154,7 +158,7 @@ impl Remote {
             None => None,
         };
         let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls(url.scheme() == "https")?)
+            .tls_backend_preconfigured(tls(url.scheme() == "https", args.ca.as_deref())?)
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("tombolo/", env!("CARGO_PKG_VERSION")))
             .tcp_nodelay(true)
@@ -248,9 +252,16 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// The SDK's TLS settings. Without TLS in the URL no certificates are looked for.
-pub(crate) fn tls(https: bool) -> Result<tls::ClientConfig, Failure> {
-    let settings = tls::client(https).map_err(|e| Failure::network(format!("no TLS: {e}")))?;
+/// The SDK's TLS settings. Without TLS in the URL no certificates are looked for; with a file of certificates none but those
+/// are trusted.
+pub(crate) fn tls(https: bool, ca: Option<&Path>) -> Result<tls::ClientConfig, Failure> {
+    let settings = match ca.filter(|_| https) {
+        None => tls::client(https).map_err(|e| Failure::network(format!("no TLS: {e}")))?,
+        Some(file) => {
+            let pem = std::fs::read(file).map_err(|e| Failure::file(file, e))?;
+            tls::client_trusting(&pem).map_err(|e| Failure::file(file, e))?
+        }
+    };
     Ok(Arc::unwrap_or_clone(settings))
 }
 

@@ -3,12 +3,28 @@
 use super::auth::default_mode;
 use super::{Config, ConfigErrors, Draft, Problems, SchemaSource};
 use crate::telemetry::{self, Log};
+use crate::tls::TlsFiles;
 
 /// The configuration, if nothing is wrong with it. `name` is what messages call the file.
 pub(super) fn finish(name: &str, draft: Draft, mut problems: Problems) -> Result<(Config, Log), ConfigErrors> {
     for zero in draft.limits.zeros() {
         problems.add(format!("{name}: limits.{zero}"), "is 0; leave it out for the default");
     }
+    for (key, problem) in draft.guards.problems() {
+        problems.add(format!("{name}: guards.{key}"), problem);
+    }
+    let tls = match (draft.tls_cert, draft.tls_key) {
+        (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
+        (None, None) => None,
+        (Some(_), None) => {
+            problems.add(format!("{name}: tls.key"), "is missing; a certificate needs its key");
+            None
+        }
+        (None, Some(_)) => {
+            problems.add(format!("{name}: tls.cert"), "is missing; a key needs its certificate");
+            None
+        }
+    };
     let days = draft.retention;
     for (key, value) in [
         ("tombstones_days", days.tombstones_days),
@@ -41,6 +57,8 @@ pub(super) fn finish(name: &str, draft: Draft, mut problems: Problems) -> Result
                 auth: draft.auth,
                 default_auth,
                 limits: draft.limits,
+                guards: draft.guards,
+                tls,
                 resolver: draft.resolver,
                 retention: draft.retention,
                 allow_breaking: Vec::new(),

@@ -9,6 +9,7 @@ use super::{ConfigErrors, DATABASE_DEFAULT, Database, Draft, LISTEN_DEFAULT, Pro
 use crate::auth::authorizer::AuthorizerConfig;
 use crate::auth::issuer::IssuerConfig;
 use crate::auth::{ApiKey, AuthConfig, KEY_CHARS_MIN};
+use crate::guards::Guards;
 use crate::limits::Limits;
 use crate::resolver::ResolverConfig;
 use crate::telemetry::Log;
@@ -35,11 +36,22 @@ struct FileForm {
     #[serde(default)]
     limits: Limits,
     #[serde(default)]
+    guards: Guards,
+    #[serde(default)]
+    tls: TlsForm,
+    #[serde(default)]
     resolver: ResolverConfig,
     #[serde(default)]
     retention: RetentionDays,
     #[serde(default)]
     log: Log,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TlsForm {
+    cert: Option<String>,
+    key: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -88,6 +100,9 @@ pub(super) fn read(name: &str, text: &str, base: &Path, problems: &mut Problems)
         auth_form: form.auth,
         iam,
         limits: form.limits,
+        guards: form.guards,
+        tls_cert: form.tls.cert.map(|path| base.join(path)),
+        tls_key: form.tls.key.map(|path| base.join(path)),
         resolver: form.resolver,
         retention: form.retention,
         log: form.log,

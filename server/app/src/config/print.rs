@@ -6,6 +6,7 @@ use super::auth::{AuthForm, PrintedIam};
 use super::{SchemaSource, Settings, Synchronous};
 use crate::auth::authorizer::AuthorizerConfig;
 use crate::auth::issuer::IssuerConfig;
+use crate::guards::Guards;
 use crate::limits::Limits;
 use crate::resolver::ResolverConfig;
 use crate::telemetry::Log;
@@ -27,6 +28,9 @@ impl Settings {
             iam: Vec<PrintedIam<'a>>,
             authorizer: &'a AuthorizerConfig,
             limits: &'a Limits,
+            guards: &'a Guards,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            tls: Option<PrintedTls>,
             resolver: &'a ResolverConfig,
             retention: &'a RetentionDays,
             log: &'a Log,
@@ -35,6 +39,11 @@ impl Settings {
         struct PrintedKey<'a> {
             name: &'a str,
             key: &'static str,
+        }
+        #[derive(Serialize)]
+        struct PrintedTls {
+            cert: String,
+            key: String,
         }
         let printed = Printed {
             listen: &self.config.listen,
@@ -61,6 +70,11 @@ impl Settings {
             iam: self.config.auth.iam.iter().map(PrintedIam::of).collect(),
             authorizer: &self.config.auth.authorizer,
             limits: &self.config.limits,
+            guards: &self.config.guards,
+            tls: self.config.tls.as_ref().map(|files| PrintedTls {
+                cert: files.cert.display().to_string(),
+                key: files.key.display().to_string(),
+            }),
             resolver: &self.config.resolver,
             retention: &self.config.retention,
             log: &self.log,

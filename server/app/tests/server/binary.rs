@@ -115,6 +115,69 @@ fn dev_takes_a_schema_and_a_key_of_ones_own() {
 }
 
 #[test]
+fn dev_serves_tls_with_a_certificate_of_its_own_and_prints_lines_that_trust_it() {
+    let data = tempfile::tempdir().unwrap();
+    let schema = data.path().join("schema.graphql");
+    std::fs::write(&schema, "type Thing @model { id: ID! name: String }").unwrap();
+    let arguments = ["--tls", "--schema", schema.to_str().unwrap()];
+    let (process, said) = dev(data.path(), &arguments);
+    assert!(
+        said.contains("https://127.0.0.1:") && said.contains("wss://127.0.0.1:"),
+        "{said}"
+    );
+    let line = |begins: &str| {
+        said.lines()
+            .map(str::trim_start)
+            .find(|l| l.starts_with(begins))
+            .unwrap_or_else(|| panic!("{said}"))
+    };
+    let curl = line("curl -sS ");
+    let text = String::from_utf8_lossy(&shell(curl).stdout).into_owned();
+    assert!(text.contains("\"listThings\":{\"items\":[]"), "{curl}\n{text}");
+    assert!(
+        !shell(&curl.replace("--cacert", "--resolve x:1:127.0.0.1 #"))
+            .status
+            .success()
+    );
+
+    let root = data.path().join("tls/root.pem");
+    let url = line("GraphQL").split_whitespace().nth(1).unwrap();
+    let database = data.path().join("a.sqlite");
+    let client = |trust: &[&str], command: &[&str]| {
+        let mut line = tombolo();
+        line.arg("client")
+            .args(trust)
+            .arg("--database")
+            .arg(&database)
+            .arg("--schema")
+            .arg(&schema);
+        line.args(["--url", url, "--api-key", "dev-key"])
+            .args(command)
+            .output()
+            .unwrap()
+    };
+    let trust = ["--ca", root.to_str().unwrap()];
+    let written = client(
+        &trust,
+        &["exec", "mutation { createThing(input: {name: \"n\"}) { id } }"],
+    );
+    assert!(written.status.success(), "{written:?}");
+    let synced = client(&trust, &["sync"]);
+    assert!(synced.status.success(), "{synced:?}");
+    let text = String::from_utf8_lossy(&shell(curl).stdout).into_owned();
+    assert!(text.contains("\"name\":\"n\""), "{text}");
+    // Nobody trusts it who was not told to.
+    assert!(!client(&[], &["sync", "--timeout", "1"]).status.success());
+    let export = tombolo()
+        .args(["export", "--url", url, "--api-key", "dev-key", "--model", "Thing"])
+        .env("TOMBOLO_CA", &root)
+        .output()
+        .unwrap();
+    assert!(String::from_utf8_lossy(&export.stdout).contains("\"n\""), "{export:?}");
+    assert_eq!(terminate(process), Some(0));
+}
+
+#[test]
 fn a_port_in_use_ends_dev_with_words_and_a_code() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let data = tempfile::tempdir().unwrap();

@@ -137,18 +137,25 @@ pub(crate) struct Socket(pub(crate) WebSocketStream<TcpStream>);
 
 impl Socket {
     pub(crate) async fn connect(addr: SocketAddr, protocol: Option<&str>, key: Option<&str>) -> Self {
-        let mut request = format!("ws://{addr}/graphql").into_client_request().unwrap();
-        if let Some(protocol) = protocol {
-            request
-                .headers_mut()
-                .insert("sec-websocket-protocol", protocol.parse().unwrap());
-        }
-        if let Some(key) = key {
-            request.headers_mut().insert("x-api-key", key.parse().unwrap());
+        let mut headers = Vec::new();
+        headers.extend(protocol.map(|protocol| ("sec-websocket-protocol", protocol)));
+        headers.extend(key.map(|key| ("x-api-key", key)));
+        Self::dial(addr, "/graphql", &headers).await.0
+    }
+
+    /// Connects to `path` with `headers`; gives the subprotocol of the answer too.
+    pub(crate) async fn dial(addr: SocketAddr, path: &str, headers: &[(&str, &str)]) -> (Self, Option<String>) {
+        let mut request = format!("ws://{addr}{path}").into_client_request().unwrap();
+        for (name, value) in headers {
+            let name: tokio_tungstenite::tungstenite::http::HeaderName = name.parse().unwrap();
+            request.headers_mut().insert(name, value.parse().unwrap());
         }
         let stream = TcpStream::connect(addr).await.unwrap();
         match patiently(tokio_tungstenite::client_async(request, stream)).await {
-            Ok((socket, _)) => Self(socket),
+            Ok((socket, answer)) => {
+                let protocol = answer.headers().get("sec-websocket-protocol");
+                (Self(socket), protocol.map(|p| p.to_str().unwrap().to_owned()))
+            }
             Err(error) => panic!("no WebSocket: {error}"),
         }
     }
