@@ -4,9 +4,10 @@
 //! of a file are gathered and returned at once, each with its place, the rule broken and the mend.
 //!
 //! The stages, one file each: `read` (text → definitions, extensions merged), `types` (what can be stored), `draft`
-//! (models: fields, with `keys`, `operations` and `auth`), `relations` (join models, foreign keys, both ends matched),
-//! `api` (AppSync's API as SDL). Beside them: `scalar` checks values of fields, `storage` says how they are kept, `diff`
-//! compares two schemas, `lens` carries over what was made under an earlier one.
+//! (models: fields, with `keys`, `operations`, `auth` and `modes`), `relations`
+//! with `joins` (join models, foreign keys, both ends matched), `api` (AppSync's API as SDL). Beside them: `scalar` checks
+//! values of fields, `storage` says how they are kept, `diff` compares two schemas, `lens` carries over what was made under
+//! an earlier one.
 
 mod api;
 mod auth;
@@ -35,6 +36,7 @@ pub(crate) use merging::OPERATIONS;
 
 pub use diff::{Difference, diff};
 pub use lens::{Carried, Lens, PartWritten, RemovedField, SchemaChange};
+pub use lookup::api_name;
 pub use model::*;
 pub use scalar::ValueError;
 pub use storage::Storage;
