@@ -13,3 +13,4 @@ mod random;
 mod relations;
 mod scalars;
 mod transformer;
+mod v1;
