@@ -20,6 +20,11 @@ pub const LIST_LIMIT_MAX: usize = 1_000;
 /// Most items that a replica gives in one page of a local query: memory of a phone, at some 300 B a record 30 MB.
 pub const LIST_LIMIT_MAX_LOCAL: usize = 100_000;
 
+/// How far before the `lastSync` of a sync query its delta begins, in milliseconds: two minutes. Some clients send their own
+/// clock's time of the last sync rather than the server's; as long as it is no further ahead than this, they miss nothing.
+/// Clients merge what they know already without effect.
+pub const SYNC_OVERLAP_MS: i64 = 120_000;
+
 /// Most nodes in a filter after parsing (tests and connectives): bounds the SQL text and its parse.
 pub const FILTER_NODES_MAX: usize = 500;
 

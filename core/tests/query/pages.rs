@@ -1,6 +1,7 @@
 //! Page tokens: pages end where they should, and a token of another list is refused.
 
 use serde_json::{Value as Json, json};
+use tombolo_core::limits::SYNC_OVERLAP_MS;
 use tombolo_core::query::Side;
 
 use crate::support::{Db, local, schema};
@@ -159,7 +160,11 @@ fn a_sync_keeps_the_moment_of_its_first_page() {
         json!({ "t": page["nextToken"] }),
     );
     assert_eq!(next["data"]["syncPosts"]["startedAt"], 1_020);
-    let delta = db.ask("{ syncPosts(lastSync: 1020) { items { id } startedAt } }", json!({}));
+    let since = 1_020 + SYNC_OVERLAP_MS;
+    let delta = db.ask(
+        &format!("{{ syncPosts(lastSync: {since}) {{ items {{ id }} startedAt }} }}"),
+        json!({}),
+    );
     assert_eq!(
         delta["data"]["syncPosts"],
         json!({"items": [{"id": "p19"}, {"id": "late"}], "startedAt": 5_000})
@@ -190,4 +195,30 @@ fn a_replica_hides_tombstones() {
     let replica = db.ask_as(text, json!({}), &access, Side::Replica);
     assert_eq!(replica["data"]["getAuthor"], Json::Null);
     assert_eq!(replica["data"]["listAuthors"]["items"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn a_delta_begins_a_little_before_the_last_sync() {
+    let mut db = Db::new(&schema());
+    let at = [100_000, 200_000, 300_000, 400_000];
+    let post = |(i, at): (usize, &i64)| json!({"id": format!("p{i}"), "rating": 0, "title": "t", "words": [], "_lastChangedAt": at});
+    db.fill("Post", at.iter().enumerate().map(post).collect());
+    let mut delta = |since: i64| {
+        let answer = db.ask(
+            "query ($s: AWSTimestamp) { syncPosts(lastSync: $s) { items { id } nextToken startedAt } }",
+            json!({ "s": since }),
+        );
+        assert_eq!(answer["data"]["syncPosts"]["nextToken"], Json::Null, "{answer}");
+        assert_eq!(answer["data"]["syncPosts"]["startedAt"], 400_000);
+        let items = answer["data"]["syncPosts"]["items"].as_array().unwrap().len();
+        items
+    };
+    // Base: absent, null, 0, and what no clock has said.
+    assert_eq!((delta(0), delta(-5)), (4, 4));
+    assert_eq!(delta(400_000), 2);
+    assert_eq!(delta(400_000 + SYNC_OVERLAP_MS), 1);
+    // A clock that is further ahead than the overlap, and one that is hours ahead: an empty delta.
+    assert_eq!(delta(400_001 + SYNC_OVERLAP_MS), 0);
+    assert_eq!(delta(400_000 + 12 * 3_600_000), 0);
+    assert_eq!((delta(i64::MAX), delta(1)), (0, 4));
 }
