@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod opening;
+mod sync;
 mod upgrading;
 
 use std::path::PathBuf;
