@@ -1,6 +1,7 @@
 //! The conformance suite on each way of opening, and what is SQLite's own.
 #![allow(clippy::unwrap_used)]
 
+mod appsync;
 mod echo;
 mod opening;
 mod sync;

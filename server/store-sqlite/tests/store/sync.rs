@@ -36,14 +36,19 @@ const BEGIN_MS: i64 = 1_704_067_200_000;
 const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
 
-struct Server {
+/// An engine over this store, and a clock.
+pub(super) struct Server {
     engine: Engine<SqliteStore>,
     now_ms: AtomicI64,
 }
 
 impl Server {
     fn new() -> Self {
-        let schema = Arc::new(Schema::parse(SDL, "sync.graphql").unwrap_or_else(|e| panic!("{e}")));
+        Self::of(SDL)
+    }
+
+    pub(super) fn of(sdl: &str) -> Self {
+        let schema = Arc::new(Schema::parse(sdl, "schema.graphql").unwrap_or_else(|e| panic!("{e}")));
         let store = SqliteStore::open_in_memory(Arc::clone(&schema), &super::options()).unwrap();
         Self {
             engine: Engine::new(schema, store, Settings::default()),
@@ -59,7 +64,7 @@ impl Server {
         self.now_ms.fetch_add(ms, Ordering::Relaxed);
     }
 
-    fn ask(&self, query: &str, variables: Json) -> Json {
+    pub(super) fn ask(&self, query: &str, variables: Json) -> Json {
         let request = Request {
             query: query.to_owned(),
             operation_name: None,
