@@ -40,6 +40,7 @@ fn model(conflict: ConflictStrategy) -> Model {
         key: vec![ID],
         indexes: vec![],
         relations: vec![],
+        absent: vec![],
         created_at: None,
         updated_at: None,
         auth: None,

@@ -13,6 +13,7 @@ use super::rows::Rows;
 use super::sql::{Builder, ParentKeys};
 use super::stream::Stream;
 use super::write::{Nested, NodeRows, Null, Page, Path, Writer};
+use crate::limits::SYNC_STARTED_LAG_MS;
 use crate::record::Record;
 use crate::schema::Model;
 use crate::value::{Row, Value, ValueRef};
@@ -40,6 +41,9 @@ pub enum Supplied {
     Conflict(GraphqlError, Arc<Record>),
     /// The JSON of the field's whole value.
     Raw(Vec<u8>),
+    /// The server's clock, in epoch milliseconds, read before the answer is: for a sync, whose `startedAt` is then at most
+    /// [`SYNC_STARTED_LAG_MS`] behind it. Without it `startedAt` is the model's newest change. Any other root passes it over.
+    Now(i64),
 }
 
 /// One run of a bound operation. `while let Some(s) = ex.next_statement() { for each row of s { ex.row(row) } }`, then
@@ -61,6 +65,8 @@ struct RootState {
     read: Vec<NodeRows>,
     stream: Option<Stream>,
     started_at: Option<i64>,
+    /// The least that `started_at` is, where the caller has told the time.
+    started_floor: i64,
     /// The answer grew beyond its limit.
     over: bool,
 }
@@ -103,6 +109,10 @@ impl<'b> Execution<'b> {
         let (Some(state), Some(plan)) = (self.roots.get_mut(root), self.bound.plans.get(root)) else {
             return;
         };
+        if let Supplied::Now(now_ms) = with {
+            state.started_floor = now_ms.saturating_sub(SYNC_STARTED_LAG_MS).max(0);
+            return;
+        }
         if let (RootAnswer::Given(tree), Supplied::Record(record) | Supplied::Conflict(_, record)) =
             (&plan.answer, &with)
             && let (Some(node), Some(read)) = (tree.nodes.first(), state.read.first_mut())
@@ -147,8 +157,8 @@ impl<'b> Execution<'b> {
             let node = tree.nodes.first()?;
             let Source::List(list) = &node.source else { return None };
             let sync = list.sync.as_ref()?;
-            // An empty model: the beginning of time.
-            state.started_at = Some(sync.started_at.unwrap_or(0));
+            // An empty model without a clock: the beginning of time.
+            state.started_at = Some(sync.started_at.unwrap_or(state.started_floor));
             return sync.started_at.is_none().then(|| builder.newest_change(node));
         };
         let node = tree.nodes.get(step)?;
@@ -177,7 +187,7 @@ impl<'b> Execution<'b> {
         };
         let Some(step) = step.checked_sub(1) else {
             if let ValueRef::Int(at) = row.get(0) {
-                state.started_at = Some(at);
+                state.started_at = Some(at.max(state.started_floor));
             }
             return;
         };
@@ -293,7 +303,7 @@ fn write_root(
                 writer.push(error.at(path.segments()));
                 Err(Null)
             }
-            Some(Supplied::Record(_) | Supplied::Null | Supplied::Conflict(..)) | None => Err(Null),
+            Some(Supplied::Record(_) | Supplied::Null | Supplied::Conflict(..) | Supplied::Now(_)) | None => Err(Null),
         },
         RootAnswer::Given(tree) => write_given(writer, out, plan, tree, state, path),
         RootAnswer::Read(tree) => {
@@ -385,7 +395,7 @@ fn write_given(
             });
             Err(Null)
         }
-        Some(Supplied::Null) | None => Err(Null),
+        Some(Supplied::Null | Supplied::Now(_)) | None => Err(Null),
     }
 }
 

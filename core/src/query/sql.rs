@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use super::execute::Statement;
 use super::plan::{Child, Column, List, Node, Source};
 use super::request::Side;
+use crate::limits::SYNC_OVERLAP_MS;
 use crate::schema::{Model, Schema};
 use crate::value::Value;
 
@@ -116,6 +117,7 @@ impl Builder<'_> {
             parts.push(filter.sql(model, T, params));
         }
         if let Some(since) = list.sync.as_ref().and_then(|s| s.last_sync) {
+            let since = since.saturating_sub(SYNC_OVERLAP_MS);
             parts.push(format!("{T}.\"_lastChangedAt\" >= {}", bind(params, Value::Int(since))));
         }
         if let Some(after) = &list.after {

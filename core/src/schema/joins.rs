@@ -135,6 +135,11 @@ fn join_model(name: &str, a: &Draft, b: &Draft, place: Place, directive: &Node<D
         });
     }
     join.model.auth = join_rules(a.model.auth.as_deref(), b.model.auth.as_deref());
+    join.joined_rules = [a, b]
+        .into_iter()
+        .flat_map(|side| side.model.auth.iter().flatten())
+        .cloned()
+        .collect();
     join.model.modes = join_modes(a.model.modes.as_deref(), b.model.modes.as_deref());
     join
 }
@@ -187,7 +192,7 @@ fn join_rules(a: Option<&[AuthRule]>, b: Option<&[AuthRule]>) -> Option<Vec<Auth
     Some(both)
 }
 
-/// As with rules: what both sides let in. Of sides that share nothing the list is empty, which lets nobody in.
+/// What both sides let in. Of sides that share nothing the list is empty, which lets nobody in.
 fn join_modes(a: Option<&[ModeRule]>, b: Option<&[ModeRule]>) -> Option<Vec<ModeRule>> {
     match (a, b) {
         (None, None) => None,

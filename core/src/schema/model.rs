@@ -95,6 +95,9 @@ pub struct Model {
     pub conflict: ConflictStrategy,
     /// The declaration order of all fields, stored ones and relations, as they stand in the type.
     pub order: Vec<Member>,
+    /// Names that AppSync's filters know though no record has them (`id` beside another key, foreign keys that stand in
+    /// the other model): a test of one is a test of an absent value.
+    pub absent: Vec<(String, FieldKind)>,
     /// `@renamed(from:)`: every name that the model had before, oldest first as a rule.
     pub former: Vec<String>,
 }
@@ -262,6 +265,8 @@ pub struct Relation {
     /// For many: the target's fields after `target_fields` in the index that serves it (its sort key), by which the
     /// list is ordered; empty means the target's primary key.
     pub sort_fields: Vec<FieldId>,
+    /// For many: the field takes a condition on `sort_fields`.
+    pub conditioned: bool,
     /// The field is non-null in the schema.
     pub required: bool,
     /// The field's own `@auth` rules.

@@ -15,6 +15,9 @@ use super::names;
 use super::read::Kind;
 use super::report::{Place, Report};
 
+/// How the names of indexes begin that a list makes for itself.
+pub(super) const HIDDEN_INDEX: &str = "gsi-";
+
 /// Arguments of one relation directive, read once.
 struct Declared {
     model: ModelId,
@@ -34,6 +37,8 @@ struct Ends {
     target: Vec<String>,
     /// What follows `target` in the index or key that serves a list.
     sort: Vec<FieldId>,
+    /// The list takes a condition on `sort`.
+    conditioned: bool,
 }
 
 /// Resolves all relations of all models.
@@ -56,6 +61,7 @@ pub(super) fn resolve(report: &mut Report, kinds: &BTreeMap<String, Kind>, draft
                 source_fields: Vec::new(),
                 target_fields: Vec::new(),
                 sort_fields: Vec::new(),
+                conditioned: false,
                 required: p.required,
                 auth: p.auth.clone(),
                 modes: p.modes.clone(),
@@ -76,6 +82,7 @@ pub(super) fn resolve(report: &mut Report, kinds: &BTreeMap<String, Kind>, draft
         relation.kind = one.kind;
         relation.source_fields = source_fields;
         relation.target_fields = target_fields;
+        relation.conditioned = ends.conditioned;
         relation.sort_fields = ends.sort;
     }
 }
@@ -217,12 +224,14 @@ fn make_keys(report: &mut Report, drafts: &mut [Draft], all: &[Declared], one: &
         source,
         target: target_key.clone(),
         sort: Vec::new(),
+        conditioned: false,
     };
     match one.kind {
         RelationKind::HasOne if !one.references.is_empty() => Some(Ends {
             source: own_key,
             target: one.references.clone(),
             sort: Vec::new(),
+            conditioned: false,
         }),
         RelationKind::BelongsTo if !one.references.is_empty() => Some(single(one.references.clone())),
         RelationKind::HasOne | RelationKind::BelongsTo if !one.fields.is_empty() => Some(single(one.fields.clone())),
@@ -330,8 +339,10 @@ fn make_list(
             .take(source.len())
             .map(|f| child.fields[f.0].name.clone())
             .collect();
+        let sort = path[source.len()..].to_vec();
         return Some(Ends {
-            sort: path[source.len()..].to_vec(),
+            conditioned: source.len() == 1 && !sort.is_empty(),
+            sort,
             source,
             target,
         });
@@ -339,21 +350,32 @@ fn make_list(
     let target = if one.references.is_empty() {
         let names = made_up(&drafts[one.model.0], field, &drafts[one.model.0]);
         add_keys(report, drafts, one.target, one.model, &names, required);
+        let parent = &mut drafts[one.model.0].model;
+        for (name, key) in names.iter().zip(parent.key.clone()) {
+            let kind = parent.fields[key.0].ty.kind.clone();
+            if parent.field(name).is_none() {
+                parent.absent.push((name.clone(), kind));
+            }
+        }
         names
     } else {
         one.references.clone()
     };
     // An index nobody asked for by name serves the list; one that begins with these fields would do as well.
     let ids = field_ids(report, &drafts[one.target.0], &target, one)?;
-    let child = &mut drafts[one.target.0];
-    if !child.model.indexes.iter().any(|i| i.fields == ids) {
-        let name = format!("gsi-{}.{field}", drafts[one.model.0].model.name);
-        drafts[one.target.0].push_index(name, ids, None, one.place);
+    // Without an index of its own the list is sorted by, and conditioned on, what sorts the target's own key.
+    let child = &drafts[one.target.0].model;
+    let sort: Vec<FieldId> = child.key.iter().skip(1).copied().collect();
+    let path: Vec<FieldId> = ids.iter().chain(&sort).copied().collect();
+    if !child.indexes.iter().any(|i| i.fields == path) {
+        let name = format!("{HIDDEN_INDEX}{}.{field}", drafts[one.model.0].model.name);
+        drafts[one.target.0].push_index(name, path, None, one.place);
     }
     Some(Ends {
+        conditioned: one.references.is_empty() && !sort.is_empty(),
         source: own_key,
         target,
-        sort: Vec::new(),
+        sort,
     })
 }
 

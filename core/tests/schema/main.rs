@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
 
+mod corners;
 mod differences;
 mod errors;
 mod golden;
@@ -11,3 +12,5 @@ mod modes;
 mod random;
 mod relations;
 mod scalars;
+mod transformer;
+mod v1;
