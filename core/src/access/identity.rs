@@ -136,6 +136,8 @@ impl Identity {
     #[must_use]
     pub fn principal(&self) -> Option<String> {
         match self {
+            // Without a subject a token tells nobody from anybody.
+            Self::User(user) if user.sub().is_empty() => None,
             Self::User(_) | Self::Iam(_) => self.author(),
             Self::ApiKey { .. } | Self::Function(_) | Self::Local => None,
         }

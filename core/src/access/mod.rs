@@ -257,23 +257,25 @@ impl Access {
         fields.iter().enumerate().filter_map(masked).collect()
     }
 
-    /// Tells the rules that give some of a model's rows, or some of its fields in some of them, from others; `None` where the
-    /// change feed gives everything. Letters, digits, `-` and `_`.
+    /// Tells the rules that give some of a model's rows, some of its fields, or some fields in some rows, from others; `None`
+    /// where the change feed gives everything. Letters, digits, `-` and `_`.
     #[must_use]
     pub fn digest(&self, schema: &Schema, id: ModelId) -> Option<String> {
-        let (model, masks) = (&schema[id], self.masks(id));
-        let rows = self.grant(id, AuthOperation::Sync).rows();
-        if rows.is_none() && masks.is_empty() {
+        let model = &schema[id];
+        let fields = model.fields.iter().enumerate();
+        let fields = fields.map(|(place, field)| (field.name.as_str(), self.read(id, FieldId(place))));
+        let rows = ("", self.grant(id, AuthOperation::Sync));
+        let limited: Vec<(&str, &Grant)> = fields
+            .chain([rows])
+            .filter(|(_, grant)| **grant != Grant::All)
+            .collect();
+        if limited.is_empty() {
             return None;
         }
         let mut digest = Sha256::new();
-        let rows = rows.map(|rows| ("", rows));
-        let masks = masks
-            .iter()
-            .map(|(field, rule)| (model.field_at(*field).name.as_str(), rule));
-        for (name, rule) in rows.into_iter().chain(masks) {
+        for (name, grant) in limited {
             let mut values = Vec::new();
-            let sql = rule.sql(model, "t", &mut values);
+            let sql = grant.rows().map(|rule| rule.sql(model, "t", &mut values));
             let values: Vec<Json> = values.iter().map(Value::to_json).collect();
             digest.update(json!([name, sql, values]).to_string());
         }

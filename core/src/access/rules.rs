@@ -136,10 +136,13 @@ fn groups(user: &User, claim: Option<&str>) -> Vec<String> {
 
 /// The texts by which the rule knows the user; none if the token lacks the claim.
 fn known_as(user: &User, rule: &AuthRule) -> Vec<String> {
+    // A name with `::` in it could be chosen to look like somebody else's pair.
+    let name = || Some(user.username().to_owned()).filter(|name| !name.contains("::"));
     let pair = || {
         stored(user, rule)
             .into_iter()
-            .chain([user.sub().to_owned(), user.username().to_owned()])
+            .chain([user.sub().to_owned()])
+            .chain(name())
     };
     let names: BTreeSet<String> = match rule.identity_claim.as_deref().unwrap_or(OWNER_CLAIM) {
         OWNER_CLAIM => pair().collect(),

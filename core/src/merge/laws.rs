@@ -53,6 +53,7 @@ fn stored(model: &Model) -> StoredRecord {
 
 fn merged(model: &Model, stored: &StoredRecord, values: &[(FieldId, Value)], base: i64) -> Merge {
     let incoming = Incoming {
+        blind: &[],
         values,
         operations: &[],
         base: Some(Version(base)),
@@ -235,6 +236,7 @@ fn operations_are_carried_out_whatever_the_version_and_the_strategy() {
         for (field, json, want) in &cases {
             let model = model(strategy);
             let incoming = Incoming {
+                blind: &[],
                 values: &[(FieldId(0), Value::Text("1".into()))],
                 operations: &[operation(&model, field, json)],
                 base: Some(Version(1)),

@@ -40,6 +40,9 @@ pub struct Incoming<'a> {
     pub base: Option<Version>,
     /// Versions that earlier mutations of the same replica made.
     pub seen: &'a [Seen],
+    /// Fields that the sender may not read: whether a value is the record's own is not to be told, so that any value given for
+    /// one that has changed since is in conflict.
+    pub blind: &'a [FieldId],
 }
 
 /// The decision.
@@ -109,7 +112,7 @@ pub fn merge(model: &Model, stored: &StoredRecord, incoming: Incoming<'_>) -> Me
         let in_conflict = stale.is_some_and(|base| {
             let changed_at = stored.field_versions.of(*field);
             let known = incoming.seen.iter().any(|seen| seen.covers(changed_at, value));
-            (base > newest || changed_at > base) && !known && ours != value
+            (base > newest || changed_at > base) && !known && (ours != value || incoming.blind.contains(field))
         });
         let definition = model.field_at(*field);
         let settled = settle(model.conflict, definition, ours, value, in_conflict);

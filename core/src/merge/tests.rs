@@ -128,6 +128,7 @@ fn dropped(rule: RuleName, field: FieldId, incoming: Value) -> Merge {
 /// `values` of the update, on top of `base`.
 fn update(model: &Model, values: &[(FieldId, Value)], base: Option<i64>, seen: &[Seen]) -> Merge {
     let incoming = Incoming {
+        blind: &[],
         values,
         operations: &[],
         base: base.map(Version),

@@ -432,12 +432,13 @@ impl<'a> Planner<'a> {
         let column = FilterColumn::Field(field);
         let name = json.as_str()?;
         let own = self.access.names(id, field);
-        if own.iter().any(|own| own == name) {
+        let readable = self.access.can_read(id, field);
+        if (readable || bound) && own.iter().any(|own| own == name) {
             let own = own.iter().cloned().map(crate::value::Value::Text).collect();
             return Some(Filter::test(column, Test::In(own)));
         }
         let text = || name.to_owned();
-        (!bound).then(|| {
+        (!bound && readable).then(|| {
             Filter::Any(vec![
                 Filter::test(column, Test::Eq(crate::value::Value::Text(text()))),
                 Filter::test(column, Test::EndsWith(format!("::{name}"))),

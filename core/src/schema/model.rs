@@ -35,6 +35,23 @@ pub struct Schema {
     pub warnings: Vec<SchemaMessage>,
 }
 
+impl Schema {
+    /// Every rule of every `@auth`, of models, fields and relations.
+    pub fn rules(&self) -> impl Iterator<Item = &AuthRule> {
+        self.models.iter().flat_map(|model| {
+            let fields = model.fields.iter().filter_map(|field| field.auth.as_deref());
+            let relations = model.relations.iter().filter_map(|relation| relation.auth.as_deref());
+            model
+                .auth
+                .as_deref()
+                .into_iter()
+                .chain(fields)
+                .chain(relations)
+                .flatten()
+        })
+    }
+}
+
 /// One message about a schema file: `schema.graphql:12:3: …`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SchemaMessage {
@@ -392,6 +409,14 @@ pub struct AuthRule {
     pub groups_field: Option<String>,
     /// `groupClaim:`.
     pub group_claim: Option<String>,
+}
+
+impl AuthRule {
+    /// Whether it looks at this claim by name.
+    #[must_use]
+    pub fn looks_at(&self, claim: &str) -> bool {
+        self.identity_claim.as_deref() == Some(claim) || self.group_claim.as_deref() == Some(claim)
+    }
 }
 
 /// `allow:` of a rule.

@@ -78,18 +78,14 @@ pub(crate) fn follow(
     became: &BTreeMap<MutationNumber, MutationNumber>,
 ) -> Result<(), StepError> {
     for entry in &mut moving {
-        // The server has refused it, or this file never sent it. Another file of the same name, which this one is a copy of or
-        // was copied to, may have: the server looks.
+        // This file never sent it, or it was refused: by the server, which knows it by this number, or here. Another file of
+        // the same name, which this one is a copy of or was copied to, may have sent it: the server looks.
         let replica = entry.replica.take().unwrap_or_else(|| cx.tx.replica());
-        if entry.state == EntryState::Queued {
-            let number = entry.number;
-            if entry.moved_from.len() >= MOVED_FROM_MAX {
-                return Err(moved_too_often(number));
-            }
-            entry.moved_from.push(MutationId { replica, number });
-        } else {
-            entry.moved_from.clear();
+        let number = entry.number;
+        if entry.moved_from.len() >= MOVED_FROM_MAX {
+            return Err(moved_too_often(number));
         }
+        entry.moved_from.push(MutationId { replica, number });
     }
     let moved = renew::renumber(cx, moving, became)?;
     for entry in &moved {

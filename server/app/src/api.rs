@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::time::Instant;
 use tombolo_core::access::Identity;
 use tombolo_core::query::{Answer, OperationKind, appsync_errors};
@@ -132,7 +133,12 @@ impl Api {
     /// # Errors
     /// The store failed.
     pub async fn query(&self, prepared: Prepared) -> Result<Vec<u8>, Failed> {
-        respond(self.engine.query(&prepared).await.map(|answer| answer.into_bytes(None)))
+        respond(
+            self.engine
+                .query_at(&prepared, Some(Timestamp::now().as_millisecond()))
+                .await
+                .map(|answer| answer.into_bytes(None)),
+        )
     }
 
     /// Puts a mutation into the writer's queue, waiting for room. When this returns it will be carried out, also if the

@@ -15,7 +15,7 @@ pub(crate) struct Accesses(Mutex<BTreeMap<String, Arc<Access>>>);
 impl Accesses {
     /// What `identity` may do.
     pub(crate) fn of(&self, schema: &Schema, identity: &Identity, default: AuthMode) -> Arc<Access> {
-        let name = name(identity);
+        let name = name(schema, identity);
         // Nothing that runs under the lock can panic halfway, so a poisoned map is whole.
         let known = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(access) = known().get(&name) {
@@ -33,15 +33,17 @@ impl Accesses {
 }
 
 /// Everything of an identity that rules look at. API keys differ in their names alone, which no rule knows.
-fn name(identity: &Identity) -> String {
+fn name(schema: &Schema, identity: &Identity) -> String {
     match identity {
         Identity::ApiKey { .. } => "key".to_owned(),
         Identity::Local => "local".to_owned(),
         Identity::User(user) => {
-            // What changes with every token says nothing about who it is.
+            // What changes with every token says nothing about who it is, unless a rule looks at it.
             let mut claims = user.claims.clone();
             for passing in ["exp", "iat", "nbf", "jti", "auth_time", "origin_jti", "event_id"] {
-                claims.remove(passing);
+                if !schema.rules().any(|rule| rule.looks_at(passing)) {
+                    claims.remove(passing);
+                }
             }
             format!("{} {}", user.mode.name(), serde_json::Value::Object(claims))
         }

@@ -36,6 +36,8 @@ pub(crate) struct FeedScope {
     watched: bool,
     /// Who asks, if it said so.
     replica: Option<ReplicaId>,
+    /// Whose replicas are the caller's.
+    principal: Option<String>,
     /// The cursor as it was given, until it has been looked at.
     given: Option<FeedCursor>,
     /// Fields that are shown in some rows only.
@@ -100,6 +102,7 @@ impl FeedScope {
             fields,
             watched: false,
             replica: prepared.replica.clone(),
+            principal: prepared.identity.principal(),
             given,
             position: None,
             epoch: None,
@@ -227,7 +230,12 @@ impl<S: Store> Engine<S> {
             }
             scope.watched = true;
         }
-        let (page, after, reset) = self.next_page(scope, rows_max).await?;
+        let (mut page, after, reset) = self.next_page(scope, rows_max).await?;
+        if page.principal.is_some() && page.principal != scope.principal {
+            // Somebody else's: what it holds and what became of its mutations is not this one's to say or to hear.
+            scope.replica = None;
+            page.landed.clear();
+        }
         let up_to_date = page.position >= page.head.position;
         // Only now: if the store failed for a moment, the next call begins with the same cursor.
         let since = match after {

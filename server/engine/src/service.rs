@@ -154,11 +154,20 @@ impl<S: Store> Engine<S> {
         &self.settings
     }
 
-    /// Answers a query.
+    /// Answers a query. Without a clock a sync's `startedAt` is the model's newest change.
     ///
     /// # Errors
     /// The store's; and a request that is not a query.
     pub async fn query(&self, prepared: &Prepared) -> Result<Answer, EngineError> {
+        self.query_at(prepared, None).await
+    }
+
+    /// The same at `now_ms`, behind which a sync's `startedAt` stays an hour at most: a client does not take a quiet model for
+    /// one that it has not synced for long.
+    ///
+    /// # Errors
+    /// As [`Engine::query`].
+    pub async fn query_at(&self, prepared: &Prepared, now_ms: Option<i64>) -> Result<Answer, EngineError> {
         let bound = match &prepared.body {
             Body::Bound(bound) if bound.kind() == OperationKind::Query => bound,
             Body::Bound(_) | Body::Refused(_) => {
@@ -184,6 +193,9 @@ impl<S: Store> Engine<S> {
                     Err(error @ EngineError::Store(_)) => return Err(error),
                 };
                 supplied.push((place, with));
+            }
+            if let (RootField::Read, Some(now_ms)) = (&root.field, now_ms) {
+                supplied.push((place, Supplied::Now(now_ms)));
             }
             if let RootField::Conflicts(input) = &root.field {
                 supplied.push((place, Supplied::Raw(self.conflicts(prepared, input).await?)));
@@ -371,7 +383,8 @@ impl<S: Store> Engine<S> {
         let (Some(input), Some(record)) = (input, &result.record) else {
             return Cow::Borrowed(result);
         };
-        let created = input.kind == MutationKind::Create && result.outcome != OutcomeKind::Rejected;
+        // Made just now: an outcome that is told again comes with the record as it is today.
+        let created = input.kind == MutationKind::Create && result.change.is_some();
         if created || permit::shows(&prepared.access, &self.schema[input.model], input.model, record) {
             return Cow::Borrowed(result);
         }

@@ -268,6 +268,8 @@ pub struct ChangePage {
     pub left: Vec<u8>,
     /// How many left.
     pub left_count: usize,
+    /// Whose the request's replica is, if its user has shown who that is.
+    pub principal: Option<String>,
     /// Mutations of the request's replica on records of its model that took effect after the request's cursor and up to
     /// `position`, by position, at most [`crate::limits::FEED_LANDED_MAX`].
     pub landed: Vec<LandedMutation>,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension as _};
 use serde_json::Value as Json;
 use tombolo_core::id::{Epoch, FieldId, MutationNumber, Position};
 use tombolo_core::query::{self, Answer, Bound, RunStatement, Statement, Supplied};
@@ -98,6 +98,14 @@ pub(crate) fn changes(db: &mut Db, page: &PageRequest) -> Result<ChangePage, Sto
             count,
             left,
             left_count,
+            principal: match &page.replica {
+                Some(replica) => tx
+                    .prepare_cached("SELECT principal FROM _replicas WHERE replica = ?1")?
+                    .query_row([&replica.0], |row| row.get(0))
+                    .optional()?
+                    .flatten(),
+                None => None,
+            },
             landed: landed(&tx, schema, page, position)?,
         })
     };

@@ -278,3 +278,21 @@ fn what_goes_on_behind_an_edit_says_under_which_number_a_copy_of_the_file_may_ha
     assert_eq!(envelope["movedFrom"], json!([{ "replica": replica, "number": 2 }]));
     assert_eq!(envelope["settledThrough"], json!(1));
 }
+
+#[test]
+fn what_was_refused_here_alone_keeps_the_name_that_a_copy_may_have_sent_it_by() {
+    let mut world = stuck("phone edit Todo/9 rank=2\nphone edit Todo/9 likes=5");
+    play_on(
+        &mut world,
+        r#"
+        phone redo 1 Todo rank=3
+        expect outbox 1=givenup 3=queued 4=queued
+        server answers 1 rejected OutcomeForgotten
+        phone redo 3 Todo rank=3
+        "#,
+    );
+    let moved =
+        |entry: tombolo_machine::OutboxEntry| entry.moved_from.iter().map(|name| name.number.0).collect::<Vec<_>>();
+    let names: Vec<_> = world.outbox().into_iter().map(moved).collect();
+    assert!(names.contains(&vec![2, 4]), "{names:?}");
+}

@@ -87,6 +87,13 @@ impl Digest {
         of.0
     }
 
+    /// Whether it can be told at all whether both are of one mutation.
+    #[must_use]
+    pub fn compares(self, other: Self) -> bool {
+        let known = self.of.zip(other.of).is_some() || self.request.zip(other.request).is_some();
+        self.under == other.under && known
+    }
+
     /// Whether both are known to be of different mutations.
     #[must_use]
     pub fn differs(self, other: Self) -> bool {

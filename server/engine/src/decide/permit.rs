@@ -67,16 +67,28 @@ impl<'a> Permit<'a> {
         self.access.is_none_or(|access| shows(access, self.model, self.id, row))
     }
 
+    /// The fields that the mutation gives and the caller may not read in `row`.
+    pub(super) fn unreadable(self, mutation: &MutationInput, row: Option<&Record>) -> Vec<FieldId> {
+        let Some((access, row)) = self.access.zip(row) else {
+            return Vec::new();
+        };
+        let given = mutation.values.iter().map(|(field, _)| *field);
+        given
+            .filter(|field| !access.read(self.id, *field).holds(self.model, row))
+            .collect()
+    }
+
     fn fields(self, access: &Access, mutation: &MutationInput, row: Option<&Record>) -> Vec<&'a str> {
-        let values = mutation.values.iter().map(|(field, value)| (*field, value.is_null()));
-        let operations = mutation.operations.iter().map(|(field, _)| (*field, false));
-        let may = |(field, null): (FieldId, bool)| {
+        let may_write = |field: FieldId, null: bool| {
             self.model.key.contains(&field) || self.holds(access.write(self.id, field, mutation.kind, null), row)
         };
-        let refused = values.chain(operations).filter(|given| !may(*given));
-        refused
-            .map(|(field, _)| self.model.field_at(field).name.as_str())
-            .collect()
+        let values = mutation.values.iter();
+        let values = values.filter(|(field, value)| !may_write(*field, value.is_null()));
+        // Whether an operation can be carried out tells what it is carried out on.
+        let may_operate = |field: FieldId| may_write(field, false) && self.holds(access.read(self.id, field), row);
+        let operations = mutation.operations.iter().filter(|(field, _)| !may_operate(*field));
+        let refused = values.map(|(field, _)| field).chain(operations.map(|(field, _)| field));
+        refused.map(|field| self.model.field_at(*field).name.as_str()).collect()
     }
 
     /// Whether the grant covers the row; of one that is not there nothing but everything does.

@@ -18,8 +18,12 @@ pub(super) struct RowFacts<'a> {
     pub(super) seen: &'a [Seen],
     /// It has seen more, of which the versions are no longer known.
     pub(super) forgotten: bool,
+    /// It comes without an envelope: from a client that is none of ours.
+    pub(super) plain: bool,
     /// The caller may not see the stored record.
     pub(super) hidden: bool,
+    /// Fields that the mutation gives and its caller may not read in this row.
+    pub(super) blind: &'a [FieldId],
     /// What a creation fills in of its caller.
     pub(super) owners: &'a [(FieldId, Value)],
     /// The position that the change will have.
@@ -105,7 +109,7 @@ pub(super) fn decide_row(facts: &RowFacts<'_>, mutation: &MutationInput) -> Deci
             create(facts, mutation, Some(stored))
         }
         (MutationKind::Create, Some(stored)) => {
-            let (rule, why) = if stored.record.meta.deleted {
+            let (rule, why) = if stored.record.meta.deleted && !facts.hidden {
                 (
                     RuleName::Recreate,
                     "this id existed, and its tombstone lives: name the tombstone's `_version` to bring it back",
@@ -126,6 +130,15 @@ pub(super) fn decide_row(facts: &RowFacts<'_>, mutation: &MutationInput) -> Deci
             );
         }
         (MutationKind::Update | MutationKind::Delete, Some(stored)) if stored.record.meta.deleted => {
+            if facts.plain && mutation.base_version == Some(stored.record.meta.version) {
+                // AppSync's clients send a conflict again with the version that they were shown, and for ever; it sees no
+                // conflict in that. The record stays deleted, which the answer says.
+                return Decision::Write {
+                    outcome: OutcomeKind::Merged,
+                    next: following(facts, stored),
+                    found: Found::by(RuleName::EditAfterDelete),
+                };
+            }
             return reject_by(RuleName::EditAfterDelete, ErrorType::ConflictUnhandled, CONFLICT);
         }
         (MutationKind::Update, Some(stored)) => update(facts, stored, mutation),
@@ -270,6 +283,7 @@ fn base(facts: &RowFacts<'_>, mutation: &MutationInput) -> Option<Version> {
 fn update(facts: &RowFacts<'_>, stored: &StoredRecord, mutation: &MutationInput) -> Decision {
     let model = facts.model;
     let incoming = Incoming {
+        blind: facts.blind,
         values: &mutation.values,
         operations: &mutation.operations,
         base: base(facts, mutation),

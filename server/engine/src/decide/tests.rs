@@ -119,7 +119,9 @@ fn each_kind_on_each_state() {
             key: &Key(vec![text("a")]),
             stored: row.as_ref(),
             forgotten: false,
+            plain: false,
             hidden: false,
+            blind: &[],
             owners: &[],
             seen: &seen
                 .iter()

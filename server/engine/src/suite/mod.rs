@@ -9,6 +9,7 @@
 pub mod clocks;
 pub mod embedded;
 pub mod feed;
+pub mod hidden;
 pub mod moved;
 pub mod mutations;
 pub mod numbers;
@@ -497,6 +498,20 @@ macro_rules! store_suite {
             a_cursor_under_other_rules_begins_anew,
             traces_are_for_those_who_read_everything,
             a_replica_and_its_numbers_are_its_users,
+        );
+        $crate::store_suite!(@cases $place, hidden:
+            an_outcome_told_again_shows_nothing_new,
+            what_has_landed_is_told_to_its_own_user,
+            a_taken_id_is_said_to_be_taken_and_no_more,
+            a_field_that_comes_into_sight_begins_the_scope_anew,
+            a_base_sync_hides_what_a_row_keeps_from_its_reader,
+            an_owner_argument_tells_nothing_of_a_hidden_owner,
+            a_guess_at_a_field_that_may_only_be_written_tells_nothing,
+            a_name_that_looks_like_anothers_is_not_that_one,
+            each_operation_asks_its_own_rules,
+            a_key_does_not_speak_for_a_users_replica,
+            a_moved_mutation_that_cannot_be_compared_is_not_said_to_be_done,
+            a_policy_holds_under_an_earlier_schema,
         );
         $crate::store_suite!(@cases $place, wander:
             a_phone_holds_what_its_user_may_read,

@@ -31,15 +31,16 @@ type Note @model(conflict: OPTIMISTIC_CONCURRENCY)
 }
 "#;
 
-const CREATE: &str =
+pub(super) const CREATE: &str =
     "mutation ($input: CreateNoteInput!) { createNote(input: $input) { id text owner secret _version } }";
-const UPDATE: &str = "mutation ($input: UpdateNoteInput!, $condition: ModelNoteConditionInput) { updateNote(input: $input, \
+pub(super) const UPDATE: &str = "mutation ($input: UpdateNoteInput!, $condition: ModelNoteConditionInput) { updateNote(input: $input, \
                       condition: $condition) { id text owner secret _version } }";
-const DELETE: &str = "mutation ($input: DeleteNoteInput!) { deleteNote(input: $input) { id text owner secret } }";
-const FEED: &str = "subscription ($scopes: [TomboloScopeInput!]!) { tomboloChanges(scopes: $scopes) \
+pub(super) const DELETE: &str =
+    "mutation ($input: DeleteNoteInput!) { deleteNote(input: $input) { id text owner secret } }";
+pub(super) const FEED: &str = "subscription ($scopes: [TomboloScopeInput!]!) { tomboloChanges(scopes: $scopes) \
                     { model cursor upToDate reset fields rows left } }";
 
-fn user(name: &str, groups: &[&str]) -> Identity {
+pub(super) fn user(name: &str, groups: &[&str]) -> Identity {
     let claims = json!({ "sub": format!("s-{name}"), "username": name, "cognito:groups": groups });
     Identity::User(Arc::new(User {
         mode: AuthMode::UserPools,
@@ -47,29 +48,34 @@ fn user(name: &str, groups: &[&str]) -> Identity {
     }))
 }
 
-fn ann() -> Identity {
+pub(super) fn ann() -> Identity {
     user("ann", &[])
 }
 
-fn bob() -> Identity {
+pub(super) fn bob() -> Identity {
     user("bob", &[])
 }
 
-fn zoe() -> Identity {
+pub(super) fn zoe() -> Identity {
     user("zoe", &["Staff"])
 }
 
-struct Guarded<S>(Engine<S>);
+pub(super) struct Guarded<S>(pub(super) Engine<S>);
 
 impl<S: Store> Guarded<S> {
-    /// Ann's notes a and c, bob's note b, all of one team; ann keeps the secrets of a and b.
-    fn new(place: &impl Place<Store = S>) -> Self {
-        let schema = Arc::new(Schema::parse(SDL, "guarded.graphql").unwrap());
-        let guarded = Self(Engine::new(
+    /// An empty one.
+    pub(super) fn with(place: &impl Place<Store = S>, sdl: &str) -> Self {
+        let schema = Arc::new(Schema::parse(sdl, "guarded.graphql").unwrap());
+        Self(Engine::new(
             Arc::clone(&schema),
             place.fresh(&schema),
             Settings::default(),
-        ));
+        ))
+    }
+
+    /// Ann's notes a and c, bob's note b, all of one team; ann keeps the secrets of a and b.
+    pub(super) fn new(place: &impl Place<Store = S>) -> Self {
+        let guarded = Self::with(place, SDL);
         for (who, id, keeper) in [(ann(), "a", "ann"), (bob(), "b", "ann"), (ann(), "c", "bob")] {
             let input = json!({ "id": id, "teamID": "t", "text": format!("text of {id}"), "keeper": keeper });
             let answer = guarded.ask(&who, CREATE, json!({ "input": input }));
@@ -81,11 +87,11 @@ impl<S: Store> Guarded<S> {
         guarded
     }
 
-    fn ask(&self, who: &Identity, document: &str, variables: Json) -> Json {
+    pub(super) fn ask(&self, who: &Identity, document: &str, variables: Json) -> Json {
         self.ask_with(who, document, variables, Json::Null)
     }
 
-    fn ask_with(&self, who: &Identity, document: &str, variables: Json, envelope: Json) -> Json {
+    pub(super) fn ask_with(&self, who: &Identity, document: &str, variables: Json, envelope: Json) -> Json {
         let Self(engine) = self;
         let prepared = match engine.prepare(who, &request(document, variables, envelope)) {
             Ok(prepared) => prepared,
@@ -104,24 +110,24 @@ impl<S: Store> Guarded<S> {
         serde_json::from_slice(&bytes).unwrap()
     }
 
-    fn subscribe(&self, who: &Identity, document: &str, variables: Json) -> Result<Subscriber, EngineError> {
+    pub(super) fn subscribe(&self, who: &Identity, document: &str, variables: Json) -> Result<Subscriber, EngineError> {
         let prepared = self.0.prepare(who, &request(document, variables, Json::Null));
         let prepared = prepared.map_err(EngineError::Request)?;
         self.0.subscribe(&prepared)
     }
 
-    fn feed(&self, who: &Identity, filter: Json, cursor: Json) -> Subscriber {
+    pub(super) fn feed(&self, who: &Identity, filter: Json, cursor: Json) -> Subscriber {
         let scope = json!({ "model": "Note", "filter": filter, "cursor": cursor });
         self.subscribe(who, FEED, json!({ "scopes": [scope] })).unwrap()
     }
 
-    fn next(&self, subscriber: &mut Subscriber) -> Option<Json> {
+    pub(super) fn next(&self, subscriber: &mut Subscriber) -> Option<Json> {
         let bytes = block_on(self.0.next(subscriber)).unwrap()?;
         Some(serde_json::from_slice(&bytes).unwrap())
     }
 
     /// The next batch: id and secret of each row, what left, whether all is to be dropped, the cursor.
-    fn batch(&self, subscriber: &mut Subscriber) -> (Json, Json, bool, String) {
+    pub(super) fn batch(&self, subscriber: &mut Subscriber) -> (Json, Json, bool, String) {
         let answer = self.next(subscriber).unwrap();
         let batch = &answer["data"]["tomboloChanges"];
         let place = |name: &str| {
@@ -137,7 +143,7 @@ impl<S: Store> Guarded<S> {
     }
 }
 
-fn ids(answer: &Json, root: &str) -> Vec<String> {
+pub(super) fn ids(answer: &Json, root: &str) -> Vec<String> {
     let items = answer["data"][root]["items"].as_array();
     let items = items.unwrap_or_else(|| panic!("{answer}"));
     items
@@ -146,7 +152,7 @@ fn ids(answer: &Json, root: &str) -> Vec<String> {
         .collect()
 }
 
-fn error(answer: &Json) -> (Json, Json) {
+pub(super) fn error(answer: &Json) -> (Json, Json) {
     let first = &answer["errors"][0];
     (first["errorType"].clone(), first["message"].clone())
 }

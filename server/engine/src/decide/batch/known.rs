@@ -44,20 +44,32 @@ impl Batcher<'_> {
     /// Whether the replicas that the envelope names are the sender's. One that was nobody's becomes his.
     pub(super) fn claim(&mut self, envelope: &MutationEnvelope, submission: &Submission) -> bool {
         let sender = submission.context.identity.as_ref().and_then(Identity::principal);
-        let named = envelope.moved_from.iter().map(|from| &from.replica);
-        let mut named = named.chain([&envelope.replica]);
-        if named.any(|replica| {
+        let named = || {
+            envelope
+                .moved_from
+                .iter()
+                .map(|from| &from.replica)
+                .chain([&envelope.replica])
+        };
+        let alien = |replica: &ReplicaId| {
             self.principals
                 .get(replica)
                 .is_some_and(|of| Some(of) != sender.as_ref())
-        }) {
+        };
+        if named().any(alien) {
             return false;
         }
-        if let Some(sender) = sender
-            && !self.principals.contains_key(&envelope.replica)
-        {
-            self.principals.insert(envelope.replica.clone(), sender);
-            self.principals_new.insert(envelope.replica.clone());
+        for replica in named() {
+            if let Some(sender) = &sender
+                && !self.principals.contains_key(replica)
+            {
+                self.principals.insert(replica.clone(), sender.clone());
+                self.principals_new.insert(replica.clone());
+            }
+        }
+        for from in &envelope.moved_from {
+            // What is kept under its numbers goes when it is written off.
+            self.see(&from.replica);
         }
         true
     }

@@ -363,6 +363,7 @@ impl<'a> Batcher<'a> {
         }
         // What the caller may not see no answer shows.
         let hidden = row.stored.as_ref().is_some_and(|stored| !permit.shows(&stored.record));
+        let blind = permit.unreadable(mutation, row.stored.as_ref().map(|stored| &stored.record));
         let visible = |row: &RowState| {
             let stored = row.stored.as_ref().filter(|_| !hidden);
             stored.map(|stored| Arc::new(stored.record.clone()))
@@ -388,7 +389,9 @@ impl<'a> Batcher<'a> {
             stored: row.stored.as_ref(),
             seen: &seen,
             forgotten,
+            plain: submission.envelope.is_none(),
             hidden,
+            blind: &blind,
             owners: match &submission.context.access {
                 Some(access) => access.owners(mutation.model),
                 None => &[],

@@ -48,6 +48,17 @@ impl Batcher<'_> {
         if refused || !known.iter().all(same) {
             return None;
         }
+        // Another mutation of this record may have had the number, and across schemas nothing tells them apart.
+        let told = |(place, outcome): &(usize, StoredOutcome)| {
+            let digest = self.digest(envelope, submission, *place);
+            outcome
+                .digest
+                .zip(digest)
+                .is_some_and(|(stored, digest)| stored.compares(digest))
+        };
+        if !known.iter().all(told) {
+            return Some(self.reject_all(envelope, submission, None, forgotten(from.number.0)));
+        }
         let mut results = Vec::with_capacity(places);
         for (place, name) in names.iter().enumerate() {
             let outcome = self.outcomes.get(name).unwrap_or(fellow).clone();
