@@ -101,20 +101,30 @@ impl std::str::FromStr for Cursor {
 /// A cursor as the feed gives it. While a base sync is under way it also says where the history stood when that began:
 /// whatever left before then the base sync leaves out by itself, so that nothing from before is needed to go on.
 ///
-/// As text: `EPOCH.POSITION`, or `EPOCH.POSITION/SINCE`. Replicas keep the text and look at the [`Cursor`] in it.
+/// Where rules give an identity some of the rows, it also says which rules those were: under others the cursor means nothing,
+/// since rows from before it may have come into sight or gone out of it.
+///
+/// As text: `EPOCH.POSITION`, then `/SINCE` if there is one, then `~RULES` if there are any. Replicas keep the text and look at
+/// the [`Cursor`] in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FeedCursor {
     /// The place.
     pub at: Cursor,
     /// The head when the base sync began that is not complete yet.
     pub since: Option<Position>,
+    /// A digest of the rules that gave the rows; letters, digits, `-` and `_`.
+    pub rules: Option<String>,
 }
 
 impl fmt::Display for FeedCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.since {
-            Some(since) => write!(f, "{}/{}", self.at, since.0),
-            None => self.at.fmt(f),
+        self.at.fmt(f)?;
+        if let Some(since) = self.since {
+            write!(f, "/{}", since.0)?;
+        }
+        match &self.rules {
+            Some(rules) => write!(f, "~{rules}"),
+            None => Ok(()),
         }
     }
 }
@@ -127,6 +137,11 @@ impl std::str::FromStr for FeedCursor {
         let number = |text: &str| match text.parse::<i64>() {
             Ok(number) if number >= 0 => Ok(Position(number)),
             Ok(_) | Err(_) => Err(bad()),
+        };
+        let (text, rules) = match text.rsplit_once('~') {
+            Some((_, "")) => return Err(bad()),
+            Some((text, rules)) => (text, Some(rules.to_owned())),
+            None => (text, None),
         };
         let (epoch, place) = text.rsplit_once('.').ok_or_else(bad)?;
         let (position, since) = match place.split_once('/') {
@@ -142,6 +157,7 @@ impl std::str::FromStr for FeedCursor {
                 position: number(position)?,
             },
             since,
+            rules,
         })
     }
 }
@@ -168,10 +184,18 @@ mod tests {
         let during = FeedCursor {
             at: cursor.clone(),
             since: Some(Position(50)),
+            rules: None,
         };
         assert_eq!(during.to_string(), "a-b.c.42/50");
         assert_eq!(during.to_string().parse(), Ok(during.clone()));
-        assert_eq!(during.to_string().parse(), Ok(cursor));
+        assert_eq!(during.to_string().parse(), Ok(cursor.clone()));
+        let ruled = FeedCursor {
+            rules: Some("x-_9".into()),
+            ..during
+        };
+        assert_eq!(ruled.to_string(), "a-b.c.42/50~x-_9");
+        assert_eq!(ruled.to_string().parse(), Ok(ruled.clone()));
+        assert_eq!(ruled.to_string().parse(), Ok(cursor));
     }
 
     #[test]
@@ -188,6 +212,7 @@ mod tests {
             "e.1/x",
             "e.1/-2",
             "e./2",
+            "e.1~",
         ] {
             assert_eq!(text.parse::<Cursor>(), Err(BadCursor(text.to_owned())), "{text}");
         }

@@ -20,6 +20,16 @@ pub const LIST_LIMIT_MAX: usize = 1_000;
 /// Most items that a replica gives in one page of a local query: memory of a phone, at some 300 B a record 30 MB.
 pub const LIST_LIMIT_MAX_LOCAL: usize = 100_000;
 
+/// How far before the `lastSync` of a sync query its delta begins, in milliseconds: two minutes. Some clients send their own
+/// clock's time of the last sync rather than the server's; as long as it is no further ahead than this, they miss nothing.
+/// Clients merge what they know already without effect.
+pub const SYNC_OVERLAP_MS: i64 = 120_000;
+
+/// How far behind the server's clock a sync's `startedAt` may be where nothing has changed for longer, in milliseconds: an
+/// hour. DataStore fetches everything again when the `startedAt` of its last base sync is a day old, so the newest change
+/// alone would make every sync of a quiet model a base sync. A clock that is set back by less than this loses nothing.
+pub const SYNC_STARTED_LAG_MS: i64 = 3_600_000;
+
 /// Most nodes in a filter after parsing (tests and connectives): bounds the SQL text and its parse.
 pub const FILTER_NODES_MAX: usize = 500;
 

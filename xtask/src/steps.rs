@@ -57,7 +57,8 @@ const STEPS: &[Step] = &[
             cargo(house, mode, &["doc", "--workspace", "--no-deps", "--lib"], &[]).env("RUSTDOCFLAGS", "-D warnings"),
         )
     }),
-    ("clients", clients_step),
+    ("clients", |house, mode| npm_step(house, mode, CLIENTS)),
+    ("transformer", |house, mode| npm_step(house, mode, TRANSFORMER)),
     ("fuzz", |house, _| fuzz::step(house).map(|()| Outcome::Passed)),
 ];
 
@@ -113,11 +114,11 @@ fn chosen(only: &[String]) -> Result<Vec<&'static Step>, Failed> {
 fn summary_line(name: &str, outcome: &Outcome, took: Duration) -> String {
     let seconds = took.as_secs_f64();
     match outcome {
-        Outcome::Passed => format!("  {name:<8} ok       {seconds:>7.1} s"),
-        Outcome::Skipped(why) => format!("  {name:<8} skipped  {seconds:>7.1} s  {why}"),
+        Outcome::Passed => format!("  {name:<11} ok       {seconds:>7.1} s"),
+        Outcome::Skipped(why) => format!("  {name:<11} skipped  {seconds:>7.1} s  {why}"),
         Outcome::Failed(why) => {
             format!(
-                "  {name:<8} FAILED   {seconds:>7.1} s  {}",
+                "  {name:<11} FAILED   {seconds:>7.1} s  {}",
                 why.lines().next().unwrap_or_default()
             )
         }
@@ -146,7 +147,10 @@ fn cargo(house: &House, mode: Mode, arguments: &[&str], last: &[&str]) -> Task {
 
 fn tools_step(house: &House, _: Mode) -> Result<Outcome, Failed> {
     let mut needed = vec![tools::CC, tools::GIT, tools::SQLITE];
-    if client_tests(house).is_some() {
+    if [CLIENTS, TRANSFORMER]
+        .iter()
+        .any(|folder| npm_tests(house, folder).is_some())
+    {
         needed.extend([tools::NODE, tools::NPM]);
     }
     tools::ensure(house, &needed)?;
@@ -180,9 +184,14 @@ fn deny_step(house: &House, _: Mode) -> Result<Outcome, Failed> {
 }
 
 /// The clients that others wrote, against the server that the build step left behind.
-fn clients_step(house: &House, mode: Mode) -> Result<Outcome, Failed> {
-    let Some(folder) = client_tests(house) else {
-        return Ok(Outcome::Skipped("there is no tests/clients/package.json"));
+const CLIENTS: &str = "tests/clients";
+/// The transformer whose API ours is, beside what the same binary prints.
+const TRANSFORMER: &str = "tests/transformer";
+
+/// What npm tests in `folder`, with the binary that the build step left behind.
+fn npm_step(house: &House, mode: Mode, folder: &str) -> Result<Outcome, Failed> {
+    let Some(folder) = npm_tests(house, folder) else {
+        return Ok(Outcome::Skipped("there is no package.json"));
     };
     // The very command of the build step: with other targets other features would be on, and much would be built anew.
     cargo(house, mode, &["build", "--workspace", "--bins", "--examples"], &[]).run()?;
@@ -203,8 +212,8 @@ fn clients_step(house: &House, mode: Mode) -> Result<Outcome, Failed> {
     )
 }
 
-fn client_tests(house: &House) -> Option<PathBuf> {
-    let folder = house.path("tests/clients");
+fn npm_tests(house: &House, folder: &str) -> Option<PathBuf> {
+    let folder = house.path(folder);
     folder.join("package.json").is_file().then_some(folder)
 }
 

@@ -34,12 +34,12 @@ pub(crate) const SQLITE: Tool = Tool {
 pub(crate) const NODE: Tool = Tool {
     program: "node",
     packages: &["nodejs"],
-    needed_for: "tests/clients",
+    needed_for: "tests/clients and tests/transformer",
 };
 pub(crate) const NPM: Tool = Tool {
     program: "npm",
     packages: &["npm"],
-    needed_for: "tests/clients",
+    needed_for: "tests/clients and tests/transformer",
 };
 pub(crate) const PYTHON: Tool = Tool {
     program: "python3",

@@ -110,7 +110,7 @@ pub enum IamRole {
 /// A caller whom the authorizer function has let in.
 #[derive(Clone, PartialEq, Eq)]
 pub struct FunctionCaller {
-    /// What tells this caller from others: a digest of the token.
+    /// What tells this caller from others: `sub` of the context, else a digest of the token.
     pub subject: String,
     /// Fields that the function denies, as `Type.field`.
     pub denied_fields: BTreeSet<String>,
@@ -128,6 +128,16 @@ impl Identity {
             Self::Iam(_) => Some(AuthMode::Iam),
             Self::Function(_) => Some(AuthMode::Function),
             Self::Local => None,
+        }
+    }
+
+    /// Whose replicas its replicas are, if its credential names somebody: who shares an API key shares the replicas that came
+    /// with it, and a token for an authorizer function says nothing that lasts.
+    #[must_use]
+    pub fn principal(&self) -> Option<String> {
+        match self {
+            Self::User(_) | Self::Iam(_) => self.author(),
+            Self::ApiKey { .. } | Self::Function(_) | Self::Local => None,
         }
     }
 

@@ -6,12 +6,16 @@ use std::sync::Arc;
 use super::answer::Answer;
 use super::bind::Bound;
 use super::document::over;
-use super::leaf::{write_int, write_text};
-use super::plan::{BatchSlot, Child, ConnectionWhat, Node, RootAnswer, RootPlan, Shape, Source, Tree};
+use super::filter::Filter;
+use super::leaf::write_text;
+use super::plan::{BatchSlot, Child, Node, RootAnswer, RootPlan, Shape, Source, Tree};
 use super::rows::Rows;
 use super::sql::{Builder, ParentKeys};
-use super::write::{Nested, NodeRows, Null, Page, Path, Writer, token_of};
+use super::stream::Stream;
+use super::write::{Nested, NodeRows, Null, Page, Path, Writer};
+use crate::limits::SYNC_STARTED_LAG_MS;
 use crate::record::Record;
+use crate::schema::Model;
 use crate::value::{Row, Value, ValueRef};
 use crate::wire::graphql::{ErrorType, GraphqlError};
 
@@ -37,6 +41,9 @@ pub enum Supplied {
     Conflict(GraphqlError, Arc<Record>),
     /// The JSON of the field's whole value.
     Raw(Vec<u8>),
+    /// The server's clock, in epoch milliseconds, read before the answer is: for a sync, whose `startedAt` is then at most
+    /// [`SYNC_STARTED_LAG_MS`] behind it. Without it `startedAt` is the model's newest change. Any other root passes it over.
+    Now(i64),
 }
 
 /// One run of a bound operation. `while let Some(s) = ex.next_statement() { for each row of s { ex.row(row) } }`, then
@@ -58,18 +65,10 @@ struct RootState {
     read: Vec<NodeRows>,
     stream: Option<Stream>,
     started_at: Option<i64>,
+    /// The least that `started_at` is, where the caller has told the time.
+    started_floor: i64,
     /// The answer grew beyond its limit.
     over: bool,
-}
-
-/// A page that goes from the row into the bytes.
-#[derive(Debug)]
-struct Stream {
-    /// For each `items` of the connection, what is inside its brackets.
-    items: Vec<Vec<u8>>,
-    count: usize,
-    token: Option<String>,
-    more: bool,
 }
 
 impl<'b> Execution<'b> {
@@ -110,12 +109,17 @@ impl<'b> Execution<'b> {
         let (Some(state), Some(plan)) = (self.roots.get_mut(root), self.bound.plans.get(root)) else {
             return;
         };
+        if let Supplied::Now(now_ms) = with {
+            state.started_floor = now_ms.saturating_sub(SYNC_STARTED_LAG_MS).max(0);
+            return;
+        }
         if let (RootAnswer::Given(tree), Supplied::Record(record) | Supplied::Conflict(_, record)) =
             (&plan.answer, &with)
             && let (Some(node), Some(read)) = (tree.nodes.first(), state.read.first_mut())
         {
             read.rows = Rows::new(node.columns.len());
-            read.rows.push(&Given { node, record }, 0);
+            let model = self.bound.document.inner.schema.model(node.model);
+            read.rows.push(&Given { node, model, record }, 0);
             read.groups = vec![(0, 1)];
         }
         state.supplied = Some(with);
@@ -153,8 +157,8 @@ impl<'b> Execution<'b> {
             let node = tree.nodes.first()?;
             let Source::List(list) = &node.source else { return None };
             let sync = list.sync.as_ref()?;
-            // An empty model: the beginning of time.
-            state.started_at = Some(sync.started_at.unwrap_or(0));
+            // An empty model without a clock: the beginning of time.
+            state.started_at = Some(sync.started_at.unwrap_or(state.started_floor));
             return sync.started_at.is_none().then(|| builder.newest_change(node));
         };
         let node = tree.nodes.get(step)?;
@@ -183,7 +187,7 @@ impl<'b> Execution<'b> {
         };
         let Some(step) = step.checked_sub(1) else {
             if let ValueRef::Int(at) = row.get(0) {
-                state.started_at = Some(at);
+                state.started_at = Some(at.max(state.started_floor));
             }
             return;
         };
@@ -299,7 +303,7 @@ fn write_root(
                 writer.push(error.at(path.segments()));
                 Err(Null)
             }
-            Some(Supplied::Record(_) | Supplied::Null | Supplied::Conflict(..)) | None => Err(Null),
+            Some(Supplied::Record(_) | Supplied::Null | Supplied::Conflict(..) | Supplied::Now(_)) | None => Err(Null),
         },
         RootAnswer::Given(tree) => write_given(writer, out, plan, tree, state, path),
         RootAnswer::Read(tree) => {
@@ -391,7 +395,7 @@ fn write_given(
             });
             Err(Null)
         }
-        Some(Supplied::Null) | None => Err(Null),
+        Some(Supplied::Null | Supplied::Now(_)) | None => Err(Null),
     }
 }
 
@@ -483,107 +487,10 @@ impl NodeRows {
     }
 }
 
-impl Stream {
-    /// A root list without relations streams.
-    fn of(tree: &Tree) -> Option<Self> {
-        let [
-            Node {
-                source: Source::List(_),
-                shape: Shape::Many(shape),
-                ..
-            },
-        ] = tree.nodes.as_slice()
-        else {
-            return None;
-        };
-        let items = shape
-            .slots
-            .iter()
-            .filter(|s| matches!(s.what, ConnectionWhat::Items(_)));
-        Some(Self {
-            items: items.map(|_| Vec::with_capacity(1 << 12)).collect(),
-            count: 0,
-            token: None,
-            more: false,
-        })
-    }
-
-    /// Takes one row; gives the bytes gathered so far.
-    fn take(
-        &mut self,
-        writer: &mut Writer<'_>,
-        node: &Node,
-        row: &dyn Row,
-        started_at: Option<i64>,
-        root_key: &str,
-    ) -> usize {
-        let (Source::List(list), Shape::Many(shape)) = (&node.source, &node.shape) else {
-            return 0;
-        };
-        if self.count == list.limit {
-            self.more = true;
-            return 0;
-        }
-        let root = Path::Key(&Path::Top, root_key);
-        let mut bytes = 0;
-        let mut buffers = self.items.iter_mut();
-        for slot in &shape.slots {
-            if let ConnectionWhat::Items(shape) = &slot.what
-                && let Some(out) = buffers.next()
-            {
-                if self.count > 0 {
-                    out.push(b',');
-                }
-                let list_path = Path::Key(&root, &slot.key);
-                writer.item(out, shape, row, None, &Path::Index(&list_path, self.count));
-                bytes += out.len();
-            }
-        }
-        self.count += 1;
-        if self.count == list.limit && list.probe {
-            self.token = Some(token_of(&writer.parsed.schema, node, list, row, None, started_at));
-        }
-        bytes
-    }
-
-    fn write(self, out: &mut Vec<u8>, shape: &super::plan::ConnectionShape, started_at: Option<i64>) {
-        let mut items = self.items.into_iter();
-        if shape.slots.is_empty() {
-            out.push(b'{');
-        }
-        for slot in &shape.slots {
-            out.extend_from_slice(&slot.lead);
-            match &slot.what {
-                ConnectionWhat::Const(bytes) => out.extend_from_slice(bytes),
-                ConnectionWhat::Items(_) => {
-                    out.push(b'[');
-                    let mut items = items.next().unwrap_or_default();
-                    if items.len() > out.len() {
-                        // Move the little there is in front of the much, not the other way round.
-                        items.splice(0..0, out.iter().copied());
-                        *out = items;
-                    } else {
-                        out.extend_from_slice(&items);
-                    }
-                    out.push(b']');
-                }
-                ConnectionWhat::NextToken => match &self.token {
-                    Some(token) if self.more => write_text(token, out),
-                    _ => out.extend_from_slice(b"null"),
-                },
-                ConnectionWhat::StartedAt => match started_at {
-                    Some(at) => write_int(at, out),
-                    None => out.extend_from_slice(b"null"),
-                },
-            }
-        }
-        out.push(b'}');
-    }
-}
-
 /// A record handed over, as a row of a node's columns.
 struct Given<'a> {
     node: &'a Node,
+    model: &'a Model,
     record: &'a Record,
 }
 
@@ -595,6 +502,10 @@ impl Row for Given<'_> {
             Some(Column::Version) => ValueRef::Int(self.record.meta.version.0),
             Some(Column::Deleted) => ValueRef::Int(i64::from(self.record.meta.deleted)),
             Some(Column::LastChangedAt) => ValueRef::Int(self.record.meta.last_changed_at),
+            Some(Column::Rule(at)) => {
+                let holds = |rule: &Filter| rule.matches(self.model, self.record);
+                ValueRef::Int(i64::from(self.node.rules.get(*at).is_some_and(holds)))
+            }
             Some(Column::Position) | None => ValueRef::Null,
         }
     }

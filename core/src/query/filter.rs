@@ -64,6 +64,8 @@ pub enum Test {
     NotContains(Value),
     /// `beginsWith`.
     BeginsWith(String),
+    /// Text that ends thus; no generated input asks it.
+    EndsWith(String),
     /// `in`.
     In(Vec<Value>),
     /// `notIn`; holds for an absent field.
@@ -127,6 +129,15 @@ impl Filter {
         Self::Test { column, test }
     }
 
+    /// What both hold for.
+    #[must_use]
+    pub fn both(one: Self, other: Option<Self>) -> Self {
+        match other {
+            None => one,
+            Some(other) => Self::All(vec![one, other]),
+        }
+    }
+
     /// Whether `record`, of `model`, matches.
     #[must_use]
     pub fn matches(&self, model: &Model, record: &Record) -> bool {
@@ -181,6 +192,7 @@ impl Test {
             Self::Contains(wanted) => contains(value, wanted, list),
             Self::NotContains(wanted) => !contains(value, wanted, list),
             Self::BeginsWith(prefix) => matches!(value, Value::Text(text) if text.starts_with(prefix.as_str())),
+            Self::EndsWith(suffix) => matches!(value, Value::Text(text) if text.ends_with(suffix.as_str())),
             Self::In(wanted) => wanted.iter().any(|w| equal(value, w)),
             Self::NotIn(wanted) => !wanted.iter().any(|w| equal(value, w)),
             Self::Exists(wanted) => value.is_null() != *wanted,

@@ -134,6 +134,10 @@ impl Parser<'_> {
                 "_deleted" => self.field(FilterColumn::Deleted, value)?,
                 name => {
                     let Some(field) = self.model.field(name) else {
+                        if let Some((_, kind)) = self.model.absent.iter().find(|(absent, _)| absent == name) {
+                            all.push(self.absent(name, kind, value)?);
+                            continue;
+                        }
                         return Err(bad(format!(
                             "{} has no stored field `{name}` to filter on",
                             self.model.name
@@ -194,6 +198,26 @@ impl Parser<'_> {
         Ok(match tests.len() {
             1 => tests.swap_remove(0),
             _ => Filter::All(tests),
+        })
+    }
+
+    /// The tests of a name that no record has a value for: constants.
+    fn absent(&mut self, name: &str, kind: &FieldKind, json: &Json) -> Result<Filter, GraphqlError> {
+        let Json::Object(entries) = json else {
+            return Err(bad(format!(
+                "the filter on `{name}` is an object of operators such as {{\"eq\": …}}"
+            )));
+        };
+        let ty = FieldType::single(kind.clone());
+        let mut hold = true;
+        for (operator, value) in entries {
+            self.count()?;
+            hold &= self.operator(name, &ty, operator, value)?.holds(&Value::Null, false);
+        }
+        Ok(if hold {
+            Filter::All(Vec::new())
+        } else {
+            Filter::Any(Vec::new())
         })
     }
 

@@ -82,7 +82,7 @@ fn write_test(place: &str, ty: &FieldType, test: &Test, params: &mut Vec<Value>,
             return sql.push('0');
         }
         Test::In(values) if values.iter().any(item) => return sql.push('0'),
-        Test::BeginsWith(_) if ty.list.is_some() => return sql.push('0'),
+        Test::BeginsWith(_) | Test::EndsWith(_) if ty.list.is_some() => return sql.push('0'),
         Test::Ne(value) if item(value) => return sql.push('1'),
         Test::NotIn(values) if values.iter().any(item) => return sql.push('1'),
         _ => {}
@@ -126,6 +126,13 @@ fn write_test(place: &str, ty: &FieldType, test: &Test, params: &mut Vec<Value>,
                 }
                 None => put(sql, format_args!("({place} IS NOT NULL AND {place} >= {low})")),
             }
+        }
+        Test::EndsWith(suffix) => {
+            let suffix = bind(params, &Value::Text(suffix.clone()));
+            let _ = write!(
+                sql,
+                "({place} IS NOT NULL AND substr({place}, -length({suffix})) = {suffix})"
+            );
         }
         Test::In(values) => write_in(place, values, params, sql),
         Test::NotIn(values) => {

@@ -19,6 +19,8 @@ pub(super) struct ValueType {
     pub(super) list: Option<bool>,
     /// As in SDL, for messages.
     pub(super) sdl: String,
+    /// Names of owners: kept as `sub::username`, given out as the user name.
+    pub(super) owner: bool,
 }
 
 /// What a value's element is.
@@ -79,7 +81,13 @@ impl ValueType {
             kind,
             list: ty.list,
             sdl: ty.with_required(false).to_string(),
+            owner: false,
         }
+    }
+
+    /// The same for an owner's field, if it is one.
+    pub(super) fn reduced(self, owner: bool) -> Self {
+        Self { owner, ..self }
     }
 
     pub(super) fn int(sdl: &str) -> Self {
@@ -87,12 +95,26 @@ impl ValueType {
             kind: Leaf::Int,
             list: None,
             sdl: sdl.to_owned(),
+            owner: false,
         }
     }
 
     /// Whether a column of it holds JSON text.
     fn is_json(&self) -> bool {
         self.list.is_some() || matches!(self.kind, Leaf::Embedded(_))
+    }
+}
+
+/// The user name in an owner as it is kept: what stands behind the last `::`.
+fn user_name(owner: &str) -> &str {
+    owner.rsplit_once("::").map_or(owner, |(_, name)| name)
+}
+
+fn user_names(owners: Json) -> Json {
+    match owners {
+        Json::Array(items) => items.into_iter().map(user_names).collect(),
+        Json::String(owner) => Json::from(user_name(&owner)),
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::Object(_) => owners,
     }
 }
 
@@ -139,7 +161,7 @@ impl Writer<'_> {
             (ValueRef::Text(text), _) if ty.is_json() => return self.json_text(out, ty, required, text, of, path),
             (_, _) if ty.is_json() => false,
             (ValueRef::Text(text), Leaf::Text) => {
-                write_text(text, out);
+                write_text(if ty.owner { user_name(text) } else { text }, out);
                 true
             }
             (ValueRef::Text(text), Leaf::Enum(values)) => {
@@ -213,12 +235,14 @@ impl Writer<'_> {
             self.mismatch(ty, "text that is not JSON", of, path);
             return null_or(required, out);
         };
+        let json = if ty.owner { user_names(json) } else { json };
         // Scalars that are all of their type go out as the text they are kept in.
         if let (Json::Array(items), Some(items_required)) = (&json, ty.list)
             && items.iter().all(|item| match item {
                 Json::Null => !items_required,
                 item => fits(&ty.kind, item),
             })
+            && !ty.owner
         {
             out.extend_from_slice(text.as_bytes());
             return Ok(());
@@ -294,6 +318,7 @@ impl Writer<'_> {
             kind: ty.kind.clone(),
             list: None,
             sdl: ty.sdl.trim_matches(['[', ']', '!']).to_owned(),
+            owner: false,
         };
         out.push(b'[');
         for (i, item) in items.iter().enumerate() {

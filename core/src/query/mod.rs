@@ -38,6 +38,7 @@ mod roots;
 mod rows;
 mod select;
 mod sql;
+mod stream;
 mod token;
 mod write;
 

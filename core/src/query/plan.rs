@@ -66,6 +66,8 @@ pub(super) struct Node {
     pub(super) source: Source,
     /// What the statement selects, in order.
     pub(super) columns: Vec<Column>,
+    /// What must hold of a row for some of its members to be shown.
+    pub(super) rules: Vec<Filter>,
     pub(super) shape: Shape,
     /// Most records that it can give.
     pub(super) rows_max: u64,
@@ -80,6 +82,16 @@ impl Node {
         self.columns.push(column);
         self.columns.len() - 1
     }
+
+    /// The place among the selected columns of whether `rule` holds.
+    pub(super) fn rule(&mut self, rule: &Filter) -> usize {
+        let known = self.rules.iter().position(|known| known == rule);
+        let at = known.unwrap_or_else(|| {
+            self.rules.push(rule.clone());
+            self.rules.len() - 1
+        });
+        self.column(Column::Rule(at))
+    }
 }
 
 /// A column of a model's table.
@@ -90,6 +102,8 @@ pub(super) enum Column {
     Deleted,
     LastChangedAt,
     Position,
+    /// Whether `Node::rules` at this place holds.
+    Rule(usize),
 }
 
 /// Where a node's records come from.
@@ -189,6 +203,12 @@ pub(super) enum What {
     Many(usize),
     /// May not be seen, or cannot be answered here.
     Refused(GraphqlError),
+    /// Shown where the column `rule` says so; null elsewhere, with the error if there is one.
+    Ruled {
+        rule: usize,
+        what: Box<What>,
+        error: Option<Box<GraphqlError>>,
+    },
 }
 
 #[derive(Clone, Debug, Default)]

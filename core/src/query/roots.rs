@@ -7,13 +7,14 @@ use serde_json::Value as Json;
 use super::coerce;
 use super::conflicts::{self, Projection};
 use super::document::over;
-use super::filter::Filter;
+use super::filter::{Filter, FilterColumn, Test};
 use super::filter_parse::{bad, not_authorized};
 use super::list::{Wanted, argument};
 use super::plan::{BatchSlot, Column, RootAnswer, Source, Tree, lead, quoted};
 use super::request::{MutationInput, RootField, ScopeInput, Side, SubscriptionInput};
 use super::select::Planner;
-use crate::id::{ModelId, Version};
+use crate::access::Grant;
+use crate::id::{FieldId, ModelId, Version};
 use crate::limits::RECORD_BYTES_MAX;
 use crate::merge::Operation;
 use crate::schema::{AuthOperation, MutationKind, MutationRoot, OPERATIONS, QueryRoot, SubscriptionRoot};
@@ -57,6 +58,9 @@ impl<'a> Planner<'a> {
     ) -> Result<(RootField, RootAnswer), GraphqlError> {
         let field = fields[0];
         let name = field.name.as_str();
+        if name != "__typename" && !self.access.may_call(parent, name) {
+            return Ok(self.refusal(not_authorized(name, parent), key, field));
+        }
         if name == "__typename" {
             return Ok((RootField::Fixed, RootAnswer::Const(quoted(parent).into())));
         }
@@ -79,14 +83,16 @@ impl<'a> Planner<'a> {
         match planned {
             Ok(planned) => Ok(planned),
             Err(Stop::Whole(error)) => Err(error),
-            Err(Stop::Root(error)) => {
-                let error = GraphqlError {
-                    locations: super::document::location(&self.parsed.executable.sources, field.name.location()),
-                    ..error.at(vec![PathSegment::Key(key.to_owned())])
-                };
-                Ok((RootField::Fixed, RootAnswer::Refused(Box::new(error))))
-            }
+            Err(Stop::Root(error)) => Ok(self.refusal(error, key, field)),
         }
+    }
+
+    fn refusal(&self, error: GraphqlError, key: &str, field: &Ast<Field>) -> (RootField, RootAnswer) {
+        let error = GraphqlError {
+            locations: super::document::location(&self.parsed.executable.sources, field.name.location()),
+            ..error.at(vec![PathSegment::Key(key.to_owned())])
+        };
+        (RootField::Fixed, RootAnswer::Refused(Box::new(error)))
     }
 
     fn unsupported(&self, parent: &str, name: &str) -> Stop {
@@ -104,11 +110,18 @@ impl<'a> Planner<'a> {
         ))
     }
 
-    fn granted(&self, model: ModelId, operation: AuthOperation, parent: &str, name: &str) -> Result<(), Stop> {
-        if self.access.model(model, operation) {
-            Ok(())
-        } else {
-            Err(Stop::Root(not_authorized(name, parent)))
+    /// The rows for which the operation is granted; `None`: all of them.
+    fn granted(
+        &self,
+        model: ModelId,
+        operation: AuthOperation,
+        parent: &str,
+        name: &str,
+    ) -> Result<Option<Filter>, Stop> {
+        match self.access.grant(model, operation) {
+            Grant::Nothing => Err(Stop::Root(not_authorized(name, parent))),
+            Grant::All => Ok(None),
+            Grant::Rows(rows) => Ok(Some((**rows).clone())),
         }
     }
 
@@ -122,7 +135,7 @@ impl<'a> Planner<'a> {
     ) -> Planned {
         let (source, id) = match root {
             Some(QueryRoot::Get(id)) => {
-                self.granted(*id, AuthOperation::Get, parent, name)?;
+                let rows = self.granted(*id, AuthOperation::Get, parent, name)?;
                 let model = self.schema.model(*id);
                 let mut all = Vec::new();
                 for field in &model.key {
@@ -131,10 +144,11 @@ impl<'a> Planner<'a> {
                         argument(arguments, key).ok_or_else(|| Stop::Root(bad(format!("`{key}` is required"))))?;
                     all.push(Filter::equality(self.schema, *id, *field, json, self.access).map_err(Stop::Root)?);
                 }
+                all.extend(rows);
                 (Source::Key(Filter::All(all)), *id)
             }
             Some(QueryRoot::List(id)) => {
-                self.granted(*id, AuthOperation::List, parent, name)?;
+                let rows = self.granted(*id, AuthOperation::List, parent, name)?;
                 let model = self.schema.model(*id);
                 let mut fixed = Vec::new();
                 let (partition, sort) = model.key.split_first().map_or((None, &[][..]), |(p, s)| (Some(*p), s));
@@ -155,21 +169,23 @@ impl<'a> Planner<'a> {
                     }
                 }
                 let order = super::sql::key(model);
+                fixed.extend(rows);
                 (
                     self.list_source(*id, parent, name, fixed, sort, Some(order), arguments, false)?,
                     *id,
                 )
             }
             Some(QueryRoot::Index(id, index)) => {
-                self.granted(*id, AuthOperation::List, parent, name)?;
+                let rows = self.granted(*id, AuthOperation::List, parent, name)?;
                 let model = self.schema.model(*id);
                 let Some((partition, sort)) = model.indexes.get(*index).and_then(|i| i.fields.split_first()) else {
                     return Err(self.unsupported(parent, name));
                 };
                 let key = &model.field_at(*partition).name;
                 let json = argument(arguments, key).ok_or_else(|| Stop::Root(bad(format!("`{key}` is required"))))?;
-                let fixed =
+                let mut fixed =
                     vec![Filter::equality(self.schema, *id, *partition, json, self.access).map_err(Stop::Root)?];
+                fixed.extend(rows);
                 (
                     self.list_source(*id, parent, name, fixed, sort, None, arguments, false)?,
                     *id,
@@ -179,10 +195,11 @@ impl<'a> Planner<'a> {
                 if self.side == Side::Replica {
                     return Err(self.unsupported(parent, name));
                 }
-                self.granted(*id, AuthOperation::Sync, parent, name)?;
+                let rows = self.granted(*id, AuthOperation::Sync, parent, name)?;
                 let order = vec![Column::Position];
+                let fixed = rows.into_iter().collect();
                 (
-                    self.list_source(*id, parent, name, Vec::new(), &[], Some(order), arguments, true)?,
+                    self.list_source(*id, parent, name, fixed, &[], Some(order), arguments, true)?,
                     *id,
                 )
             }
@@ -302,7 +319,8 @@ impl<'a> Planner<'a> {
             let Some(field) = model.field(key) else {
                 return Err(Stop::Root(bad(format!("`{key}` is no stored field of {}", model.name))));
             };
-            if !model.key.contains(&field) && !self.access.can_write(id, field, kind) {
+            let grant = self.access.write(id, field, kind, json.is_null());
+            if !model.key.contains(&field) && !grant.is_anything() {
                 refused.push(key.as_str());
                 continue;
             }
@@ -373,13 +391,16 @@ impl<'a> Planner<'a> {
         }
         match root {
             Some(SubscriptionRoot::Model(id, kind)) => {
-                self.granted(*id, AuthOperation::Listen, parent, name)?;
+                let rows = self.granted(*id, AuthOperation::Listen, parent, name)?;
                 let model = self.schema.model(*id);
-                let mut filters = Vec::new();
+                let mut filters: Vec<Filter> = rows.iter().cloned().collect();
                 for (argument, json) in arguments {
                     let parsed = match (argument.as_str(), model.field(argument)) {
                         (_, _) if json.is_null() => continue,
                         ("filter", _) => Filter::parse(self.schema, *id, json, self.access),
+                        (_, Some(field)) if model.is_owner(field) || !self.access.names(*id, field).is_empty() => self
+                            .owner_argument(*id, field, json, rows.is_some())
+                            .ok_or_else(|| not_authorized(name, parent)),
                         (_, Some(field)) => Filter::equality(self.schema, *id, field, json, self.access),
                         (argument, None) => Err(bad(format!("`{argument}` is no stored field of {}", model.name))),
                     };
@@ -403,6 +424,25 @@ impl<'a> Planner<'a> {
             },
             Some(SubscriptionRoot::Custom) | None => Err(self.unsupported(parent, name)),
         }
+    }
+
+    /// The argument `owner` of a subscription: the caller's own name where rules bind it to its own rows, anybody's where they
+    /// do not. Owners are kept as `sub::username` and known by the name alone.
+    fn owner_argument(&self, id: ModelId, field: FieldId, json: &Json, bound: bool) -> Option<Filter> {
+        let column = FilterColumn::Field(field);
+        let name = json.as_str()?;
+        let own = self.access.names(id, field);
+        if own.iter().any(|own| own == name) {
+            let own = own.iter().cloned().map(crate::value::Value::Text).collect();
+            return Some(Filter::test(column, Test::In(own)));
+        }
+        let text = || name.to_owned();
+        (!bound).then(|| {
+            Filter::Any(vec![
+                Filter::test(column, Test::Eq(crate::value::Value::Text(text()))),
+                Filter::test(column, Test::EndsWith(format!("::{name}"))),
+            ])
+        })
     }
 
     fn changes(

@@ -11,6 +11,7 @@ use serde_json::{Map, Value as Json};
 
 use super::coerce;
 use super::document::{Parsed, depth_message, over};
+use super::filter::Filter;
 use super::filter_parse::not_authorized;
 use super::leaf::{EmbeddedShape, EmbeddedSlot, ValueType};
 use super::list::Wanted;
@@ -20,7 +21,7 @@ use super::plan::{
 };
 use super::request::Side;
 use super::sql;
-use crate::access::Access;
+use crate::access::{Access, Grant};
 use crate::id::ModelId;
 use crate::limits::QUERY_NODES_MAX;
 use crate::schema::{AuthOperation, FieldKind, RelationKind, Schema};
@@ -201,6 +202,7 @@ impl<'a> Planner<'a> {
             model,
             source,
             columns: Vec::new(),
+            rules: Vec::new(),
             shape: Shape::One(ObjectShape::default()),
             rows_max,
         });
@@ -273,13 +275,21 @@ impl<'a> Planner<'a> {
                 "_deleted" => What::Deleted(columns.column(Column::Deleted)),
                 name => {
                     if let Some(field) = model.field(name) {
-                        if self.access.can_read(id, field) {
+                        let grant = self.access.read(id, field);
+                        if grant.is_anything() {
                             let ty = &model.field_at(field).ty;
                             let column = columns.column(Column::Field(field));
                             let embedded = self.embedded_of(&ty.kind, &fields, depth)?;
-                            What::Column(column, ValueType::of(self.schema, ty, embedded))
+                            let ty = ValueType::of(self.schema, ty, embedded).reduced(model.is_owner(field));
+                            ruled(
+                                &mut tree.nodes[node],
+                                grant,
+                                What::Column(column, ty),
+                                name,
+                                &model.name,
+                            )
                         } else {
-                            What::Refused(not_authorized(name, &model.name))
+                            refused(&tree.nodes[node], fields[0].ty().is_non_null(), name, &model.name)
                         }
                     } else if let Some(relation) = model.relations.iter().position(|r| r.name == name) {
                         self.relation(tree, node, relation, &fields, depth)?
@@ -318,17 +328,24 @@ impl<'a> Planner<'a> {
         let target = self.schema.model(relation.target);
         let many = relation.kind == RelationKind::HasMany;
         let operation = if many { AuthOperation::List } else { AuthOperation::Get };
-        let granted = self.access.model(relation.target, operation)
-            && self.access.can_follow(id, place)
+        let follow = self.access.follow(id, place);
+        let rows = self.access.grant(relation.target, operation);
+        let granted = rows.is_anything()
+            && follow.is_anything()
             && relation.source_fields.iter().all(|f| self.access.can_read(id, *f))
             && relation
                 .target_fields
                 .iter()
                 .all(|f| self.access.can_read(relation.target, *f));
         if !granted {
-            return Ok(What::Refused(not_authorized(&relation.name, &model.name)));
+            return Ok(refused(
+                &tree.nodes[node],
+                relation.required,
+                &relation.name,
+                &model.name,
+            ));
         }
-        let (list, token_parent) = if many {
+        let (mut list, token_parent) = if many {
             let planned = coerce::arguments(&self.schema.api, self.variables, fields[0]).and_then(|arguments| {
                 self.list(&Wanted {
                     model: relation.target,
@@ -348,6 +365,9 @@ impl<'a> Planner<'a> {
         } else {
             (one(sql::key(target)), None)
         };
+        if let Some(rows) = rows.rows() {
+            list.filter = Some(Filter::both(rows.clone(), list.filter.take()));
+        }
         let child = Child {
             parent: node,
             source: relation
@@ -361,7 +381,8 @@ impl<'a> Planner<'a> {
         };
         let sets: Vec<_> = fields.iter().map(|f| &f.selection_set).collect();
         let child = self.node(tree, relation.target, Source::Child(child), many, &sets, depth + 1)?;
-        Ok(if many { What::Many(child) } else { What::One(child) })
+        let what = if many { What::Many(child) } else { What::One(child) };
+        Ok(ruled(&mut tree.nodes[node], follow, what, &relation.name, &model.name))
     }
 
     fn embedded_of(
@@ -397,6 +418,27 @@ impl<'a> Planner<'a> {
                 .push(EmbeddedSlot::new(shape.slots.is_empty(), key, span, what));
         }
         Ok(Some(shape))
+    }
+}
+
+/// `what`, where `grant` shows it. In the answer to a mutation and in a subscription's events what may not be seen is null
+/// without an error, as AppSync has it: DataStore's clients take an error there for a mutation that failed.
+fn ruled(node: &mut Node, grant: &Grant, what: What, name: &str, of: &str) -> What {
+    match grant.rows() {
+        None => what,
+        Some(rule) => What::Ruled {
+            rule: node.rule(rule),
+            what: Box::new(what),
+            error: (!matches!(node.source, Source::Given)).then(|| Box::new(not_authorized(name, of))),
+        },
+    }
+}
+
+/// A member that may not be seen in any row.
+fn refused(node: &Node, required: bool, name: &str, of: &str) -> What {
+    match node.source {
+        Source::Given if !required => What::Const(Box::from(&b"null"[..])),
+        Source::Given | Source::Key(_) | Source::List(_) | Source::Child(_) => What::Refused(not_authorized(name, of)),
     }
 }
 

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use super::execute::Statement;
 use super::plan::{Child, Column, List, Node, Source};
 use super::request::Side;
+use crate::limits::SYNC_OVERLAP_MS;
 use crate::schema::{Model, Schema};
 use crate::value::Value;
 
@@ -33,7 +34,7 @@ impl Builder<'_> {
         let mut params = Vec::new();
         let mut sql = format!(
             "SELECT {} FROM \"{}\" AS {T}",
-            columns(model, &node.columns),
+            columns(model, node, &mut params),
             model.name
         );
         match &node.source {
@@ -66,7 +67,7 @@ impl Builder<'_> {
         let mut params = Vec::new();
         let mut sql = format!(
             "SELECT 0, {} FROM \"{}\" AS {T} WHERE ",
-            columns(model, &node.columns),
+            columns(model, node, &mut params),
             model.name
         );
         for (field, value) in child.target.iter().zip(key) {
@@ -104,7 +105,7 @@ impl Builder<'_> {
         let by = order(model, &child.list.order, child.list.descending);
         let sql = format!(
             "SELECT p.key, {} {from} ORDER BY p.key, {by}",
-            columns(model, &node.columns)
+            columns(model, node, &mut params)
         );
         Statement { sql, params }
     }
@@ -116,6 +117,7 @@ impl Builder<'_> {
             parts.push(filter.sql(model, T, params));
         }
         if let Some(since) = list.sync.as_ref().and_then(|s| s.last_sync) {
+            let since = since.saturating_sub(SYNC_OVERLAP_MS);
             parts.push(format!("{T}.\"_lastChangedAt\" >= {}", bind(params, Value::Int(since))));
         }
         if let Some(after) = &list.after {
@@ -170,15 +172,24 @@ fn place(model: &Model, column: Column) -> String {
         Column::Deleted => "_deleted",
         Column::LastChangedAt => "_lastChangedAt",
         Column::Position => "_position",
+        // Is no column of the table, and nothing is ordered by it.
+        Column::Rule(_) => return "0".to_owned(),
     };
     format!("{T}.\"{name}\"")
 }
 
-fn columns(model: &Model, columns: &[Column]) -> String {
-    if columns.is_empty() {
+fn columns(model: &Model, node: &Node, params: &mut Vec<Value>) -> String {
+    if node.columns.is_empty() {
         return "1".to_owned();
     }
-    let places: Vec<String> = columns.iter().map(|c| place(model, *c)).collect();
+    let mut one = |column: &Column| match column {
+        Column::Rule(at) => match node.rules.get(*at) {
+            Some(rule) => format!("({})", rule.sql(model, T, params)),
+            None => "0".to_owned(),
+        },
+        column => place(model, *column),
+    };
+    let places: Vec<String> = node.columns.iter().map(&mut one).collect();
     places.join(", ")
 }
 
@@ -193,7 +204,7 @@ fn beyond(model: &Model, list: &List, after: &[Value], params: &mut Vec<Value>) 
     let operator = if list.descending { "<" } else { ">" };
     let never_null = |column: &Column| match column {
         Column::Field(field) => model.key.contains(field) || model.field_at(*field).ty.required,
-        Column::Version | Column::Deleted | Column::LastChangedAt | Column::Position => true,
+        Column::Version | Column::Deleted | Column::LastChangedAt | Column::Position | Column::Rule(_) => true,
     };
     if list.order.iter().all(never_null) && after.iter().all(|v| !v.is_null()) {
         let places: Vec<String> = list.order.iter().map(|c| place(model, *c)).collect();

@@ -79,7 +79,7 @@ pub(super) fn column_type(model: &Model, column: Column) -> FieldType {
     match column {
         Column::Field(field) => model.field_at(field).ty.with_required(false),
         Column::Deleted => FieldType::single(FieldKind::Scalar(Scalar::Boolean)),
-        Column::Version | Column::LastChangedAt | Column::Position => {
+        Column::Version | Column::LastChangedAt | Column::Position | Column::Rule(_) => {
             FieldType::single(FieldKind::Scalar(Scalar::AwsTimestamp))
         }
     }

@@ -126,34 +126,55 @@ impl Writer<'_> {
         }
         for slot in &shape.slots {
             out.extend_from_slice(&slot.lead);
-            match &slot.what {
-                What::Const(bytes) => out.extend_from_slice(bytes),
-                What::Column(column, ty) => {
-                    let of = Of {
-                        type_name: &shape.type_name,
-                        span: slot.span,
-                    };
-                    let path = Path::Key(path, &slot.key);
-                    self.column(out, ty, slot.required, row.get(*column), of, &path)?;
-                }
-                What::Deleted(column) => {
-                    let deleted = matches!(row.get(*column), ValueRef::Int(n) if n != 0);
-                    out.extend_from_slice(if deleted { b"true" } else { b"null" });
-                }
-                What::One(_) | What::Many(_) | What::Refused(_) => {
-                    let start = out.len();
-                    let path = Path::Key(path, &slot.key);
-                    if self.related(out, &shape.type_name, slot, nested, &path).is_err() {
-                        if slot.required {
-                            return Err(Null);
-                        }
-                        out.truncate(start);
-                        out.extend_from_slice(b"null");
+            self.slot(out, shape, (slot, &slot.what), row, nested, path)?;
+        }
+        out.push(b'}');
+        Ok(())
+    }
+
+    /// Writes one member of a record: `what` stands in the slot.
+    #[inline]
+    fn slot<R: Row + ?Sized>(
+        &mut self,
+        out: &mut Vec<u8>,
+        shape: &ObjectShape,
+        (slot, what): (&Slot, &What),
+        row: &R,
+        nested: Option<Nested<'_>>,
+        path: &Path<'_>,
+    ) -> Result<(), Null> {
+        match what {
+            What::Const(bytes) => out.extend_from_slice(bytes),
+            What::Column(column, ty) => {
+                let of = Of {
+                    type_name: &shape.type_name,
+                    span: slot.span,
+                };
+                let path = Path::Key(path, &slot.key);
+                self.column(out, ty, slot.required, row.get(*column), of, &path)?;
+            }
+            What::Deleted(column) => {
+                let deleted = is_true(row.get(*column));
+                out.extend_from_slice(if deleted { b"true" } else { b"null" });
+            }
+            What::Ruled { rule, what, .. } if is_true(row.get(*rule)) => {
+                self.slot(out, shape, (slot, what), row, nested, path)?;
+            }
+            What::One(_) | What::Many(_) | What::Refused(_) | What::Ruled { .. } => {
+                let start = out.len();
+                let path = Path::Key(path, &slot.key);
+                if self
+                    .related(out, &shape.type_name, (slot, what), nested, &path)
+                    .is_err()
+                {
+                    if slot.required {
+                        return Err(Null);
                     }
+                    out.truncate(start);
+                    out.extend_from_slice(b"null");
                 }
             }
         }
-        out.push(b'}');
         Ok(())
     }
 
@@ -162,12 +183,17 @@ impl Writer<'_> {
         &mut self,
         out: &mut Vec<u8>,
         parent: &str,
-        slot: &Slot,
+        (slot, what): (&Slot, &What),
         nested: Option<Nested<'_>>,
         path: &Path<'_>,
     ) -> Result<(), Null> {
-        let (What::One(child) | What::Many(child)) = slot.what else {
-            if let What::Refused(error) = &slot.what {
+        let (What::One(child) | What::Many(child)) = *what else {
+            let error = match what {
+                What::Refused(error) => Some(error),
+                What::Ruled { error, .. } => error.as_deref(),
+                What::Const(_) | What::Column(..) | What::Deleted(_) | What::One(_) | What::Many(_) => None,
+            };
+            if let Some(error) = error {
                 self.push(GraphqlError {
                     locations: location(&self.parsed.executable.sources, slot.span),
                     ..error.clone().at(path.segments())
@@ -294,6 +320,10 @@ impl Writer<'_> {
             out.extend_from_slice(b"null");
         }
     }
+}
+
+fn is_true(value: ValueRef<'_>) -> bool {
+    matches!(value, ValueRef::Int(n) if n != 0)
 }
 
 /// Some rows of a node that make one connection; up to one more than the limit, which says that there is a next page.

@@ -8,10 +8,10 @@ use super::model::{AuthOperation, AuthProvider, AuthRule, AuthStrategy};
 use super::report::Report;
 
 /// The field that an owner rule compares with when it names none.
-pub(super) const OWNER_FIELD: &str = "owner";
+pub(crate) const OWNER_FIELD: &str = "owner";
 
 /// The field that a dynamic group rule compares with when it names none.
-pub(super) const GROUPS_FIELD: &str = "groups";
+pub(crate) const GROUPS_FIELD: &str = "groups";
 
 /// What `read` stands for.
 const READ: [AuthOperation; 5] = [

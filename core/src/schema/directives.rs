@@ -56,7 +56,8 @@ const NOT_IN_FORCE: [&str; 10] = [
     "generation",
 ];
 
-/// Of Amplify's first transformer, and what took their place.
+/// Of Amplify's first transformer, where they mean nothing, and what took their place. Where they mean something they have
+/// been translated.
 const OLD: [(&str, &str); 3] = [
     ("key", "write @primaryKey or @index on the field"),
     ("connection", "write @hasOne, @hasMany or @belongsTo"),

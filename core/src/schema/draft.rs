@@ -12,8 +12,10 @@ use super::auth;
 use super::directives::{Args, On, check_list, to_json};
 use super::merging;
 use super::model::{
-    AuthRule, AuthStrategy, ConflictStrategy, Field, FieldKind, FieldOrigin, FieldType, Index, Member, Model, Scalar,
+    AuthRule, AuthStrategy, ConflictStrategy, Field, FieldKind, FieldOrigin, FieldType, Index, Member, ModeRule, Model,
+    Scalar,
 };
+use super::modes;
 use super::names;
 use super::operations::{Operations, check_keys, object_field};
 use super::read::Kind;
@@ -32,6 +34,7 @@ pub(super) struct Pending {
     pub(super) list: bool,
     pub(super) required: bool,
     pub(super) auth: Option<Vec<AuthRule>>,
+    pub(super) modes: Option<Vec<ModeRule>>,
 }
 
 /// A model in the making.
@@ -47,6 +50,14 @@ pub(super) struct Draft {
     pub(super) interfaces: Vec<String>,
     /// Made for a `@manyToMany`, not declared.
     pub(super) is_join: bool,
+    /// Of a join model: the rules of both its sides. AppSync gives it all of them, so its API has what they add; what is
+    /// granted stands in the model.
+    pub(super) joined_rules: Vec<AuthRule>,
+    /// `@primaryKey` stands on a field, which gives list a place for the key.
+    pub(super) names_its_key: bool,
+    /// The key was declared as `id: String!`. AppSync takes it for an `ID` (made up on create, an `ID` in get, delete and
+    /// foreign keys) and shows it as a `String` in the type and its inputs.
+    pub(super) text_id: bool,
 }
 
 /// What reading a model needs to know of the rest of the file.
@@ -80,8 +91,10 @@ impl Draft {
                 created_at: None,
                 updated_at: None,
                 auth: None,
+                modes: None,
                 conflict: ConflictStrategy::default(),
                 order: Vec::new(),
+                absent: Vec::new(),
                 former: Vec::new(),
             },
             place,
@@ -91,6 +104,9 @@ impl Draft {
             timestamps: (Some("createdAt".to_owned()), Some("updatedAt".to_owned())),
             interfaces: Vec::new(),
             is_join: false,
+            joined_rules: Vec::new(),
+            names_its_key: false,
+            text_id: false,
         }
     }
 
@@ -101,6 +117,7 @@ impl Draft {
         check_model_name(report, &object.name, object.name.location());
         draft.interfaces = object.implements_interfaces.iter().map(ToString::to_string).collect();
         draft.model.auth = auth::rules(report, &object.directives);
+        draft.model.modes = modes::rules(report, &object.directives);
         draft.model.former = merging::former(report, &object.directives);
         if let Some(directive) = object.directives.get("model") {
             draft.read_model_arguments(report, directive);
@@ -128,6 +145,7 @@ impl Draft {
             ty,
             default: None,
             auth: None,
+            modes: None,
             origin,
             merge: None,
             former: Vec::new(),
@@ -182,6 +200,7 @@ impl Draft {
             );
         }
         let auth = auth::rules(report, &field.directives);
+        let modes = modes::rules(report, &field.directives);
         if let Some(directive) = relation_directive(field) {
             if let Some(second) = field
                 .directives
@@ -213,6 +232,7 @@ impl Draft {
                 list: field.ty.is_list(),
                 required: field.ty.is_non_null(),
                 auth,
+                modes,
             });
             return;
         }
@@ -246,6 +266,7 @@ impl Draft {
         if let Some(added) = self.model.fields.last_mut() {
             added.default = default;
             added.auth = auth;
+            added.modes = modes;
             added.merge = merge;
             added.former = merging::former(report, &field.directives);
         }
@@ -300,13 +321,8 @@ impl Draft {
         let (created, updated) = std::mem::take(&mut self.timestamps);
         self.model.created_at = created.and_then(|name| self.timestamp(report, &name));
         self.model.updated_at = updated.and_then(|name| self.timestamp(report, &name));
-        let rules = self
-            .model
-            .auth
-            .iter()
-            .chain(self.model.fields.iter().filter_map(|f| f.auth.as_ref()));
         let mut wanted: Vec<String> = Vec::new();
-        for rule in rules.flatten() {
+        for rule in self.rules() {
             let name = match rule.strategy {
                 AuthStrategy::Owner => rule.owner_field.as_deref().unwrap_or(auth::OWNER_FIELD),
                 AuthStrategy::Groups => match rule.groups_field.as_deref() {
@@ -319,6 +335,9 @@ impl Draft {
                 wanted.push(name.to_owned());
             }
         }
+        if self.model.field("id").is_none() {
+            self.model.absent.push(("id".to_owned(), FieldKind::Scalar(Scalar::Id)));
+        }
         for name in wanted {
             if self.model.field(&name).is_none() && self.is_free(report, &name) {
                 self.push(
@@ -328,6 +347,30 @@ impl Draft {
                 );
             }
         }
+    }
+
+    /// The `@auth` rules that shape the API: of the model and of its fields, of a join model also those of its sides.
+    pub(super) fn rules(&self) -> impl Iterator<Item = &AuthRule> {
+        let fields = self.model.fields.iter().filter_map(|f| f.auth.as_ref());
+        let relations = self.pending.iter().filter_map(|p| p.auth.as_ref());
+        let own = self.model.auth.iter().chain(fields).chain(relations).flatten();
+        own.chain(&self.joined_rules)
+    }
+
+    /// The model as the API shows it.
+    pub(super) fn shown(&self) -> std::borrow::Cow<'_, Model> {
+        let mut shown = std::borrow::Cow::Borrowed(&self.model);
+        if let (true, Some(id)) = (self.text_id, self.model.field("id")) {
+            shown.to_mut().fields[id.0].ty.kind = FieldKind::Scalar(Scalar::String);
+        }
+        shown
+    }
+
+    /// Whether an owner rule compares with the field called `name`.
+    pub(super) fn holds_owner(&self, name: &str) -> bool {
+        self.rules().any(|rule| {
+            rule.strategy == AuthStrategy::Owner && rule.owner_field.as_deref().unwrap_or(auth::OWNER_FIELD) == name
+        })
     }
 
     /// The field for an automatic timestamp: the user's own if he declared one that can hold it.

@@ -35,12 +35,18 @@ impl Draft {
                         .and_then(|f| f.name.location());
                     self.check_key_field(report, id, place, true);
                     self.model.key = vec![id];
+                    let ty = &mut self.model.fields[id.0].ty;
+                    if ty.list.is_none() && ty.kind == FieldKind::Scalar(Scalar::String) {
+                        ty.kind = FieldKind::Scalar(Scalar::Id);
+                        self.text_id = true;
+                    }
                 }
                 None => self.add_implicit_id(report),
             }
             return;
         };
         let args = Args::read(report, directive, &["sortKeyFields"]);
+        self.names_its_key = true;
         let Some(partition) = self.model.field(&field.name) else {
             return;
         };
@@ -89,6 +95,7 @@ impl Draft {
             ty,
             default: None,
             auth: None,
+            modes: None,
             origin: FieldOrigin::ImplicitId,
             merge: None,
             former: Vec::new(),

@@ -30,6 +30,12 @@ impl Schema {
     }
 }
 
+/// A model's name as it stands in the names of inputs: its first letter in upper case.
+#[must_use]
+pub fn api_name(model: &str) -> String {
+    names::upper(model)
+}
+
 impl std::ops::Index<ModelId> for Schema {
     type Output = Model;
 
@@ -46,6 +52,12 @@ impl Model {
     #[must_use]
     pub fn field_at(&self, id: FieldId) -> &Field {
         &self.fields[id.0]
+    }
+
+    /// The model's name as it stands in the names of inputs: `CreateTodoInput`, `ModelTodoConditionInput`.
+    #[must_use]
+    pub fn api_name(&self) -> String {
+        api_name(&self.name)
     }
 
     /// The name of the argument that carries the condition on the sort key `fields` in list, index and nested list

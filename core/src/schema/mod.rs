@@ -3,10 +3,11 @@
 //! [`Schema::parse`] does everything: it reads the file, checks it, and builds the API's own GraphQL schema. All errors
 //! of a file are gathered and returned at once, each with its place, the rule broken and the mend.
 //!
-//! The stages, one file each: `read` (text → definitions, extensions merged), `types` (what can be stored), `draft`
-//! (models: fields, with `keys`, `operations` and `auth`), `relations` (join models, foreign keys, both ends matched),
-//! `api` (AppSync's API as SDL). Beside them: `scalar` checks values of fields, `storage` says how they are kept, `diff`
-//! compares two schemas, `lens` carries over what was made under an earlier one.
+//! The stages, one file each: `read` (text → definitions, extensions merged), `v1` (Amplify's older directives put into the
+//! newer), `types` (what can be stored), `draft` (models: fields, with `keys`, `operations`, `auth` and `modes`), `relations`
+//! with `joins` (join models, foreign keys, both ends matched), `api` (AppSync's API as SDL). Beside them: `scalar` checks
+//! values of fields, `storage` says how they are kept, `diff` compares two schemas, `lens` carries over what was made under
+//! an earlier one.
 
 mod api;
 mod auth;
@@ -14,11 +15,13 @@ mod diff;
 mod directives;
 mod draft;
 mod hash;
+mod joins;
 mod keys;
 mod lens;
 mod lookup;
 mod merging;
 mod model;
+mod modes;
 mod names;
 mod operations;
 mod read;
@@ -28,11 +31,14 @@ mod reserved;
 mod scalar;
 mod storage;
 mod types;
+mod v1;
 
 pub(crate) use merging::OPERATIONS;
 
+pub(crate) use auth::{GROUPS_FIELD, OWNER_FIELD};
 pub use diff::{Difference, diff};
 pub use lens::{Carried, Lens, PartWritten, RemovedField, SchemaChange};
+pub use lookup::api_name;
 pub use model::*;
 pub use scalar::ValueError;
 pub use storage::Storage;
@@ -48,7 +54,8 @@ impl Schema {
     /// # Errors
     /// Everything that is wrong with the file, by place. Syntax errors hide the rest until they are mended.
     pub fn parse(sdl: &str, file: &str) -> Result<Self, SchemaErrors> {
-        let (declared, mut report) = read::read(sdl, file)?;
+        let (mut declared, mut report) = read::read(sdl, file)?;
+        v1::translate(&mut report, &mut declared);
         let kinds = declared.kinds();
         let enums = types::enums(&declared, &mut report);
         let embeddable = types::Embeddable::of(&declared, &kinds);
@@ -74,6 +81,7 @@ impl Schema {
         merging::check(&mut report, &declared, &kinds, &drafts);
         let embedded = embeddable.reachable(drafts.iter().flat_map(Draft::embedded_names));
         types::check_cycles(&mut report, &declared, &embedded);
+        let modes = modes::outside_models(&mut report, &declared);
         let input = api::Input {
             drafts: &drafts,
             declared: &declared,
@@ -90,6 +98,7 @@ impl Schema {
             models,
             enums,
             embedded,
+            modes,
             api: api.schema,
             api_sdl: api.sdl,
             roots: api.roots,

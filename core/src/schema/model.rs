@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::access::AuthMode;
 use crate::id::{FieldId, ModelId};
 use crate::value::Value;
 
@@ -15,6 +16,10 @@ pub struct Schema {
     pub enums: BTreeMap<String, Vec<String>>,
     /// Embedded (non-model object) type name → its fields.
     pub embedded: BTreeMap<String, Vec<EmbeddedField>>,
+    /// The mode directives (`@aws_iam` and the like) on what is not a model, by `Type` and `Type.field`: embedded types,
+    /// other plain types, interfaces, and root fields that the file declares (`Query.echo`). Models have theirs in
+    /// [`Model::modes`], [`Field::modes`] and [`Relation::modes`].
+    pub modes: BTreeMap<String, Vec<ModeRule>>,
     /// The generated API: every type a client sees, validated, ready for documents to be checked against.
     pub api: Arc<apollo_compiler::validation::Valid<apollo_compiler::Schema>>,
     /// The generated API's SDL, as `tombolo schema print` gives it.
@@ -84,10 +89,15 @@ pub struct Model {
     pub updated_at: Option<FieldId>,
     /// The model's `@auth` rules; `None` without the directive.
     pub auth: Option<Vec<AuthRule>>,
+    /// The mode directives on the type; `None` without one.
+    pub modes: Option<Vec<ModeRule>>,
     /// What happens on a conflict.
     pub conflict: ConflictStrategy,
     /// The declaration order of all fields, stored ones and relations, as they stand in the type.
     pub order: Vec<Member>,
+    /// Names that AppSync's filters know though no record has them (`id` beside another key, foreign keys that stand in
+    /// the other model): a test of one is a test of an absent value.
+    pub absent: Vec<(String, FieldKind)>,
     /// `@renamed(from:)`: every name that the model had before, oldest first as a rule.
     pub former: Vec<String>,
 }
@@ -97,6 +107,19 @@ impl Model {
     #[must_use]
     pub fn field(&self, name: &str) -> Option<FieldId> {
         self.fields.iter().position(|f| f.name == name).map(FieldId)
+    }
+
+    /// Whether an owner rule that names no claim of its own looks at the field: it keeps `sub::username`.
+    #[must_use]
+    pub fn is_owner(&self, field: FieldId) -> bool {
+        let name = self.fields.get(field.0).map(|field| field.name.as_str());
+        let of_fields = self.fields.iter().filter_map(|field| field.auth.as_deref());
+        let mut rules = self.auth.as_deref().into_iter().chain(of_fields).flatten();
+        rules.any(|rule| {
+            rule.strategy == AuthStrategy::Owner
+                && matches!(rule.identity_claim.as_deref(), None | Some("sub::username"))
+                && name == Some(rule.owner_field.as_deref().unwrap_or(super::OWNER_FIELD))
+        })
     }
 
     /// The relation field called `name`.
@@ -126,6 +149,8 @@ pub struct Field {
     pub default: Option<Value>,
     /// The field's own `@auth` rules, which replace the model's.
     pub auth: Option<Vec<AuthRule>>,
+    /// The field's own mode directives; `None` without one.
+    pub modes: Option<Vec<ModeRule>>,
     /// How the field came to be.
     pub origin: FieldOrigin,
     /// `@merge(rule:)`: how a conflict on this field is settled, before the model's strategy is asked.
@@ -240,10 +265,14 @@ pub struct Relation {
     /// For many: the target's fields after `target_fields` in the index that serves it (its sort key), by which the
     /// list is ordered; empty means the target's primary key.
     pub sort_fields: Vec<FieldId>,
+    /// For many: the field takes a condition on `sort_fields`.
+    pub conditioned: bool,
     /// The field is non-null in the schema.
     pub required: bool,
     /// The field's own `@auth` rules.
     pub auth: Option<Vec<AuthRule>>,
+    /// The field's own mode directives; `None` without one.
+    pub modes: Option<Vec<ModeRule>>,
 }
 
 /// One or many.
@@ -330,6 +359,18 @@ impl MergeRule {
             Self::LastWriter | Self::Max | Self::Min | Self::Reject | Self::Custom => false,
         }
     }
+}
+
+/// One of AppSync's mode directives on a type or a field: who comes by this mode may have it.
+///
+/// `@aws_api_key @aws_iam` on one place are two rules, of which one is enough.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModeRule {
+    /// The way in which the caller shows who he is.
+    pub mode: AuthMode,
+    /// `cognito_groups:` of `@aws_cognito_user_pools` and `@aws_auth`: the user is a member of one of them. Empty: anyone
+    /// who comes by the mode.
+    pub groups: Vec<String>,
 }
 
 /// One rule of `@auth`, kept whole.

@@ -5,20 +5,18 @@
 
 use std::collections::BTreeMap;
 
-use apollo_compiler::Node;
-use apollo_compiler::ast::Directive;
-
 use crate::id::{FieldId, ModelId};
 
 use super::directives::Args;
-use super::draft::{Draft, Pending, find};
-use super::model::{
-    AuthOperation, AuthRule, FieldKind, FieldOrigin, FieldType, Member, Relation, RelationKind, Scalar,
-};
+use super::draft::{Draft, find};
+use super::joins;
+use super::model::{FieldKind, FieldOrigin, FieldType, Relation, RelationKind, Scalar};
 use super::names;
 use super::read::Kind;
 use super::report::{Place, Report};
-use super::reserved::check_model_name;
+
+/// How the names of indexes begin that a list makes for itself.
+pub(super) const HIDDEN_INDEX: &str = "gsi-";
 
 /// Arguments of one relation directive, read once.
 struct Declared {
@@ -39,11 +37,13 @@ struct Ends {
     target: Vec<String>,
     /// What follows `target` in the index or key that serves a list.
     sort: Vec<FieldId>,
+    /// The list takes a condition on `sort`.
+    conditioned: bool,
 }
 
 /// Resolves all relations of all models.
 pub(super) fn resolve(report: &mut Report, kinds: &BTreeMap<String, Kind>, drafts: &mut Vec<Draft>) {
-    make_join_models(report, kinds, drafts);
+    joins::make(report, kinds, drafts);
     let declared = read_all(report, kinds, drafts);
     let ends: Vec<Option<Ends>> = declared
         .iter()
@@ -61,8 +61,10 @@ pub(super) fn resolve(report: &mut Report, kinds: &BTreeMap<String, Kind>, draft
                 source_fields: Vec::new(),
                 target_fields: Vec::new(),
                 sort_fields: Vec::new(),
+                conditioned: false,
                 required: p.required,
                 auth: p.auth.clone(),
+                modes: p.modes.clone(),
             })
             .collect();
     }
@@ -80,180 +82,9 @@ pub(super) fn resolve(report: &mut Report, kinds: &BTreeMap<String, Kind>, draft
         relation.kind = one.kind;
         relation.source_fields = source_fields;
         relation.target_fields = target_fields;
+        relation.conditioned = ends.conditioned;
         relation.sort_fields = ends.sort;
     }
-}
-
-fn make_join_models(report: &mut Report, kinds: &BTreeMap<String, Kind>, drafts: &mut Vec<Draft>) {
-    let mut sides: BTreeMap<String, Vec<(usize, usize, Place)>> = BTreeMap::new();
-    for (m, draft) in drafts.iter().enumerate() {
-        for (p, pending) in draft
-            .pending
-            .iter()
-            .enumerate()
-            .filter(|(_, p)| p.directive.name == "manyToMany")
-        {
-            let args = Args::read(report, &pending.directive, &["relationName", "limit"]);
-            let Some(name) = args.string(report, "relationName") else {
-                report.error(
-                    args.place(),
-                    "@manyToMany has no relationName",
-                    "give both sides the same relationName",
-                );
-                continue;
-            };
-            let name = names::graphql(&names::upper(&name));
-            check_model_name(report, &name, args.place_of("relationName"));
-            if kinds.contains_key(&name) || name.is_empty() {
-                report.error(
-                    args.place_of("relationName"),
-                    format!("the relation's join model `{name}` would take the name of a declared type"),
-                    "choose another relationName",
-                );
-                continue;
-            }
-            sides.entry(name).or_default().push((m, p, args.place()));
-        }
-    }
-    // In the order of the file, not of the names.
-    let mut in_order: Vec<_> = sides.into_iter().collect();
-    in_order.sort_by_key(|(_, sides)| (sides[0].0, sides[0].1));
-    for (name, sides) in in_order {
-        let [one, two] = sides.as_slice() else {
-            report.error(
-                sides[0].2,
-                format!("the relation `{name}` has {} sides", sides.len()),
-                "a @manyToMany stands on exactly two fields, one in each model",
-            );
-            continue;
-        };
-        let (a, b) = (&drafts[one.0], &drafts[two.0]);
-        if one.0 == two.0 {
-            report.error(
-                two.2,
-                format!("the relation `{name}` joins `{}` with itself", a.model.name),
-                "write the join model yourself, with two @belongsTo",
-            );
-            continue;
-        }
-        let mut good = true;
-        for ((m, p, place), other) in [(*one, b), (*two, a)] {
-            let pending = &drafts[m].pending[p];
-            if pending.target != other.model.name || !pending.list {
-                report.error(
-                    place,
-                    format!(
-                        "`{}` should be a list of `{}`, the other side of `{name}`",
-                        pending.name, other.model.name
-                    ),
-                    format!("write {}: [{}] @manyToMany(…)", pending.name, other.model.name),
-                );
-                good = false;
-            }
-        }
-        if good {
-            let join = join_model(&name, a, b, one.2, &a.pending[one.1].directive);
-            drafts.push(join);
-            for (m, p, _) in [one, two] {
-                drafts[*m].pending[*p].target.clone_from(&name);
-            }
-        }
-    }
-}
-
-/// The model whose records say which `a` goes with which `b`.
-fn join_model(name: &str, a: &Draft, b: &Draft, place: Place, directive: &Node<Directive>) -> Draft {
-    let mut join = Draft::new(name, place);
-    join.is_join = true;
-    let id = FieldType {
-        kind: FieldKind::Scalar(Scalar::Id),
-        list: None,
-        required: true,
-    };
-    join.model.key = vec![join.push("id", id, FieldOrigin::Declared)];
-    let mut keys = Vec::new();
-    for side in [a, b] {
-        let mut ids = Vec::new();
-        for (name, key) in join_key_names(side).iter().zip(&side.model.key) {
-            let kind = side.model.fields[key.0].ty.kind.clone();
-            ids.push(join.push(
-                name,
-                FieldType {
-                    kind,
-                    list: None,
-                    required: true,
-                },
-                FieldOrigin::Declared,
-            ));
-        }
-        keys.push(ids);
-    }
-    for (side, ids) in [a, b].into_iter().zip(keys) {
-        let words: Vec<String> = ids.iter().map(|id| join.model.fields[id.0].name.clone()).collect();
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let query = names::index_query(&join.model.plural, &words);
-        join.push_index(format!("by{}", side.model.name), ids, Some(query), place);
-        join.model.order.push(Member::Relation(join.pending.len()));
-        join.pending.push(Pending {
-            name: names::lower(&side.model.name),
-            place,
-            directive: directive.clone(),
-            target: side.model.name.clone(),
-            list: false,
-            required: true,
-            auth: None,
-        });
-    }
-    join.model.auth = join_rules(a.model.auth.as_deref(), b.model.auth.as_deref());
-    join
-}
-
-/// The join model's fields that hold `side`'s key: `projectId`, and for sort keys `projectstatus` (AppSync's spelling).
-fn join_key_names(side: &Draft) -> Vec<String> {
-    let lower = names::lower(&side.model.name);
-    side.model
-        .key
-        .iter()
-        .enumerate()
-        .map(|(i, key)| {
-            let name = &side.model.fields[key.0].name;
-            if i == 0 {
-                format!("{lower}{}", names::upper(name))
-            } else {
-                format!("{lower}{name}")
-            }
-        })
-        .collect()
-}
-
-/// A join record shows that two records exist: it is granted only what both sides grant.
-fn join_rules(a: Option<&[AuthRule]>, b: Option<&[AuthRule]>) -> Option<Vec<AuthRule>> {
-    let (a, b) = match (a, b) {
-        (None, None) => return None,
-        (Some(only), None) | (None, Some(only)) => return Some(only.to_vec()),
-        (Some(a), Some(b)) => (a, b),
-    };
-    let mut both = Vec::new();
-    for rule in a {
-        for other in b.iter().filter(|o| {
-            AuthRule {
-                operations: rule.operations.clone(),
-                ..(*o).clone()
-            } == *rule
-        }) {
-            let operations: Vec<AuthOperation> = rule
-                .operations
-                .iter()
-                .copied()
-                .filter(|op| other.operations.contains(op))
-                .collect();
-            both.push(AuthRule {
-                operations,
-                ..rule.clone()
-            });
-        }
-    }
-    Some(both)
 }
 
 fn read_all(report: &mut Report, kinds: &BTreeMap<String, Kind>, drafts: &[Draft]) -> Vec<Declared> {
@@ -327,7 +158,7 @@ fn read_all(report: &mut Report, kinds: &BTreeMap<String, Kind>, drafts: &[Draft
                         );
                     }
                 }
-                None if in_join => fields = join_key_names(&drafts[target.0]),
+                None if in_join => fields = joins::key_names(&drafts[target.0]),
                 None => index = Some(format!("by{}", draft.model.name)),
             }
             out.push(Declared {
@@ -393,12 +224,14 @@ fn make_keys(report: &mut Report, drafts: &mut [Draft], all: &[Declared], one: &
         source,
         target: target_key.clone(),
         sort: Vec::new(),
+        conditioned: false,
     };
     match one.kind {
         RelationKind::HasOne if !one.references.is_empty() => Some(Ends {
             source: own_key,
             target: one.references.clone(),
             sort: Vec::new(),
+            conditioned: false,
         }),
         RelationKind::BelongsTo if !one.references.is_empty() => Some(single(one.references.clone())),
         RelationKind::HasOne | RelationKind::BelongsTo if !one.fields.is_empty() => Some(single(one.fields.clone())),
@@ -506,8 +339,10 @@ fn make_list(
             .take(source.len())
             .map(|f| child.fields[f.0].name.clone())
             .collect();
+        let sort = path[source.len()..].to_vec();
         return Some(Ends {
-            sort: path[source.len()..].to_vec(),
+            conditioned: source.len() == 1 && !sort.is_empty(),
+            sort,
             source,
             target,
         });
@@ -515,21 +350,32 @@ fn make_list(
     let target = if one.references.is_empty() {
         let names = made_up(&drafts[one.model.0], field, &drafts[one.model.0]);
         add_keys(report, drafts, one.target, one.model, &names, required);
+        let parent = &mut drafts[one.model.0].model;
+        for (name, key) in names.iter().zip(parent.key.clone()) {
+            let kind = parent.fields[key.0].ty.kind.clone();
+            if parent.field(name).is_none() {
+                parent.absent.push((name.clone(), kind));
+            }
+        }
         names
     } else {
         one.references.clone()
     };
     // An index nobody asked for by name serves the list; one that begins with these fields would do as well.
     let ids = field_ids(report, &drafts[one.target.0], &target, one)?;
-    let child = &mut drafts[one.target.0];
-    if !child.model.indexes.iter().any(|i| i.fields == ids) {
-        let name = format!("gsi-{}.{field}", drafts[one.model.0].model.name);
-        drafts[one.target.0].push_index(name, ids, None, one.place);
+    // Without an index of its own the list is sorted by, and conditioned on, what sorts the target's own key.
+    let child = &drafts[one.target.0].model;
+    let sort: Vec<FieldId> = child.key.iter().skip(1).copied().collect();
+    let path: Vec<FieldId> = ids.iter().chain(&sort).copied().collect();
+    if !child.indexes.iter().any(|i| i.fields == path) {
+        let name = format!("{HIDDEN_INDEX}{}.{field}", drafts[one.model.0].model.name);
+        drafts[one.target.0].push_index(name, path, None, one.place);
     }
     Some(Ends {
+        conditioned: one.references.is_empty() && !sort.is_empty(),
         source: own_key,
         target,
-        sort: Vec::new(),
+        sort,
     })
 }
 

@@ -104,3 +104,54 @@ fn what_is_no_filter_is_refused_with_the_reason() {
     assert_eq!(error.error_type, Some(ErrorType::LimitExceeded));
     assert!(error.message.contains("FILTER_NODES_MAX"));
 }
+
+#[test]
+fn a_test_of_a_name_that_no_record_has_is_a_test_of_an_absent_value() {
+    let schema = schema();
+    let id = schema.model_named("Post").unwrap();
+    let record = |schema: &tombolo_core::schema::Schema| Record {
+        values: schema
+            .model(id)
+            .fields
+            .iter()
+            .map(|_| tombolo_core::value::Value::Null)
+            .collect(),
+        meta: Meta {
+            version: Version(1),
+            deleted: false,
+            last_changed_at: 1,
+        },
+    };
+    for (filter, holds) in [
+        (json!({"postCommentsId": {"eq": "c1"}}), false),
+        (json!({"postCommentsId": {"ne": "c1"}}), true),
+        (json!({"postCommentsId": {"eq": null}}), true),
+        (json!({"postCommentsId": {"attributeExists": false}}), true),
+        (json!({"postCommentsId": {"ne": "c1", "beginsWith": "c"}}), false),
+        (json!({"not": {"postCommentsId": {"eq": "c1"}}}), true),
+        (
+            json!({"or": [{"postCommentsId": {"eq": "c1"}}, {"postCommentsId": {"notContains": "c"}}]}),
+            true,
+        ),
+    ] {
+        let parsed = Filter::parse(&schema, id, &filter, &local(&schema)).unwrap();
+        let mut params = Vec::new();
+        let sql = parsed.sql(schema.model(id), "t", &mut params);
+        let db = Db::new(&schema);
+        let in_sql: bool = db
+            .connection
+            .query_row(
+                &format!("SELECT {sql}"),
+                rusqlite::params_from_iter(params.iter().map(bound)),
+                |r| r.get(0),
+            )
+            .unwrap();
+        assert_eq!(
+            (parsed.matches(schema.model(id), &record(&schema)), in_sql),
+            (holds, holds),
+            "{filter}"
+        );
+    }
+    let wrong = Filter::parse(&schema, id, &json!({"postCommentsId": {"near": "c1"}}), &local(&schema)).unwrap_err();
+    assert!(wrong.message.contains("no filter operator `near`"), "{}", wrong.message);
+}

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value as Json, json};
 use tombolo_core::id::ModelId;
+use tombolo_core::limits::SYNC_OVERLAP_MS;
 use tombolo_core::schema::{FieldKind, FieldType, Model, RelationKind, Scalar, Schema};
 use tombolo_core::value::Value;
 
@@ -377,7 +378,7 @@ impl Writing<'_, '_, '_> {
         }
         match kind {
             Some("sync") if self.c.one_in(2) => {
-                let at = json!(1_000 + self.c.pick(3));
+                let at = json!(SYNC_OVERLAP_MS + 1_000 + self.c.pick(3) as i64);
                 arguments.push(self.argument("lastSync", "AWSTimestamp", &at));
             }
             Some("rating") => {

@@ -7,6 +7,7 @@ use apollo_compiler::resolvers::{Execution, FieldError, ObjectValue, ResolveInfo
 use apollo_compiler::response::{JsonMap, JsonValue};
 use serde_json::{Map, Value as Json, json};
 use tombolo_core::id::{FieldId, ModelId};
+use tombolo_core::limits::SYNC_OVERLAP_MS;
 use tombolo_core::schema::{QueryRoot, RelationKind, Schema};
 
 use crate::support::Stored;
@@ -236,7 +237,10 @@ impl ObjectValue for Root<'_> {
                 let mut records = all(*id);
                 let newest = records.iter().max_by_key(|r| r["_position"].as_i64());
                 let started_at = newest.map_or(json!(0), |r| r["_lastChangedAt"].clone());
-                let since = arguments["lastSync"].as_i64().unwrap_or(0);
+                let since = arguments["lastSync"]
+                    .as_i64()
+                    .unwrap_or(0)
+                    .saturating_sub(SYNC_OVERLAP_MS);
                 records.retain(|r| r["_lastChangedAt"].as_i64().unwrap() >= since);
                 Page {
                     started_at: Some(started_at),

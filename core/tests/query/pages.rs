@@ -1,6 +1,7 @@
 //! Page tokens: pages end where they should, and a token of another list is refused.
 
 use serde_json::{Value as Json, json};
+use tombolo_core::limits::{SYNC_OVERLAP_MS, SYNC_STARTED_LAG_MS};
 use tombolo_core::query::Side;
 
 use crate::support::{Db, local, schema};
@@ -159,7 +160,11 @@ fn a_sync_keeps_the_moment_of_its_first_page() {
         json!({ "t": page["nextToken"] }),
     );
     assert_eq!(next["data"]["syncPosts"]["startedAt"], 1_020);
-    let delta = db.ask("{ syncPosts(lastSync: 1020) { items { id } startedAt } }", json!({}));
+    let since = 1_020 + SYNC_OVERLAP_MS;
+    let delta = db.ask(
+        &format!("{{ syncPosts(lastSync: {since}) {{ items {{ id }} startedAt }} }}"),
+        json!({}),
+    );
     assert_eq!(
         delta["data"]["syncPosts"],
         json!({"items": [{"id": "p19"}, {"id": "late"}], "startedAt": 5_000})
@@ -190,4 +195,71 @@ fn a_replica_hides_tombstones() {
     let replica = db.ask_as(text, json!({}), &access, Side::Replica);
     assert_eq!(replica["data"]["getAuthor"], Json::Null);
     assert_eq!(replica["data"]["listAuthors"]["items"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn a_delta_begins_a_little_before_the_last_sync() {
+    let mut db = Db::new(&schema());
+    let at = [100_000, 200_000, 300_000, 400_000];
+    let post = |(i, at): (usize, &i64)| json!({"id": format!("p{i}"), "rating": 0, "title": "t", "words": [], "_lastChangedAt": at});
+    db.fill("Post", at.iter().enumerate().map(post).collect());
+    let mut delta = |since: i64| {
+        let answer = db.ask(
+            "query ($s: AWSTimestamp) { syncPosts(lastSync: $s) { items { id } nextToken startedAt } }",
+            json!({ "s": since }),
+        );
+        assert_eq!(answer["data"]["syncPosts"]["nextToken"], Json::Null, "{answer}");
+        assert_eq!(answer["data"]["syncPosts"]["startedAt"], 400_000);
+        answer["data"]["syncPosts"]["items"].as_array().unwrap().len()
+    };
+    // Base: absent, null, 0, and what no clock has said.
+    assert_eq!((delta(0), delta(-5)), (4, 4));
+    assert_eq!(delta(400_000), 2);
+    assert_eq!(delta(400_000 + SYNC_OVERLAP_MS), 1);
+    // A clock that is further ahead than the overlap, and one that is hours ahead: an empty delta.
+    assert_eq!(delta(400_001 + SYNC_OVERLAP_MS), 0);
+    assert_eq!(delta(400_000 + 12 * 3_600_000), 0);
+    assert_eq!((delta(i64::MAX), delta(1)), (0, 4));
+}
+
+#[test]
+fn the_moment_of_a_sync_is_the_newest_change_or_little_less_than_now() {
+    let mut db = Db::new(&schema());
+    let sync = "{ syncPosts(limit: 1) { startedAt nextToken } }";
+    let started = |db: &mut Db, now: i64| db.ask_at(now, sync, json!({}))["data"]["syncPosts"]["startedAt"].clone();
+    // Nothing yet: without a clock the beginning of time, with one little less than now.
+    assert_eq!(db.ask(sync, json!({}))["data"]["syncPosts"]["startedAt"], 0);
+    let now = 2_000_000_000_000;
+    assert_eq!(started(&mut db, now), now - SYNC_STARTED_LAG_MS);
+    let post = |id: &str, at: i64| json!({"id": id, "rating": 0, "title": "t", "words": [], "_lastChangedAt": at});
+    db.fill(
+        "Post",
+        json!([post("a", now - 40 * 86_400_000), post("b", now - 30 * 86_400_000)]),
+    );
+    assert_eq!(started(&mut db, now), now - SYNC_STARTED_LAG_MS);
+    assert_eq!(
+        db.ask(sync, json!({}))["data"]["syncPosts"]["startedAt"],
+        now - 30 * 86_400_000
+    );
+    // A clock that was set back by a year takes nothing back that a change has said.
+    assert_eq!(started(&mut db, now - 365 * 86_400_000), now - 30 * 86_400_000);
+    assert_eq!(started(&mut db, 5), now - 30 * 86_400_000);
+    // All pages have the first one's, whatever the clock says later.
+    let first = db.ask_at(now, sync, json!({}));
+    let token = first["data"]["syncPosts"]["nextToken"].clone();
+    let next = db.ask_at(
+        now + 7_200_000,
+        "query ($t: String) { syncPosts(limit: 1, nextToken: $t) { startedAt nextToken } }",
+        json!({ "t": token }),
+    );
+    assert_eq!(
+        next["data"]["syncPosts"],
+        json!({ "startedAt": now - SYNC_STARTED_LAG_MS, "nextToken": null })
+    );
+    // A change within the hour is the moment itself.
+    db.fill("Post", json!([post("c", now - 5)]));
+    assert_eq!(started(&mut db, now), now - 5);
+    // A plain list has no moment, told or not.
+    let list = db.ask_at(now, "{ listPosts { startedAt } }", json!({}));
+    assert_eq!(list["data"]["listPosts"]["startedAt"], Json::Null);
 }

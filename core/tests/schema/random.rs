@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use tombolo_core::schema::{FieldKind, Member, Model, Schema};
+use tombolo_core::schema::{FieldKind, Member, Model, Relation, Schema};
 
 /// A field's type: one of the scalars, the enum or the embedded type, with list and null marks.
 fn field_type() -> impl Strategy<Value = String> {
@@ -167,6 +167,11 @@ fn shape(schema: &Schema) -> String {
             out += &format!("  {index:?}\n");
         }
         for relation in &model.relations {
+            // A list that makes its own keys takes a condition; one that names them does not.
+            let relation = Relation {
+                conditioned: false,
+                ..relation.clone()
+            };
             out += &format!("  {relation:?}\n");
         }
     }

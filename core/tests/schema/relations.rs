@@ -59,7 +59,7 @@ const FORMS: &[(&str, &str, &[&str])] = &[
         "composite keys",
         "type P @model { code: ID! @primaryKey(sortKeyFields: [\"n\"]) n: Int! cs: [C] @hasMany one: C @hasOne }
          type C @model { a: String! @primaryKey(sortKeyFields: [\"b\"]) b: Int! p: P @belongsTo }",
-        &["P.cs HasMany C: code+n = pCsCode+pCsN", "P.one HasOne C: pOneA+pOneB = a+b", "C.p BelongsTo P: pCsCode+pCsN = code+n"],
+        &["P.cs HasMany C: code+n = pCsCode+pCsN by b", "P.one HasOne C: pOneA+pOneB = a+b", "C.p BelongsTo P: pCsCode+pCsN = code+n"],
     ),
     (
         "over the child's primary key",

@@ -140,6 +140,12 @@ impl Builder {
         self
     }
 
+    /// The signed-in user's token to present, as it came from its issuer. See also [`Client::set_token`].
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.credential = Credential::Token(token.into());
+        self
+    }
+
     /// Whether a mutation survives a power cut when its call returns. Default: it does ([`Durability::Full`]). It survives
     /// a kill of the process in any case.
     pub fn durability(mut self, durability: Durability) -> Self {

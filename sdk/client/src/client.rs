@@ -1,7 +1,7 @@
 //! The client: what an app calls.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use graphql_client::GraphQLQuery;
@@ -9,11 +9,10 @@ use serde_json::Value as Json;
 use tokio::sync::{broadcast, oneshot, watch};
 use tombolo_core::id::MutationNumber;
 use tombolo_core::schema::Schema;
-use tombolo_machine::{FinalOutcome, Input, Scope, ScopeStatus, Status};
+use tombolo_machine::{FinalOutcome, Input, Status};
 use tombolo_store::Salvage;
-use tombolo_transport::Credential;
 
-use crate::builder::{Builder, check_scope};
+use crate::builder::Builder;
 use crate::inner::{Inner, typed_variables};
 use crate::mutation;
 use crate::readers::Question;
@@ -430,78 +429,6 @@ impl Client {
     /// [`Error::UnknownMutation`], or [`Error::WrongState`] if the server may have carried it out already.
     pub async fn discard(&self, number: MutationNumber) -> Result<(), Error> {
         self.inner.step(Input::Discard(number)).await
-    }
-
-    /// What this replica holds: a scope for each model at most, and how far it has come.
-    ///
-    /// ```
-    #[doc = include_str!("../doc/open.rs")]
-    /// # use serde_json::json;
-    /// client.set_scope("Note", Some(json!({ "text": { "beginsWith": "wet" } }))).await?;
-    /// assert!(client.scopes()[0].filter.is_some());
-    /// client.remove_scope("Note").await?;
-    /// assert!(client.scopes().is_empty());
-    #[doc = include_str!("../doc/close.rs")]
-    /// ```
-    #[must_use]
-    pub fn scopes(&self) -> Vec<ScopeStatus> {
-        self.inner.hub.status.borrow().scopes.clone()
-    }
-
-    /// Holds the records of `model` that match `filter` (the JSON of the model's filter input), or all of them. Records
-    /// that do not match leave at once; the others come with the next link. Queued mutations stay.
-    ///
-    /// ```
-    #[doc = include_str!("../doc/open.rs")]
-    /// # use serde_json::json;
-    /// client.set_scope("Note", Some(json!({ "text": { "beginsWith": "wet" } }))).await?;
-    /// assert!(client.set_scope("Note", Some(json!({ "colour": { "eq": "red" } }))).await.is_err());
-    #[doc = include_str!("../doc/close.rs")]
-    /// ```
-    ///
-    /// # Errors
-    /// [`Error::UnknownModel`], or [`Error::Request`] if the filter is wrong.
-    pub async fn set_scope(&self, model: &str, filter: Option<Json>) -> Result<(), Error> {
-        let scope = Scope {
-            model: model.to_owned(),
-            filter,
-        };
-        check_scope(&self.inner.schema, &scope)?;
-        self.inner.step(Input::SetScope(scope)).await
-    }
-
-    /// Holds nothing of `model` any more: its records leave. Queued mutations stay.
-    ///
-    /// ```
-    #[doc = include_str!("../doc/open.rs")]
-    /// client.remove_scope("Note").await?;
-    /// assert!(client.scopes().is_empty());
-    #[doc = include_str!("../doc/close.rs")]
-    /// ```
-    ///
-    /// # Errors
-    /// [`Error::UnknownModel`].
-    pub async fn remove_scope(&self, model: &str) -> Result<(), Error> {
-        if self.inner.schema.model_named(model).is_none() {
-            return Err(Error::UnknownModel(model.to_owned()));
-        }
-        self.inner.step(Input::RemoveScope(model.to_owned())).await
-    }
-
-    /// Gives another API key. A link that was refused is tried again, one that is open is opened anew.
-    ///
-    /// ```
-    #[doc = include_str!("../doc/open.rs")]
-    /// client.set_api_key("the key that came with the last sign-in").await?;
-    #[doc = include_str!("../doc/close.rs")]
-    /// ```
-    ///
-    /// # Errors
-    /// [`Error::Closed`].
-    pub async fn set_api_key(&self, key: impl Into<String>) -> Result<(), Error> {
-        let key = Credential::ApiKey(key.into());
-        *self.inner.credential.lock().unwrap_or_else(PoisonError::into_inner) = key;
-        self.inner.step(Input::TokenChanged).await
     }
 
     /// Wants a link, or none. Saying `true` again cuts the back-off short: call it when the system reports a network.

@@ -95,8 +95,9 @@ pub enum Error {
     /// The system gave no thread.
     #[error("no thread could be started: {0}")]
     Thread(std::io::Error),
-    /// The server refused the credential; give another with [`crate::Client::set_api_key`].
-    #[error("{0}; give another with set_api_key")]
+    /// The server refused the credential; give another with [`crate::Client::set_api_key`] or
+    /// [`crate::Client::set_token`].
+    #[error("{0}; give another with set_token or set_api_key")]
     Unauthorized(String),
     /// The client is suspended: it holds no file and no connection. [`crate::Client::resume`] wakes it.
     #[error("the client is suspended; call resume first")]

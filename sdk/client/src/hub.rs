@@ -28,7 +28,8 @@ pub enum Event {
         /// The last answer's words.
         reason: String,
     },
-    /// The server refused the credential, and the link rests until [`crate::Client::set_api_key`] gives another. Told once
+    /// The server refused the credential, and the link rests until [`crate::Client::set_token`] or
+    /// [`crate::Client::set_api_key`] gives another. Told once
     /// for each credential that is refused; everything local goes on.
     NeedToken,
     /// Another process has signed the account out of this file; this client has ended.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value as Json};
 use tombolo_core::id::{ModelId, ReplicaId};
-use tombolo_core::schema::{Model, MutationKind, MutationRoot, Schema};
+use tombolo_core::schema::{Model, MutationKind, MutationRoot, Schema, api_name};
 use tombolo_core::wire::envelope::MutationEnvelope;
 use tombolo_core::wire::graphql::Request;
 
@@ -37,14 +37,15 @@ pub fn request(schema: &Schema, replica: &ReplicaId, entries: &[OutboxEntry], se
         // Writing to a string cannot fail.
         let _ = write!(
             declared,
-            "{separator}$i{at}: {verb}{name}Input!, $c{at}: Model{name}ConditionInput",
+            "{separator}$i{at}: {verb}{api_name}Input!, $c{at}: Model{api_name}ConditionInput",
             verb = verb(intent.kind, true),
+            api_name = api_name(name),
         );
         let field = at_model
             .and_then(|id| root_field(schema, id, intent.kind))
             .unwrap_or_else(|| {
                 // The model or its mutation is gone from this schema; the server may still have it under its usual name.
-                format!("{}{name}", verb(intent.kind, false))
+                format!("{}{}", verb(intent.kind, false), api_name(name))
             });
         let _ = write!(
             roots,

@@ -7,6 +7,9 @@ use serde_json::{Value as Json, json};
 /// The header, and the key in `connection_init`, that carries an API key.
 pub(crate) const API_KEY_HEADER: &str = "x-api-key";
 
+/// The header, and the key in `connection_init`, that carries a token.
+pub(crate) const TOKEN_HEADER: &str = "authorization";
+
 /// What a replica presents to be let in. Its `Debug` never shows the secret.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub enum Credential {
@@ -15,6 +18,9 @@ pub enum Credential {
     None,
     /// An API key, in the header `x-api-key` and in `connection_init`.
     ApiKey(String),
+    /// A token of an issuer that the server trusts, or one for its authorizer function; in the header `authorization` and in
+    /// `connection_init`.
+    Token(String),
 }
 
 impl Credential {
@@ -23,6 +29,7 @@ impl Credential {
         match self {
             Self::None => None,
             Self::ApiKey(key) => Some(json!({ API_KEY_HEADER: key })),
+            Self::Token(token) => Some(json!({ TOKEN_HEADER: token })),
         }
     }
 
@@ -31,6 +38,7 @@ impl Credential {
         match self {
             Self::None => None,
             Self::ApiKey(key) => Some((API_KEY_HEADER, key)),
+            Self::Token(token) => Some((TOKEN_HEADER, token)),
         }
     }
 }
@@ -40,6 +48,7 @@ impl fmt::Debug for Credential {
         f.write_str(match self {
             Self::None => "None",
             Self::ApiKey(_) => "ApiKey(…)",
+            Self::Token(_) => "Token(…)",
         })
     }
 }
@@ -51,5 +60,13 @@ mod tests {
     #[test]
     fn debug_shows_no_secret() {
         assert_eq!(format!("{:?}", Credential::ApiKey("s3cret".into())), "ApiKey(…)");
+        assert_eq!(format!("{:?}", Credential::Token("s3cret".into())), "Token(…)");
+    }
+
+    #[test]
+    fn a_token_goes_as_it_is() {
+        let token = Credential::Token("ey.J0.x".into());
+        assert_eq!(token.header(), Some(("authorization", "ey.J0.x")));
+        assert_eq!(token.init_payload(), Some(json!({ "authorization": "ey.J0.x" })));
     }
 }

@@ -4,6 +4,7 @@
 //! (`tombolo.toml:4:1: …`), all of a kind at once; a key that no one knows is refused too, since a misspelt limit that
 //! is silently ignored is worse than a server that does not start.
 
+mod auth;
 mod check;
 mod environment;
 mod file;
@@ -11,11 +12,13 @@ mod print;
 #[cfg(test)]
 mod tests;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use tombolo_core::access::AuthMode;
 
-use crate::auth::ApiKey;
+use crate::auth::{ApiKey, AuthConfig};
 use crate::guards::Guards;
 use crate::limits::Limits;
 use crate::resolver::ResolverConfig;
@@ -43,8 +46,12 @@ pub struct Config {
     pub database: Database,
     /// When a commit counts as done.
     pub synchronous: Synchronous,
-    /// Who may call. Without any key every call is refused.
+    /// Who may call with a key.
     pub api_keys: Vec<ApiKey>,
+    /// Who may call by other means. Without any of them and without keys every call is refused.
+    pub auth: AuthConfig,
+    /// The mode that is meant where the schema does not say one.
+    pub default_auth: AuthMode,
     /// Limits.
     pub limits: Limits,
     /// What may be asked, and how often.
@@ -72,6 +79,8 @@ impl Config {
             database: Database::Memory,
             synchronous: Synchronous::default(),
             api_keys: vec![ApiKey::from_clear("test", api_key)],
+            auth: AuthConfig::default(),
+            default_auth: AuthMode::ApiKey,
             limits: Limits::default(),
             guards: Guards::default(),
             tls: None,
@@ -177,6 +186,10 @@ struct Draft {
     database: Database,
     synchronous: Synchronous,
     api_keys: Vec<ApiKey>,
+    auth: AuthConfig,
+    auth_form: auth::AuthForm,
+    /// Users who sign, each with its place, before their secrets are fetched.
+    iam: Vec<(String, auth::IamForm)>,
     limits: Limits,
     guards: Guards,
     tls_cert: Option<PathBuf>,
@@ -231,7 +244,21 @@ impl Settings {
     ) -> Result<Self, ConfigErrors> {
         let mut problems = Problems::default();
         let mut draft = file::read(name, text, base, &mut problems)?;
-        let unknown_variables = environment::lay_over(&mut draft, environment, &mut problems);
+        let environment: BTreeMap<String, String> = environment.collect();
+        let mut secrets = BTreeSet::new();
+        for (place, form) in std::mem::take(&mut draft.iam) {
+            secrets.extend(form.variable().map(str::to_owned));
+            match form.read(base, &environment) {
+                Ok(user) if draft.auth.iam.iter().any(|other| other.caller.name == user.caller.name) => problems.add(
+                    place,
+                    format!("two IAM users are called {:?}; names tell them apart", user.caller.name),
+                ),
+                Ok(user) => draft.auth.iam.push(user),
+                Err(message) => problems.add(place, message),
+            }
+        }
+        let others = environment.into_iter().filter(|(name, _)| !secrets.contains(name));
+        let unknown_variables = environment::lay_over(&mut draft, others, &mut problems);
         let (config, log) = check::finish(name, draft, problems)?;
         Ok(Self {
             config,

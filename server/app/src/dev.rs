@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use tombolo_core::access::AuthMode;
 use tombolo_core::schema::{FieldKind, QueryRoot, Schema};
 
-use crate::auth::ApiKey;
+use crate::auth::{ApiKey, AuthConfig};
 use crate::cli::output::{self, Failure, Outcome};
 use crate::config::{Config, Database, SchemaSource, Synchronous};
 use crate::dev_tls::{self, OwnCertificate};
@@ -91,6 +92,8 @@ pub async fn run(args: Args) -> Outcome {
         schema: SchemaSource::File(schema.clone()),
         database: Database::File(database.clone()),
         api_keys: vec![ApiKey::from_clear("dev", &args.api_key)],
+        default_auth: AuthMode::ApiKey,
+        auth: AuthConfig::default(),
         synchronous: Synchronous::default(),
         limits: Limits::default(),
         guards: Guards::default(),
@@ -121,6 +124,7 @@ pub async fn run(args: Args) -> Outcome {
         | StartError::Database { .. }
         | StartError::Tls(_)
         | StartError::Resolver(_)
+        | StartError::Auth(_)
         | StartError::Data(_) => failure(&error),
     })?;
     let text = welcome(

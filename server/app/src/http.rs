@@ -118,8 +118,7 @@ async fn post(app: &App, parts: &Parts, body: Body) -> Result<Response, Problem>
     // It may be a mutation, which a server that is about to be ready does not send away.
     let _ready_or_late = tokio::time::timeout(hold, app.life.started()).await;
     let api = opened(app)?;
-    // Only a signature needs the body to be looked at first.
-    let early = match Shown::headers(&parts.headers).is_signed() {
+    let early = match app.gate.needs_body(&Shown::headers(&parts.headers)) {
         true => None,
         false => Some(admitted(app, parts, &[]).await?),
     };
@@ -366,11 +365,15 @@ impl Problem {
     }
 
     fn refused(refusal: Refusal) -> Self {
-        Self::new(
-            StatusCode::UNAUTHORIZED,
-            ErrorType::UnauthorizedException,
-            refusal.to_string(),
-        )
+        let status = match refusal.is_temporary() {
+            true => StatusCode::SERVICE_UNAVAILABLE,
+            false => StatusCode::UNAUTHORIZED,
+        };
+        let mut problem = Self::new(status, refusal.error_type(), refusal.to_string());
+        problem.header = refusal
+            .is_temporary()
+            .then(|| (RETRY_AFTER, HeaderValue::from_static("1")));
+        problem
     }
 
     /// The API is not open yet.

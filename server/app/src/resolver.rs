@@ -354,7 +354,8 @@ fn endpoint(config: &ResolverConfig, model: &str) -> Result<Option<Endpoint>, Re
     Ok(Some(Endpoint { url, timeout, header }))
 }
 
-fn read_header(text: &str) -> Option<(HeaderName, HeaderValue)> {
+/// A header written `Name: value`, whose value is never printed.
+pub(crate) fn read_header(text: &str) -> Option<(HeaderName, HeaderValue)> {
     let (name, value) = text.split_once(':')?;
     let mut value = HeaderValue::from_str(value.trim()).ok()?;
     value.set_sensitive(true);

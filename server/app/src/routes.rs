@@ -26,7 +26,7 @@ use tower_http::compression::predicate::SizeAbove;
 use tower_http::cors::{AllowHeaders, CorsLayer};
 
 use crate::api::Api;
-use crate::auth::{Gate, Keys};
+use crate::auth::Gate;
 use crate::guards::Guards;
 use crate::http::{self, ERROR_TYPE_HEADER, Problem, REQUEST_ID_HEADER};
 use crate::limits::{COMPRESS_BYTES_MIN, Limits};
@@ -57,10 +57,10 @@ pub struct App {
 impl App {
     /// A server whose store is yet to be opened.
     #[must_use]
-    pub fn new(keys: Keys, limits: Limits, rates: Rates) -> Self {
+    pub fn new(gate: Gate, limits: Limits, rates: Rates) -> Self {
         Self {
             api: OnceLock::new(),
-            gate: Gate::new(keys),
+            gate,
             limits,
             rates,
             life: Lifecycle::default(),

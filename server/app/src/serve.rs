@@ -74,9 +74,11 @@ pub(crate) fn failure(error: &StartError) -> Failure {
     match error {
         StartError::InUse(_) | StartError::Listen { .. } | StartError::Data(_) => Failure::failed(error.to_string()),
         StartError::Schema(errors) => Failure::new(Exit::File, format!("the schema cannot be used\n{errors}")),
-        StartError::SchemaFile { .. } | StartError::Database { .. } | StartError::Tls(_) | StartError::Resolver(_) => {
-            Failure::new(Exit::File, error.to_string())
-        }
+        StartError::SchemaFile { .. }
+        | StartError::Database { .. }
+        | StartError::Tls(_)
+        | StartError::Resolver(_)
+        | StartError::Auth(_) => Failure::new(Exit::File, error.to_string()),
     }
 }
 

@@ -12,7 +12,7 @@ use tombolo_engine::{Engine, Settings};
 use tombolo_store_sqlite::{Options, SqliteStore};
 
 use crate::api::Api;
-use crate::auth::Keys;
+use crate::auth::{AuthError, Gate, Keys};
 use crate::config::{Config, Database, SchemaSource, Synchronous};
 use crate::listener;
 use crate::rates::Rates;
@@ -61,6 +61,9 @@ pub enum StartError {
     /// The conflict resolver.
     #[error(transparent)]
     Resolver(#[from] ResolverError),
+    /// Who may call.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
     /// The example data.
     #[error("the example data cannot be loaded: {0}")]
     Data(String),
@@ -113,6 +116,7 @@ impl Server {
             tracing::warn!("{warning}");
         }
         let resolver = Resolver::new(&config.resolver, &schema)?;
+        let gate = Gate::open(Keys::new(config.api_keys.clone()), &config.auth)?;
         let certificate = match &config.tls {
             Some(files) => Some(Arc::new(Certificate::open(files.clone())?)),
             None => None,
@@ -123,8 +127,7 @@ impl Server {
             source,
         })?;
 
-        let keys = Keys::new(config.api_keys.clone());
-        let app = Arc::new(App::new(keys, config.limits.clone(), Rates::new(&config.guards)));
+        let app = Arc::new(App::new(gate, config.limits.clone(), Rates::new(&config.guards)));
         let secure = certificate.is_some();
         if let Some(certificate) = &certificate {
             app.life.tasks.spawn(Arc::clone(certificate).watch(app.life.clone()));
@@ -139,6 +142,7 @@ impl Server {
             let store = open(&config, &schema).await?;
             let settings = Settings {
                 batch_max: config.limits.batch_max,
+                default_auth: config.default_auth,
                 query: config.guards.query_limits(),
                 ..Settings::default()
             };

@@ -26,7 +26,7 @@ use tombolo_core::wire::ws::{ClientFrame, SUBPROTOCOL, close};
 use tombolo_engine::{EngineError, Subscriber};
 
 use crate::api::{Pending, Work};
-use crate::auth::{Admitted, Shown, expiry};
+use crate::auth::{Admitted, Shown, Target, expiry};
 use crate::limits::{
     CLOSE_TIMEOUT, OPERATION_ID_BYTES_MAX, OPERATIONS_IN_FLIGHT_MAX, OUTGOING_FRAMES, SOCKET_BUFFER_BYTES,
 };
@@ -38,15 +38,16 @@ use crate::routes::App;
 /// "Service restart": a client that sees it comes back. 1000 and 1001 would tell many clients not to.
 pub const CLOSE_RESTART: u16 = 1012;
 
-/// "Try again later": the identity has opened too many sockets of late.
-pub const CLOSE_LATER: u16 = 1013;
-
 /// "Internal error": a subscription cannot go on. The client comes back and resumes.
 pub const CLOSE_INTERNAL: u16 = 1011;
 
+/// "Try again later": the credential cannot be checked at the moment, or the identity has opened too many sockets of late. The
+/// client comes back with the same one.
+pub const CLOSE_LATER: u16 = 1013;
+
 /// Answers the upgrade and starts the session.
 pub(crate) fn upgrade(app: Arc<App>, upgrade: WebSocketUpgrade, parts: &Parts) -> Response {
-    let shown = Shown::headers(&parts.headers);
+    let shown = Shown::headers(&parts.headers).of(Target::of(parts));
     let place = parts.extensions.get::<Place>().cloned();
     let at_work = app.life.tasks.token();
     let limit = app.limits.body_bytes_max;
@@ -199,6 +200,7 @@ impl Session {
                 self.send(Message::Text(Utf8Bytes::from_static(r#"{"type":"connection_ack"}"#)))
                     .await
             }
+            Err(refusal) if refusal.is_temporary() => Err(End::Close(CLOSE_LATER, "Try again later")),
             Err(_) => Err(FORBIDDEN),
         }
     }

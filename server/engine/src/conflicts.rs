@@ -1,7 +1,7 @@
 //! The query `tomboloConflicts`: what was merged and rejected, as far as the identity that asks may see it.
 
 use serde_json::{Value as Json, json};
-use tombolo_core::access::Identity;
+use tombolo_core::access::{Grant, Identity};
 use tombolo_core::id::ModelId;
 use tombolo_core::query::ConflictsInput;
 use tombolo_core::schema::AuthOperation;
@@ -39,7 +39,7 @@ impl<S: Store> Engine<S> {
             return None;
         }
         let models = self.schema.models.iter().enumerate();
-        let may = models.filter(|(id, _)| prepared.access.model(ModelId(*id), AuthOperation::Sync));
+        let may = models.filter(|(id, _)| *prepared.access.grant(ModelId(*id), AuthOperation::Sync) == Grant::All);
         Some(Readable {
             models: may.map(|(_, model)| model.name.clone()).collect(),
             author: prepared.identity().author(),

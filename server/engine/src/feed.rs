@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use serde_json::json;
+use tombolo_core::access::Access;
 use tombolo_core::id::{Cursor, Epoch, FeedCursor, FieldId, ModelId, Position, ReplicaId};
 use tombolo_core::query::{Answer, Filter, ScopeInput};
 use tombolo_core::schema::{AuthOperation, Model, Schema};
@@ -37,6 +38,11 @@ pub(crate) struct FeedScope {
     replica: Option<ReplicaId>,
     /// The cursor as it was given, until it has been looked at.
     given: Option<FeedCursor>,
+    /// Fields that are shown in some rows only.
+    masks: Vec<(FieldId, Filter)>,
+    access: Arc<Access>,
+    /// Tells the rules that give some of the rows from others; `None` where they give all.
+    rules: Option<String>,
     /// Everything up to here has been looked at; `None` before a base sync.
     position: Option<Position>,
     /// The history that `position` is of; `None` before a base sync.
@@ -55,7 +61,8 @@ impl FeedScope {
     pub(crate) fn new(schema: &Schema, prepared: &Prepared, input: &ScopeInput) -> Result<Self, EngineError> {
         let access = &prepared.access;
         let model = &schema[input.model];
-        if !access.model(input.model, AuthOperation::Sync) {
+        let rows = access.grant(input.model, AuthOperation::Sync);
+        if !rows.is_anything() {
             let message = format!("Not Authorized to access the changes of {}", model.name);
             return Err(EngineError::request(ErrorType::Unauthorized, message));
         }
@@ -68,8 +75,13 @@ impl FeedScope {
         };
         let fields: Vec<FieldId> = (0..model.fields.len())
             .map(FieldId)
-            .filter(|field| access.can_read(input.model, *field))
+            .filter(|field| access.read(input.model, *field).is_anything())
             .collect();
+        let masks = access.masks(input.model);
+        let filter = match rows.rows() {
+            Some(rows) => Some(Filter::both(rows.clone(), input.filter.clone())),
+            None => input.filter.clone(),
+        };
         let lens = prepared.formerly.as_ref().map(|formerly| &formerly.former.lens);
         let names = fields.iter().map(|field| match lens {
             Some(lens) => lens.field_name(input.model, *field).to_owned(),
@@ -81,7 +93,10 @@ impl FeedScope {
                 .to_owned(),
             names: names.chain(META_FIELDS.map(str::to_owned)).collect(),
             model: input.model,
-            filter: input.filter.clone(),
+            rules: access.digest(schema, input.model),
+            filter,
+            masks,
+            access: Arc::clone(access),
             fields,
             watched: false,
             replica: prepared.replica.clone(),
@@ -244,6 +259,7 @@ impl<S: Store> Engine<S> {
                 position: page.position,
             },
             since: scope.since,
+            rules: scope.rules.clone(),
         }
         .to_string();
         let head = BatchHead {
@@ -278,6 +294,10 @@ impl<S: Store> Engine<S> {
             }
         };
         let mut reset = false;
+        if scope.given.as_ref().is_some_and(|given| given.rules != scope.rules) {
+            // What he may see has changed: rows from before the cursor may have come into sight, or gone.
+            (start, epoch, reset) = (None, None, true);
+        }
         loop {
             let page = self
                 .store
@@ -288,6 +308,7 @@ impl<S: Store> Engine<S> {
                     rows_max,
                     bytes_max: limits::FEED_BYTES_MAX,
                     fields: scope.fields.clone(),
+                    masks: scope.masks.clone(),
                     replica: scope.replica.clone(),
                 })
                 .await?;
@@ -351,9 +372,13 @@ impl<S: Store> Engine<S> {
         };
         scope.told = through;
         scope.due &= more;
-        let cursor = Cursor {
-            epoch,
-            position: through,
+        let cursor = FeedCursor {
+            at: Cursor {
+                epoch,
+                position: through,
+            },
+            since: None,
+            rules: scope.rules.clone(),
         }
         .to_string();
         let head = BatchHead {
@@ -386,7 +411,7 @@ impl<S: Store> Engine<S> {
             .map(|(key, (place, held))| (key, place, held))
             .collect();
         keys.sort_by_key(|(_, place, _)| *place);
-        let whole = scope.fields.len() == model.fields.len();
+        let whole = scope.fields.len() == model.fields.len() && scope.masks.is_empty();
         for (key, place, held) in keys {
             let Some(entry) = entries.get(place) else { continue };
             if matches(&entry.change.after) {
@@ -398,7 +423,8 @@ impl<S: Store> Engine<S> {
                         row
                     }));
                 } else {
-                    write_record(model, &scope.fields, &entry.change.after, &mut rows);
+                    let shown = scope.access.shown(&self.schema, scope.model, &entry.change.after);
+                    write_record(model, &scope.fields, &shown, &mut rows);
                 }
             } else if held {
                 separate(&mut left);

@@ -21,7 +21,6 @@ use tombolo_core::record::Record;
 use tombolo_core::schema::{
     AuthOperation, Carried, Lens, MutationKind, PartWritten, RemovedField, Schema, SchemaChange,
 };
-use tombolo_core::value::Value;
 use tombolo_core::wire::graphql::{ErrorType, GraphqlError, Request};
 
 /// A schema that a store was opened with before.
@@ -203,15 +202,11 @@ impl Former {
 
     /// `record`, of the present schema, as the earlier one's `model` has it: without what `access` refuses.
     pub(crate) fn record(&self, model: ModelId, record: &Record, access: &Access) -> Record {
-        let mut record = record.clone();
-        if let Ok(present) = self.lens.model(model) {
-            for (place, value) in record.values.iter_mut().enumerate() {
-                if !access.can_read(present, tombolo_core::id::FieldId(place)) {
-                    *value = Value::Null;
-                }
-            }
-        }
-        self.lens.record_back(model, &record)
+        let shown = match self.lens.model(model) {
+            Ok(present) => access.shown(self.lens.later(), present, record),
+            Err(_) => record.clone(),
+        };
+        self.lens.record_back(model, &shown)
     }
 }
 

@@ -10,6 +10,7 @@
 //! - [`Retention`] says how long what only absent replicas need is kept, and `retention` why dropping it is safe;
 //! - [`Hub`] holds the newest changes in a bounded ring and wakes those who are interested.
 
+mod accesses;
 mod conflicts;
 pub mod decide;
 mod feed;

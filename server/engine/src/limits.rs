@@ -55,6 +55,9 @@ pub const NUMBERS_MAX: usize = tombolo_core::limits::ENVELOPE_NUMBERS_MAX;
 /// Most earlier names of one mutation: it takes another each time that what it stands behind is edited.
 pub const MOVED_FROM_MAX: usize = tombolo_core::limits::MOVED_FROM_MAX;
 
+/// Callers whose permissions are kept worked out: some kilobytes each with a large schema.
+pub const ACCESSES_MAX: usize = 1_000;
+
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// How long a tombstone, a departure or an outcome is kept at least: as long as a phone lies in a drawer and its owner

@@ -24,13 +24,7 @@ impl<S: Store> Engine<S> {
     /// Any other request that cannot be carried out: give the errors to the caller.
     pub fn prepare(&self, identity: &Identity, request: &Request) -> Result<Prepared, Vec<GraphqlError>> {
         let extensions = Extensions::read(request).map_err(|unreadable| vec![unreadable.into()])?;
-        let access = &match identity {
-            Identity::ApiKey { .. } => Arc::clone(&self.api_key),
-            Identity::Local => Arc::clone(&self.local),
-            Identity::User(_) | Identity::Iam(_) | Identity::Function(_) => {
-                Arc::new(Access::of(&self.schema, identity))
-            }
-        };
+        let access = &self.accesses.of(&self.schema, identity, self.settings.default_auth);
         let prepared = |body, envelope: Option<MutationEnvelope>, refused: bool| Prepared {
             body,
             request: (refused && envelope.is_some()).then(|| kept(request)),

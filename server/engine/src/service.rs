@@ -4,20 +4,23 @@
 //! with what is waiting → [`Engine::respond`]. A query's: [`Engine::prepare`] → [`Engine::query`]. A subscription's:
 //! [`Engine::prepare`] → [`Engine::subscribe`] → [`Engine::next`] until it gives `None`, then again when woken.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use serde_json::Value as Json;
-use tombolo_core::access::{Access, Identity};
+use tombolo_core::access::AuthMode;
 use tombolo_core::id::{Cursor, Epoch, ModelId, Position, ReplicaId};
 use tombolo_core::query::{Answer, Bound, Cache, OperationKind, QueryLimits, RootField, Supplied};
-use tombolo_core::schema::Schema;
+use tombolo_core::schema::{MutationKind, Schema};
 use tombolo_core::wire::envelope::{MutationAnswer, MutationEnvelope, MutationOutcome, OutcomeKind};
 use tombolo_core::wire::graphql::{ErrorType, GraphqlError};
 use tombolo_core::wire::trace::Trace;
 
+use crate::accesses::Accesses;
 use crate::decide::ask::Context;
+use crate::decide::permit;
 use crate::decide::trace;
 use crate::feed;
 use crate::former::Formers;
@@ -43,6 +46,8 @@ pub struct Settings {
     pub feed_rows_live: usize,
     /// Limits of one operation.
     pub query: QueryLimits,
+    /// The mode whose callers may use what has no rules.
+    pub default_auth: AuthMode,
 }
 
 impl Default for Settings {
@@ -54,6 +59,7 @@ impl Default for Settings {
             feed_rows_http: limits::FEED_ROWS_HTTP,
             feed_rows_live: limits::FEED_ROWS_LIVE,
             query: QueryLimits::default(),
+            default_auth: AuthMode::ApiKey,
         }
     }
 }
@@ -91,9 +97,7 @@ pub struct Engine<S> {
     pub(crate) settings: Settings,
     pub(crate) hub: Arc<Hub>,
     pub(crate) documents: Cache,
-    /// What an API key may do: the same for each, so worked out once.
-    pub(crate) api_key: Arc<Access>,
-    pub(crate) local: Arc<Access>,
+    pub(crate) accesses: Accesses,
     /// As last read; a renewal replaces it.
     epoch: RwLock<Option<Epoch>>,
     pub(crate) notes: Notes,
@@ -109,8 +113,7 @@ impl<S: Store> Engine<S> {
         Self {
             hub: Arc::new(Hub::new(settings.ring_changes_max, settings.ring_bytes_max)),
             documents: Cache::default(),
-            api_key: Arc::new(Access::of(&schema, &Identity::ApiKey { name: String::new() })),
-            local: Arc::new(Access::of(&schema, &Identity::Local)),
+            accesses: Accesses::default(),
             epoch: RwLock::default(),
             notes: Notes::default(),
             renewed: AtomicBool::new(false),
@@ -209,6 +212,7 @@ impl<S: Store> Engine<S> {
         };
         let context = Context {
             identity: Some(prepared.identity.clone()),
+            access: Some(Arc::clone(&prepared.access)),
             base: prepared.base(),
             request: prepared.request.clone(),
             request_digest: prepared.request_digest,
@@ -330,7 +334,11 @@ impl<S: Store> Engine<S> {
                 let places = roots.filter(|(_, root)| matches!(root.field, RootField::Mutation(_)));
                 let supplied: Vec<_> = places
                     .zip(&verdict.results)
-                    .map(|((place, root), result)| (place, supply(&formerly(prepared, &root.field, result))))
+                    .enumerate()
+                    .map(|(nth, ((place, root), result))| {
+                        let result = self.visible(prepared, nth, &root.field, result);
+                        (place, supply(&formerly(prepared, &root.field, &result)))
+                    })
                     .collect();
                 if prepared.formerly.is_some() {
                     finish_without_the_store(bound, supplied)
@@ -344,6 +352,33 @@ impl<S: Store> Engine<S> {
             None => None,
         };
         Ok(answer.into_bytes(extensions.as_ref()))
+    }
+
+    /// The result of the request's `nth` mutation without a record that its sender may not see. Of what he has created
+    /// himself he sees what the rules for its fields let him.
+    fn visible<'r>(
+        &self,
+        prepared: &Prepared,
+        nth: usize,
+        root: &RootField,
+        result: &'r MutationResult,
+    ) -> Cow<'r, MutationResult> {
+        let input = match (&prepared.formerly, root) {
+            (Some(formerly), _) => formerly.mutations.get(nth),
+            (None, RootField::Mutation(input)) => Some(input),
+            (None, _) => None,
+        };
+        let (Some(input), Some(record)) = (input, &result.record) else {
+            return Cow::Borrowed(result);
+        };
+        let created = input.kind == MutationKind::Create && result.outcome != OutcomeKind::Rejected;
+        if created || permit::shows(&prepared.access, &self.schema[input.model], input.model, record) {
+            return Cow::Borrowed(result);
+        }
+        Cow::Owned(MutationResult {
+            record: None,
+            ..result.clone()
+        })
     }
 
     async fn outcomes(

@@ -246,6 +246,8 @@ pub struct PageRequest {
     pub bytes_max: usize,
     /// The columns of a row, before the meta columns: what the identity may read.
     pub fields: Vec<FieldId>,
+    /// Columns of `fields` that are null in rows for which this does not hold.
+    pub masks: Vec<(FieldId, Filter)>,
     /// Whose mutations are to be told that have landed in the page.
     pub replica: Option<ReplicaId>,
 }

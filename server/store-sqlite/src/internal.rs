@@ -66,6 +66,10 @@ pub(crate) const STEPS: &[&str] = &[
     ALTER TABLE _outcomes ADD COLUMN digest_request INTEGER;
 ",
     crate::ages::STEP,
+    "
+    -- Whose each replica is, if its user has shown who that is.
+    ALTER TABLE _replicas ADD COLUMN principal TEXT;
+",
 ];
 
 /// The version that this program writes.

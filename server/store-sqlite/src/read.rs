@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rusqlite::Connection;
 use serde_json::Value as Json;
-use tombolo_core::id::{Epoch, MutationNumber, Position};
+use tombolo_core::id::{Epoch, FieldId, MutationNumber, Position};
 use tombolo_core::query::{self, Answer, Bound, RunStatement, Statement, Supplied};
 use tombolo_core::record::{Key, Meta, Record};
 use tombolo_core::schema::{Model, Schema};
@@ -112,12 +112,15 @@ fn rows(
     after: Position,
     upper: Position,
 ) -> rusqlite::Result<(Vec<u8>, usize, Position)> {
-    let columns: Vec<String> = page
-        .fields
-        .iter()
-        .map(|field| format!("t.{}", quoted(&model.field_at(*field).name)))
-        .collect();
     let mut params = vec![Value::Int(after.0), Value::Int(upper.0)];
+    let mut column = |field: &FieldId| {
+        let name = quoted(&model.field_at(*field).name);
+        match page.masks.iter().find(|(of, _)| of == field) {
+            Some((_, rule)) => format!("CASE WHEN {} THEN t.{name} END", rule.sql(model, "t", &mut params)),
+            None => format!("t.{name}"),
+        }
+    };
+    let columns: Vec<String> = page.fields.iter().map(&mut column).collect();
     let filter = page.filter.as_ref().map(|filter| filter.sql(model, "t", &mut params));
     // NOT INDEXED: the table is in feed order, so a whole sync is one pass over it; by an index on a filtered field each
     // page would sort all of the scope again.

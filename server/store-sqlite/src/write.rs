@@ -84,7 +84,8 @@ fn load(
         }
     }
     let mut query = conn.prepare_cached(
-        "SELECT settled_through, lost_through, CASE stage WHEN 0 THEN last_seen_ms END FROM _replicas WHERE replica = ?1",
+        "SELECT settled_through, lost_through, CASE stage WHEN 0 THEN last_seen_ms END, principal FROM _replicas
+         WHERE replica = ?1",
     )?;
     let kept_ms = ages::now(conn, now_ms)?;
     for replica in &needs.replicas {
@@ -94,16 +95,20 @@ fn load(
                     row.get::<_, i64>(0)?,
                     row.get::<_, i64>(1)?,
                     row.get::<_, Option<i64>>(2)?,
+                    row.get::<_, Option<String>>(3)?,
                 ))
             })
             .optional()?;
-        if let Some((settled, lost, last_seen_ms)) = found {
+        if let Some((settled, lost, last_seen_ms, principal)) = found {
             let through = |number: i64| u64::try_from(number).unwrap_or_default();
             facts.settled.insert(replica.clone(), through(settled));
             facts.lost.insert(replica.clone(), through(lost));
             // By the clock that the decision goes by; 0 says never.
             let seen_ms = last_seen_ms.map_or(0, |seen| now_ms.saturating_sub(kept_ms - seen).max(1));
             facts.last_seen_ms.insert(replica.clone(), seen_ms);
+            facts
+                .principals
+                .extend(principal.map(|principal| (replica.clone(), principal)));
         }
     }
     for ((model, text), key) in Needs::rows(schema, batch, &facts.outcomes) {
@@ -199,6 +204,9 @@ fn store(
             put.execute((&replica.0, kept_ms))?;
         }
     }
+    for (replica, principal) in &writes.principals {
+        belong(conn, replica, principal)?;
+    }
     if (writes.head, writes.last_changed_at) != before {
         let mut put = conn.prepare_cached("UPDATE _meta SET value = ?2 WHERE key = ?1")?;
         put.execute(("position", writes.head.0))?;
@@ -242,6 +250,16 @@ fn store_outcomes(
             outcome.digest.and_then(|digest| digest.request).map(u64::cast_signed),
         ))?;
     }
+    Ok(())
+}
+
+/// Notes whose a replica is, once.
+fn belong(conn: &Connection, replica: &ReplicaId, principal: &str) -> rusqlite::Result<()> {
+    conn.prepare_cached(
+        "INSERT INTO _replicas (replica, settled_through, principal) VALUES (?1, 0, ?2)
+         ON CONFLICT (replica) DO UPDATE SET principal = excluded.principal",
+    )?
+    .execute((&replica.0, principal))?;
     Ok(())
 }
 

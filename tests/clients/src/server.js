@@ -1,6 +1,6 @@
 // Runs the real binary on a free port with a schema of its own, as a user would, and says where it listens.
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -10,18 +10,30 @@ const here = dirname(fileURLToPath(import.meta.url));
 const binary = process.env.TOMBOLO_BIN ?? join(here, '../../../target/debug/tombolo');
 export const apiKey = 'clients-test-key';
 
-/** Starts the server; `stop` ends it and removes its data. */
+/** Starts `tombolo dev`; `stop` ends it and removes its data. */
 export async function startServer(schema = join(here, '../schema.graphql')) {
   const data = mkdtempSync(join(tmpdir(), 'tombolo-clients-'));
-  const child = spawn(binary, ['dev', '--schema', schema, '--data', data, '--listen', '127.0.0.1:0', '--api-key', apiKey], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+  return run(['dev', '--schema', schema, '--data', data, '--listen', '127.0.0.1:0', '--api-key', apiKey], data);
+}
+
+/** Starts `tombolo serve` with these lines of configuration on top of a schema and a database in memory. */
+export async function startConfigured(lines, schema = join(here, '../schema.graphql')) {
+  const data = mkdtempSync(join(tmpdir(), 'tombolo-clients-'));
+  const config = join(data, 'tombolo.toml');
+  writeFileSync(config, `listen = "127.0.0.1:0"\nschema = ${JSON.stringify(schema)}\ndatabase = ":memory:"\n${lines}`);
+  return run(['serve', '--config', config], data);
+}
+
+async function run(args, data) {
+  const child = spawn(binary, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   let said = '';
   const url = await new Promise((resolve, reject) => {
     const look = (line) => {
       said += line + '\n';
-      const found = /http:\/\/127\.0\.0\.1:(\d+)\/graphql/.exec(line);
-      if (found && found[1] !== '0') resolve(found[0]);
+      // `dev` prints the URL, `serve` logs the address.
+      const plain = line.replace(/\x1b\[[0-9;]*m/g, '');
+      const found = /http:\/\/127\.0\.0\.1:(\d+)\/graphql/.exec(plain) ?? /listening.*addr=127\.0\.0\.1:(\d+)/.exec(plain);
+      if (found && found[1] !== '0') resolve(`http://127.0.0.1:${found[1]}/graphql`);
     };
     createInterface({ input: child.stdout }).on('line', look);
     createInterface({ input: child.stderr }).on('line', look);

@@ -252,9 +252,10 @@ pub(crate) fn read_your_writes(tx: &mut dyn StoreTx, schema: &Schema, entries: &
                 }
             }
             for (name, value) in &entry.intent.values {
-                // Of a maximum the greater shows.
+                // Of a maximum the greater shows; a creation knows of no other value.
                 let greater = fields.get("best").and_then(Json::as_i64).max(value.as_i64());
-                match greater.filter(|_| name == "best" && !value.is_null()) {
+                let updates = entry.intent.kind == MutationKind::Update;
+                match greater.filter(|_| updates && name == "best" && !value.is_null()) {
                     Some(greater) => fields.insert(name.as_str(), Json::from(greater)),
                     None => fields.insert(name.as_str(), value.clone()),
                 };

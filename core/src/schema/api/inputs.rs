@@ -7,9 +7,10 @@ use crate::id::FieldId;
 use crate::schema::draft::Draft;
 use crate::schema::model::{Field, FieldKind, FieldOrigin, MergeRule, Model, Scalar};
 use crate::schema::names;
+use crate::schema::relations::HIDDEN_INDEX;
 use crate::schema::report::Report;
 
-use super::{Pair, Writer, composite_name, is_filterable, pair};
+use super::{Pair, Writer, composite_name, is_filterable, pair, shared};
 
 /// The scalar whose operator inputs serve `kind`: enums and most AWS scalars compare as strings.
 fn operator_scalar(kind: &FieldKind) -> &'static str {
@@ -30,10 +31,16 @@ pub(super) fn key_condition_scalar(kind: &FieldKind) -> &'static str {
 /// The input that filters and conditions use for a field.
 fn filter_input(field: &Field) -> String {
     match (&field.ty.kind, field.ty.list) {
-        (FieldKind::Enum(name), None) => format!("Model{name}Input"),
-        (FieldKind::Enum(name), Some(_)) => format!("Model{name}ListInput"),
+        (FieldKind::Enum(name), Some(_)) if !field.ty.required => format!("Model{name}ListInput"),
+        // AppSync takes a list that cannot be null for a single value here.
+        (FieldKind::Enum(name), _) => format!("Model{name}Input"),
         (kind, _) => format!("Model{}Input", operator_scalar(kind)),
     }
+}
+
+/// The input of an embedded type.
+fn embedded_input(name: &str) -> String {
+    format!("{}Input", names::upper(name))
 }
 
 /// The input of the operation on a counter or a set.
@@ -82,8 +89,8 @@ impl Writer<'_> {
         if let [_, sort @ ..] = model.key.as_slice() {
             self.write_composite(report, draft, sort, "Primary");
         }
-        for index in &model.indexes {
-            // A hidden index has no argument of its own.
+        for index in model.indexes.iter().filter(|i| !i.name.starts_with(HIDDEN_INDEX)) {
+            // An index without a query serves lists.
             let listed = index.query_field.is_some() || self.is_listed_over(draft, &index.fields);
             if let ([_, sort @ ..], true) = (index.fields.as_slice(), listed) {
                 self.write_composite(report, draft, sort, &index.name);
@@ -98,7 +105,7 @@ impl Writer<'_> {
                 .drafts
                 .get(r.target.0)
                 .is_some_and(|t| t.model.name == draft.model.name)
-                && r.target_fields.len() == 1
+                && r.conditioned
                 && path.starts_with(&r.target_fields)
                 && path.ends_with(&r.sort_fields)
                 && path.len() == r.target_fields.len() + r.sort_fields.len()
@@ -106,7 +113,7 @@ impl Writer<'_> {
     }
 
     fn write_mutation_inputs(&mut self, report: &mut Report, draft: &Draft) {
-        let model = &draft.model;
+        let model = &*draft.shown();
         let name = names::upper(&model.name);
         let given = |field: &&Field| {
             matches!(
@@ -117,7 +124,8 @@ impl Writer<'_> {
         let is_key = |field: &Field| model.key.iter().any(|k| model.fields[k.0].name == field.name);
         let automatic = |field: &Field| {
             let stamp = [model.created_at, model.updated_at].into_iter().flatten();
-            let generated_id = field.name == "id" && field.ty.kind == FieldKind::Scalar(Scalar::Id);
+            let generated_id =
+                field.name == "id" && matches!(field.ty.kind, FieldKind::Scalar(Scalar::Id | Scalar::String));
             let is_stamp = stamp.into_iter().any(|s| model.fields[s.0].name == field.name) && !is_key(field);
             generated_id || field.default.is_some() || is_stamp
         };
@@ -154,7 +162,7 @@ impl Writer<'_> {
             let mut pairs: Vec<Pair> = model
                 .key
                 .iter()
-                .map(|k| &model.fields[k.0])
+                .map(|k| &draft.model.fields[k.0])
                 .map(|f| (f.name.clone(), self.input_type(f, true)))
                 .collect();
             pairs.push(version());
@@ -165,17 +173,22 @@ impl Writer<'_> {
     fn input_type(&self, field: &Field, required: bool) -> String {
         let ty = field.ty.with_required(required);
         match &ty.kind {
-            FieldKind::Embedded(name) => ty.to_string().replacen(name.as_str(), &format!("{name}Input"), 1),
+            FieldKind::Embedded(name) => ty.to_string().replacen(name.as_str(), &embedded_input(name), 1),
             FieldKind::Scalar(_) | FieldKind::Enum(_) => ty.to_string(),
         }
     }
 
     fn write_filters(&mut self, report: &mut Report, draft: &Draft) {
-        let model = &draft.model;
+        let model = &*draft.shown();
         let keyed = |field: &Field| model.key.iter().any(|k| model.fields[k.0].name == field.name);
+        // AppSync takes key fields out of the condition, but for those of a model in lower case and an `id` that is a text.
+        let conditional = |field: &Field| {
+            let odd = model.name != names::upper(&model.name) && field.name != "id";
+            !keyed(field) || odd || (draft.text_id && field.name == "id")
+        };
         let fields = || model.fields.iter().filter(|f| is_filterable(&f.ty.kind));
-        // AppSync gives every filter an `id`, also where the model has none.
         let stray_id = model.field("id").is_none();
+        let name_upper = names::upper(&model.name);
         let tree = |name: &str, with_not: bool| {
             let mut pairs = vec![pair("and", format!("[{name}]")), pair("or", format!("[{name}]"))];
             if with_not {
@@ -185,21 +198,30 @@ impl Writer<'_> {
             pairs
         };
 
-        let name = format!("Model{}FilterInput", model.name);
-        let mut pairs: Vec<Pair> = fields().map(|f| (f.name.clone(), filter_input(f))).collect();
-        if stray_id {
-            pairs.push(pair("id", "ModelIDInput"));
+        // Relations and index queries have a filter that begins as the model does.
+        let mut filters = vec![format!("Model{}FilterInput", model.name)];
+        if name_upper != model.name {
+            filters.push(format!("Model{name_upper}FilterInput"));
         }
-        pairs.extend(tree(&name, true));
-        self.typed(report, "input", &name, &pairs, draft.place);
+        for name in filters {
+            let mut pairs: Vec<Pair> = fields().map(|f| (f.name.clone(), filter_input(f))).collect();
+            if stray_id {
+                pairs.push(pair("id", "ModelIDInput"));
+            }
+            pairs.extend(tree(&name, true));
+            self.typed(report, "input", &name, &pairs, draft.place);
+        }
 
         let ops = &draft.operations;
         if ops.create.is_some() || ops.update.is_some() || ops.delete.is_some() {
-            let name = format!("Model{}ConditionInput", model.name);
+            let name = format!("Model{name_upper}ConditionInput");
             let mut pairs: Vec<Pair> = fields()
-                .filter(|f| !keyed(f))
+                .filter(|f| conditional(f))
                 .map(|f| (f.name.clone(), filter_input(f)))
                 .collect();
+            // A key that holds the owner is a condition again, as a text.
+            let owners = fields().filter(|f| !conditional(f) && draft.holds_owner(&f.name));
+            pairs.extend(owners.map(|f| pair(&f.name, "ModelStringInput")));
             pairs.extend(tree(&name, true));
             self.typed(report, "input", &name, &pairs, draft.place);
         }
@@ -212,18 +234,19 @@ impl Writer<'_> {
             .iter()
             .any(|(names, source)| !names.is_empty() && source.is_some())
         {
-            let name = format!("ModelSubscription{}FilterInput", model.name);
+            let name = format!("ModelSubscription{name_upper}FilterInput");
             let mut pairs: Vec<Pair> = fields()
                 .map(|f| {
-                    let ty = match f.origin {
-                        FieldOrigin::Owner => "ModelStringInput".to_owned(),
-                        _ => format!("ModelSubscription{}Input", operator_scalar(&f.ty.kind)),
+                    let ty = if f.origin == FieldOrigin::Owner || draft.holds_owner(&f.name) {
+                        "ModelStringInput".to_owned()
+                    } else {
+                        format!("ModelSubscription{}Input", operator_scalar(&f.ty.kind))
                     };
                     (f.name.clone(), ty)
                 })
                 .collect();
-            if stray_id {
-                pairs.push(pair("id", "ModelSubscriptionIDInput"));
+            for (name, kind) in &model.absent {
+                pairs.push(pair(name, format!("ModelSubscription{}Input", operator_scalar(kind))));
             }
             pairs.extend(tree(&name, false));
             self.typed(report, "input", &name, &pairs, draft.place);
@@ -254,22 +277,32 @@ impl Writer<'_> {
         let pairs: Vec<Pair> = sort
             .iter()
             .map(|id| &model.fields[id.0])
-            .map(|f| (f.name.clone(), f.ty.kind.name().to_owned()))
+            .enumerate()
+            .map(|(i, f)| {
+                // The last one may be given in part, so AppSync types it by what it is stored as.
+                let ty = match &f.ty.kind {
+                    FieldKind::Scalar(_) if i + 1 == sort.len() => operator_scalar(&f.ty.kind),
+                    kind => kind.name(),
+                };
+                pair(&f.name, ty)
+            })
             .collect();
         self.typed(report, "input", &key, &pairs, draft.place);
     }
 
     /// `ModelPostStatusInput` for enums that models use, and `…ListInput` for lists of them.
     pub(super) fn write_enum_inputs(&mut self, report: &mut Report) {
-        let (mut single, mut listed) = (BTreeSet::new(), BTreeSet::new());
+        let (mut single, mut listed, mut both) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         for field in self.input.drafts.iter().flat_map(|d| &d.model.fields) {
             if let FieldKind::Enum(name) = &field.ty.kind {
-                if field.ty.list.is_some() {
-                    &mut listed
-                } else {
-                    &mut single
-                }
-                .insert(name.clone());
+                match field.ty.list {
+                    Some(_) if !field.ty.required => listed.insert(name.clone()),
+                    Some(_) => {
+                        both.insert(name.clone());
+                        single.insert(name.clone())
+                    }
+                    None => single.insert(name.clone()),
+                };
             }
         }
         let place_of = |name: &str| {
@@ -277,9 +310,23 @@ impl Writer<'_> {
             found.and_then(|e| e.name.location())
         };
         for name in single.iter().filter(|name| self.input.enums.contains_key(*name)) {
-            let pairs = [pair("eq", name.as_str()), pair("ne", name.as_str())];
+            let input = format!("Model{name}Input");
+            if shared::names(shared::OPERATORS).any(|shared| shared == input) {
+                // AppSync, too, has one type of that name, and it is not the enum's.
+                report.warn(
+                    place_of(name),
+                    format!("filters cannot test fields of the enum `{name}`: `{input}` is the operators of a size"),
+                    "rename the enum if you need to",
+                );
+                continue;
+            }
+            let mut pairs = vec![pair("eq", name.as_str()), pair("ne", name.as_str())];
+            if both.contains(name) {
+                // Ours: AppSync filters such lists by nothing that could hold.
+                pairs.extend([pair("contains", name.as_str()), pair("notContains", name.as_str())]);
+            }
             let place = place_of(name);
-            self.typed(report, "input", &format!("Model{name}Input"), &pairs, place);
+            self.typed(report, "input", &input, &pairs, place);
         }
         for name in &listed {
             let (list, one) = (format!("[{name}]"), name.clone());
@@ -298,7 +345,7 @@ impl Writer<'_> {
     pub(super) fn write_embedded_inputs(&mut self, report: &mut Report) {
         let embedded = self.input.embedded;
         for (name, fields) in embedded {
-            let input = format!("{name}Input");
+            let input = embedded_input(name);
             if self.input.declared.inputs.iter().any(|i| i.name == input.as_str()) {
                 continue;
             }
@@ -307,7 +354,7 @@ impl Writer<'_> {
                 .map(|f| {
                     let text = f.ty.to_string();
                     let text = match &f.ty.kind {
-                        FieldKind::Embedded(other) => text.replacen(other.as_str(), &format!("{other}Input"), 1),
+                        FieldKind::Embedded(other) => text.replacen(other.as_str(), &embedded_input(other), 1),
                         FieldKind::Scalar(_) | FieldKind::Enum(_) => text,
                     };
                     (f.name.clone(), text)

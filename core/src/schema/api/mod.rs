@@ -22,6 +22,7 @@ use super::model::{
 use super::names;
 use super::operations::Operations;
 use super::read::{Declared, is_root};
+use super::relations::HIDDEN_INDEX;
 use super::report::{Place, Report};
 
 /// Everything the generator looks at.
@@ -189,7 +190,7 @@ impl Writer<'_> {
     }
 
     fn write_model(&mut self, report: &mut Report, draft: &Draft) {
-        let model = &draft.model;
+        let model = &*draft.shown();
         let mut fields: Vec<Pair> = Vec::new();
         let stored = |id: &FieldId| (model.fields[id.0].name.clone(), model.fields[id.0].ty.to_string());
         let of = |wanted: &[FieldOrigin]| {
@@ -234,7 +235,11 @@ impl Writer<'_> {
         if draft.operations.sync.is_some() {
             connection.push(pair("startedAt", "AWSTimestamp"));
         }
-        self.typed(report, "type", &connection_name(model), &connection, draft.place);
+        let (listed, related) = (connection_name(model), related_connection_name(model));
+        if related != listed {
+            self.typed(report, "type", &related, &connection, draft.place);
+        }
+        self.typed(report, "type", &listed, &connection, draft.place);
     }
 
     /// A relation field: its name, and its arguments with its type.
@@ -247,7 +252,7 @@ impl Writer<'_> {
             return (relation.name.clone(), format!("{}{bang}", target.name));
         }
         let mut args = Vec::new();
-        if relation.target_fields.len() == 1 && !relation.sort_fields.is_empty() {
+        if relation.conditioned {
             let index = index_of(target, &relation.target_fields, &relation.sort_fields);
             args.extend(sort_key_argument(target, &relation.sort_fields, index));
         }
@@ -257,7 +262,7 @@ impl Writer<'_> {
         args.push(pair("nextToken", "String"));
         (
             relation.name.clone(),
-            format!("({}): {}", joined(&args), connection_name(target)),
+            format!("({}): {}", joined(&args), related_connection_name(target)),
         )
     }
 
@@ -265,8 +270,11 @@ impl Writer<'_> {
         let model = &draft.model;
         let Operations { get, list, sync, .. } = &draft.operations;
         let connection = connection_name(model);
-        let filter = pair("filter", format!("Model{}FilterInput", model.name));
-        let page = [filter, pair("limit", "Int"), pair("nextToken", "String")];
+        let page = |name: &str| {
+            let filter = pair("filter", format!("Model{name}FilterInput"));
+            [filter, pair("limit", "Int"), pair("nextToken", "String")]
+        };
+        let name_upper = names::upper(&model.name);
         let mut add = |this: &mut Self, name: &str, args: &[Pair], ty: &str, root: QueryRoot, place: Place| {
             if this.roots.query.insert(name.to_owned(), root).is_some() {
                 report.error(
@@ -283,19 +291,18 @@ impl Writer<'_> {
         }
         if let Some(name) = list {
             let mut args = Vec::new();
-            let plain = matches!(model.key.as_slice(), [only] if model.fields[only.0].name == "id");
-            if let (false, [partition, sort @ ..]) = (plain, model.key.as_slice()) {
+            if let (true, [partition, sort @ ..]) = (draft.names_its_key, model.key.as_slice()) {
                 args.push(key_pair(model, *partition, false));
                 args.extend(sort_key_argument(model, sort, "Primary"));
             }
-            args.extend(page.iter().cloned());
-            if !plain {
+            args.extend(page(&name_upper));
+            if draft.names_its_key {
                 args.push(pair("sortDirection", "ModelSortDirection"));
             }
             add(self, name, &args, &connection, QueryRoot::List(id), draft.place);
         }
         if let Some(name) = sync {
-            let mut args = page.to_vec();
+            let mut args = page(&name_upper).to_vec();
             args.push(pair("lastSync", "AWSTimestamp"));
             add(self, name, &args, &connection, QueryRoot::Sync(id), draft.place);
         }
@@ -306,7 +313,8 @@ impl Writer<'_> {
             let mut args = vec![key_pair(model, *partition, true)];
             args.extend(sort_key_argument(model, sort, &index.name));
             args.push(pair("sortDirection", "ModelSortDirection"));
-            args.extend(page.iter().cloned());
+            args.extend(page(&model.name));
+            let connection = related_connection_name(model);
             add(self, name, &args, &connection, QueryRoot::Index(id, i), *place);
         }
     }
@@ -336,8 +344,8 @@ impl Writer<'_> {
                 );
             }
             out.push(format!(
-                "{name}(input: {word}{name_upper}Input!, condition: Model{}ConditionInput): {}",
-                model.name, model.name
+                "{name}(input: {word}{name_upper}Input!, condition: Model{name_upper}ConditionInput): {}",
+                model.name
             ));
         }
     }
@@ -345,9 +353,12 @@ impl Writer<'_> {
     fn subscriptions(&mut self, report: &mut Report, id: ModelId, draft: &Draft, out: &mut Vec<String>) {
         let model = &draft.model;
         let ops = &draft.operations;
-        let mut args = vec![pair("filter", format!("ModelSubscription{}FilterInput", model.name))];
+        let mut args = vec![pair(
+            "filter",
+            format!("ModelSubscription{}FilterInput", names::upper(&model.name)),
+        )];
         if !ops.subscriptions_public {
-            args.extend(owner_arguments(model));
+            args.extend(owner_arguments(draft));
         }
         let args = joined(&args);
         for (list, kind, source) in [
@@ -388,7 +399,14 @@ fn after_name(ty: &str) -> String {
     }
 }
 
+/// The connection of list and sync.
 fn connection_name(model: &Model) -> String {
+    format!("Model{}Connection", names::upper(&model.name))
+}
+
+/// The connection of relations and index queries: AppSync has them begin as the model does, so that a model in lower case
+/// gets two.
+fn related_connection_name(model: &Model) -> String {
     format!("Model{}Connection", model.name)
 }
 
@@ -423,14 +441,18 @@ fn composite_name(model: &Model, index: &str) -> String {
 fn index_of<'m>(target: &'m Model, fields: &[FieldId], sort: &[FieldId]) -> &'m str {
     let whole =
         |path: &[FieldId]| path.len() == fields.len() + sort.len() && path.starts_with(fields) && path.ends_with(sort);
-    let found = target.indexes.iter().find(|i| whole(&i.fields));
+    let found = target
+        .indexes
+        .iter()
+        .find(|i| whole(&i.fields) && !i.name.starts_with(HIDDEN_INDEX));
     found.map_or("Primary", |i| i.name.as_str())
 }
 
-/// `owner: String` for each owner rule that lets someone listen.
-fn owner_arguments(model: &Model) -> Vec<Pair> {
+/// `owner: String` for each owner rule, of the model or of a field, that lets someone listen.
+fn owner_arguments(draft: &Draft) -> Vec<Pair> {
+    let model = &draft.model;
     let mut out: Vec<Pair> = Vec::new();
-    for rule in model.auth.iter().flatten() {
+    for rule in draft.rules() {
         let listens = rule.operations.contains(&AuthOperation::Listen);
         if rule.strategy != AuthStrategy::Owner || !listens {
             continue;

@@ -226,6 +226,7 @@ impl Lens {
             Test::Contains(_)
             | Test::NotContains(_)
             | Test::BeginsWith(_)
+            | Test::EndsWith(_)
             | Test::Exists(_)
             | Test::Type(_)
             | Test::Size(_) => test.clone(),

@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use tombolo_core::access::Identity;
 
+use super::sigv4::unhex;
 use super::{Admitted, Refusal};
 
 /// The header, and the key in `connection_init`'s payload, that carries an API key.
@@ -47,18 +48,7 @@ impl ApiKey {
 
     /// A key given as its SHA-256 in 64 hexadecimal digits; `None` if `hex` is something else.
     pub fn from_sha256(name: impl Into<String>, hex: &str) -> Option<Self> {
-        let digits = hex.as_bytes();
-        if digits.len() != 64 {
-            return None;
-        }
-        let mut hash = [0; 32];
-        for (byte, pair) in hash.iter_mut().zip(digits.chunks_exact(2)) {
-            let pair = std::str::from_utf8(pair).ok()?;
-            if !pair.bytes().all(|b| b.is_ascii_hexdigit()) {
-                return None;
-            }
-            *byte = u8::from_str_radix(pair, 16).ok()?;
-        }
+        let hash = unhex(hex)?;
         Some(Self {
             name: name.into(),
             hash,
@@ -100,7 +90,7 @@ impl Keys {
         }
         let known = found.ok_or(Refusal::Unknown)?;
         if known.expires.is_some_and(|expires| expires <= now) {
-            return Err(Refusal::Expired);
+            return Err(Refusal::KeyExpired);
         }
         Ok(Admitted {
             identity: Identity::ApiKey {
@@ -151,7 +141,7 @@ mod tests {
         assert_eq!(admitted.expires, Some(at("2030-01-01T00:00:00Z")));
         assert_eq!(
             keys.identify(Some("secret"), at("2030-01-01T00:00:00Z")),
-            Err(Refusal::Expired)
+            Err(Refusal::KeyExpired)
         );
         assert_eq!(
             Keys::default().identify(Some("secret"), Timestamp::UNIX_EPOCH),

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 
+use tombolo_core::schema::api_name;
+
 use super::output::Failure;
 use super::remote::{Remote, Reply};
 use crate::cells::{CellKind, CreateField};
@@ -269,7 +271,7 @@ impl Api {
     /// There is no such model, or its list query is switched off.
     pub(super) fn list(&self, model: &str) -> Result<ListApi, Failure> {
         self.check_model(model)?;
-        let connection = format!("Model{model}Connection");
+        let connection = format!("Model{}Connection", api_name(model));
         let found = self.fields_of(&self.query).iter().find(|f| {
             f.ty.element().0 == connection
                 && !f.args.iter().any(|a| a.ty.required() || a.name == "lastSync")

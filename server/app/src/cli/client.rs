@@ -44,6 +44,15 @@ pub struct Args {
     /// The API key
     #[arg(long, value_name = "KEY", env = "TOMBOLO_API_KEY", hide_env_values = true)]
     api_key: Option<String>,
+    /// The signed-in user's token, instead of a key
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "TOMBOLO_TOKEN",
+        hide_env_values = true,
+        conflicts_with = "api_key"
+    )]
+    token: Option<String>,
     /// Trust the certificates in this file (PEM) and no others
     #[arg(long, value_name = "FILE", env = "TOMBOLO_CA")]
     ca: Option<PathBuf>,
@@ -204,6 +213,9 @@ pub async fn run(args: Args) -> Outcome {
     }
     if let Some(key) = &args.api_key {
         builder = builder.api_key(key);
+    }
+    if let Some(token) = &args.token {
+        builder = builder.token(token);
     }
     if let Some(account) = &args.account {
         builder = builder.account(account);

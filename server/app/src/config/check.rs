@@ -1,5 +1,6 @@
 //! What must hold of the whole, whoever said it.
 
+use super::auth::default_mode;
 use super::{Config, ConfigErrors, Draft, Problems, SchemaSource};
 use crate::telemetry::{self, Log};
 use crate::tls::TlsFiles;
@@ -37,24 +38,24 @@ pub(super) fn finish(name: &str, draft: Draft, mut problems: Problems) -> Result
     if let Err(error) = telemetry::check(&draft.log.filter) {
         problems.add(name, error.to_string());
     }
-    if draft.api_keys.is_empty() {
-        problems.add(
-            name,
-            "no API key, so every call would be refused; add [[api_keys]] with a name and a \
-            key (openssl rand -hex 32) or set TOMBOLO_API_KEY",
-        );
+    for error in draft.auth.problems() {
+        problems.add(name, error.to_string());
     }
+    let given = draft.auth_form.default.as_deref();
+    let default_auth = default_mode(name, given, &draft.api_keys, &draft.auth, &mut problems);
     if draft.schema.is_none() {
         problems.add(name, "no schema; add schema = \"schema.graphql\" or set TOMBOLO_SCHEMA");
     }
-    match draft.schema {
-        Some(schema) if problems.0.is_empty() => {
+    match (draft.schema, default_auth) {
+        (Some(schema), Some(default_auth)) if problems.0.is_empty() => {
             let config = Config {
                 listen: draft.listen,
                 schema: SchemaSource::File(schema),
                 database: draft.database,
                 synchronous: draft.synchronous,
                 api_keys: draft.api_keys,
+                auth: draft.auth,
+                default_auth,
                 limits: draft.limits,
                 guards: draft.guards,
                 tls,
@@ -64,6 +65,6 @@ pub(super) fn finish(name: &str, draft: Draft, mut problems: Problems) -> Result
             };
             Ok((config, draft.log))
         }
-        Some(_) | None => Err(ConfigErrors(problems.0)),
+        (Some(_) | None, _) => Err(ConfigErrors(problems.0)),
     }
 }

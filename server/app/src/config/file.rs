@@ -4,8 +4,11 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use super::auth::{AuthForm, IamForm};
 use super::{ConfigErrors, DATABASE_DEFAULT, Database, Draft, LISTEN_DEFAULT, Problems, Synchronous};
-use crate::auth::{ApiKey, KEY_CHARS_MIN};
+use crate::auth::authorizer::AuthorizerConfig;
+use crate::auth::issuer::IssuerConfig;
+use crate::auth::{ApiKey, AuthConfig, KEY_CHARS_MIN};
 use crate::guards::Guards;
 use crate::limits::Limits;
 use crate::resolver::ResolverConfig;
@@ -22,6 +25,14 @@ struct FileForm {
     synchronous: Synchronous,
     #[serde(default)]
     api_keys: Vec<toml::Spanned<KeyForm>>,
+    #[serde(default)]
+    auth: AuthForm,
+    #[serde(default)]
+    issuers: Vec<IssuerConfig>,
+    #[serde(default)]
+    iam: Vec<toml::Spanned<IamForm>>,
+    #[serde(default)]
+    authorizer: AuthorizerConfig,
     #[serde(default)]
     limits: Limits,
     #[serde(default)]
@@ -70,12 +81,24 @@ pub(super) fn read(name: &str, text: &str, base: &Path, problems: &mut Problems)
             Err(message) => problems.add(at, message),
         }
     }
+    let mut iam = Vec::new();
+    for spanned in form.iam {
+        iam.push((place(name, text, spanned.span().start), spanned.into_inner()));
+    }
     Ok(Draft {
         listen: form.listen.unwrap_or_else(|| LISTEN_DEFAULT.to_owned()),
         schema: form.schema.map(|s| base.join(s)),
         database: Database::parse(form.database.as_deref().unwrap_or(DATABASE_DEFAULT), base),
         synchronous: form.synchronous,
         api_keys,
+        auth: AuthConfig {
+            issuers: form.issuers,
+            iam: Vec::new(),
+            iam_region: form.auth.iam_region.clone(),
+            authorizer: form.authorizer,
+        },
+        auth_form: form.auth,
+        iam,
         limits: form.limits,
         guards: form.guards,
         tls_cert: form.tls.cert.map(|path| base.join(path)),

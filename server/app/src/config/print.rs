@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
+use super::auth::{AuthForm, PrintedIam};
 use super::{SchemaSource, Settings, Synchronous};
+use crate::auth::authorizer::AuthorizerConfig;
+use crate::auth::issuer::IssuerConfig;
 use crate::guards::Guards;
 use crate::limits::Limits;
 use crate::resolver::ResolverConfig;
@@ -20,6 +23,10 @@ impl Settings {
             database: String,
             synchronous: Synchronous,
             api_keys: Vec<PrintedKey<'a>>,
+            auth: AuthForm,
+            issuers: &'a [IssuerConfig],
+            iam: Vec<PrintedIam<'a>>,
+            authorizer: &'a AuthorizerConfig,
             limits: &'a Limits,
             guards: &'a Guards,
             #[serde(skip_serializing_if = "Option::is_none")]
@@ -55,6 +62,13 @@ impl Settings {
                     key: "(redacted)",
                 })
                 .collect(),
+            auth: AuthForm {
+                default: Some(self.config.default_auth.name().to_owned()),
+                iam_region: self.config.auth.iam_region.clone(),
+            },
+            issuers: &self.config.auth.issuers,
+            iam: self.config.auth.iam.iter().map(PrintedIam::of).collect(),
+            authorizer: &self.config.auth.authorizer,
             limits: &self.config.limits,
             guards: &self.config.guards,
             tls: self.config.tls.as_ref().map(|files| PrintedTls {

@@ -271,3 +271,166 @@ fn guards_and_a_certificate_are_read_and_checked() {
         assert!(error.contains(says), "{text}: {error}");
     }
 }
+/// A file with one of each.
+const ALL: &str = r#"
+schema = "s.graphql"
+[auth]
+default = "AMAZON_COGNITO_USER_POOLS"
+iam_region = "eu-west-1"
+[[issuers]]
+issuer = "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_abc"
+client_id = "app"
+[[issuers]]
+issuer = "https://id.example"
+algorithms = ["RS256"]
+iat_ttl_ms = 1000
+[[iam]]
+name = "backend"
+access_key_id = "AKIAIOSFODNN7EXAMPLE"
+secret_access_key = "wJalrXUtnFEMIsecret"
+role = "admin"
+allow = ["Query.*", "Mutation.createTodo"]
+[authorizer]
+url = "http://127.0.0.1:9/"
+header = "x: another secret"
+"#;
+
+#[test]
+fn every_mode_can_be_opened_without_a_key() {
+    let config = parse(ALL, &[]).unwrap().config;
+    assert!(config.api_keys.is_empty());
+    assert_eq!(config.default_auth, AuthMode::UserPools);
+    let modes = config.auth.modes().unwrap();
+    let all_but_keys = AuthMode::ALL
+        .into_iter()
+        .filter(|mode| *mode != AuthMode::ApiKey)
+        .collect();
+    assert_eq!(modes, all_but_keys);
+    assert_eq!(
+        config.auth.iam[0].secret_access_key,
+        Secret("wJalrXUtnFEMIsecret".into())
+    );
+}
+
+#[test]
+fn the_default_mode_is_the_first_that_is_open() {
+    let issuer = "[[issuers]]\nissuer = \"https://id.example\"\n";
+    let authorizer = "[authorizer]\nurl = \"http://h/\"\n";
+    let bare = "schema = \"s.graphql\"\n";
+    for (text, environment, mode) in [
+        (GOOD.to_owned(), &[][..], AuthMode::ApiKey),
+        (format!("{GOOD}{issuer}"), &[], AuthMode::ApiKey),
+        (format!("{bare}{issuer}{authorizer}"), &[], AuthMode::Oidc),
+        (format!("{bare}{authorizer}"), &[], AuthMode::Function),
+        (
+            format!("{GOOD}{issuer}[auth]\ndefault = \"OPENID_CONNECT\"\n"),
+            &[],
+            AuthMode::Oidc,
+        ),
+        (
+            format!("{GOOD}{issuer}"),
+            &[("TOMBOLO_AUTH_DEFAULT", "OPENID_CONNECT")],
+            AuthMode::Oidc,
+        ),
+        (
+            bare.to_owned(),
+            &[("TOMBOLO_AUTHORIZER_URL", "http://h/")],
+            AuthMode::Function,
+        ),
+    ] {
+        assert_eq!(parse(&text, environment).unwrap().config.default_auth, mode, "{text}");
+    }
+}
+
+#[test]
+fn a_secret_may_be_kept_elsewhere() {
+    let without = ALL.replace("secret_access_key = \"wJalrXUtnFEMIsecret\"\n", "@");
+    let by_variable = without.replace('@', "secret_access_key_env = \"TOMBOLO_BACKEND_SECRET\"\n");
+    let settings = parse(&by_variable, &[("TOMBOLO_BACKEND_SECRET", "of the environment")]).unwrap();
+    let secret = |settings: &Settings| settings.config.auth.iam[0].secret_access_key.0.clone();
+    assert_eq!(secret(&settings), "of the environment");
+    assert!(settings.unknown_variables.is_empty(), "it is known by being named");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("secret");
+    std::fs::write(&file, "of the file, sixteen\n").unwrap();
+    let by_file = without.replace('@', &format!("secret_access_key_file = {file:?}\n"));
+    assert_eq!(secret(&parse(&by_file, &[]).unwrap()), "of the file, sixteen");
+    for (place, says) in [
+        ("", "IAM user \"backend\" has no secret"),
+        (
+            "secret_access_key_env = \"NO\"\n",
+            "the variable NO of secret_access_key_env is not set",
+        ),
+        (
+            "secret_access_key_file = \"/nowhere/x\"\n",
+            "secret_access_key_file /nowhere/x: ",
+        ),
+        ("secret_access_key = \"short\"\n", "fewer than 16 characters"),
+        (
+            "secret_access_key = \"wJalrXUtnFEMIsecret\"\nsecret_access_key_env = \"A\"\n",
+            "in several places",
+        ),
+    ] {
+        let message = parse(&without.replace('@', place), &[]).unwrap_err().to_string();
+        assert!(message.contains("t.toml:13:1: ") && message.contains(says), "{message}");
+        assert!(!message.contains("wJalrXUtnFEMIsecret"), "{message}");
+    }
+}
+
+#[test]
+fn who_may_call_is_refused_by_place_when_it_cannot_be() {
+    for (from, to, says) in [
+        (
+            "AMAZON_COGNITO_USER_POOLS",
+            "API_KEY",
+            "t.toml: auth.default: API_KEY is the default and nobody may call by it",
+        ),
+        (
+            "AMAZON_COGNITO_USER_POOLS",
+            "COGNITO",
+            "auth.default: \"COGNITO\" is no mode; there are API_KEY, AWS_IAM",
+        ),
+        (
+            "https://id.example",
+            "http://id.example",
+            "issuer \"http://id.example\": its keys would come over http",
+        ),
+        (
+            "client_id = \"app\"",
+            "client_id = \"(\"",
+            "client_id is no regular expression",
+        ),
+        ("client_id = ", "clientId = ", "unknown field `clientId`"),
+        ("\"RS256\"", "\"HS256\"", "unknown variant `HS256`"),
+        ("\"RS256\"", "\"none\"", "unknown variant `none`"),
+        ("\"admin\"", "\"root\"", "unknown variant `root`"),
+        ("\"Query.*\", \"Mutation.createTodo\"", "", "may call nothing"),
+        ("Query.*", "Todo.title", "\"Todo.title\" in allow is neither"),
+        ("AKIAIOSFODNN7EXAMPLE", "a/b", "access_key_id is letters and digits"),
+        ("http://127.0.0.1:9/", "ftp://x", "authorizer: url"),
+        ("url = \"http://127.0.0.1:9/\"", "", "authorizer: it has no url"),
+    ] {
+        let text = ALL.replacen(from, to, 1);
+        assert_ne!(text, ALL, "{from}");
+        let message = parse(&text, &[]).expect_err(to).to_string();
+        assert!(message.contains(says), "{to}: {message}");
+        assert!(!message.contains("secret"), "{message}");
+    }
+    let twice = format!(
+        "{ALL}{}",
+        &ALL[ALL.find("[[iam]]").unwrap()..ALL.find("[authorizer]").unwrap()]
+    );
+    let message = parse(&twice, &[]).unwrap_err().to_string();
+    assert!(message.contains("two IAM users are called"), "{message}");
+}
+
+#[test]
+fn no_secret_of_any_mode_is_printed() {
+    let settings = parse(ALL, &[("TOMBOLO_API_KEY", "0123456789abcdef")]).unwrap();
+    let (text, debug) = (settings.to_toml(), format!("{settings:?}"));
+    for secret in ["wJalrXUtnFEMIsecret", "another secret", "0123456789abcdef"] {
+        assert!(!text.contains(secret) && !debug.contains(secret), "{text}");
+    }
+    let again = parse(&text.replace("(redacted)", "x: 0123456789abcdef"), &[]).unwrap();
+    assert_eq!(again.to_toml(), text, "read back it lacks only the secrets");
+}

@@ -72,6 +72,8 @@ fn decide(case: &Case) -> String {
         stored: stored.as_ref(),
         seen: &[],
         forgotten: false,
+        hidden: false,
+        owners: &[],
         position: Position(8),
         now_ms: 9,
     };

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value as Json, json};
-use tombolo_core::access::Identity;
+use tombolo_core::access::{Access, Identity};
 use tombolo_core::id::{FieldId, ModelId, Version};
 use tombolo_core::record::{Key, Record};
 use tombolo_core::schema::{Model, MutationKind, PartWritten, RemovedField, Schema};
@@ -23,6 +23,8 @@ use super::trace;
 pub struct Context {
     /// Who sent it.
     pub identity: Option<Identity>,
+    /// What the sender may do; `None`: the server itself, everything.
+    pub access: Option<Arc<Access>>,
     /// For each mutation what the sender saw in the fields it sets, as far as it said so.
     pub base: Vec<Option<Map<String, Json>>>,
     /// The request, if it cannot be read or carried out: kept with its rejection.

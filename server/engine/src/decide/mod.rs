@@ -15,6 +15,7 @@ mod batch;
 mod digest;
 mod needs;
 mod parts;
+pub(crate) mod permit;
 mod resolve;
 mod row;
 pub mod trace;
@@ -55,6 +56,8 @@ pub struct Facts {
     pub lost: BTreeMap<ReplicaId, u64>,
     /// For the same replicas when it was last noted that they were heard of; a missing one, or 0, is to be noted now.
     pub last_seen_ms: BTreeMap<ReplicaId, i64>,
+    /// For the same replicas whose they are; a missing one is nobody's yet.
+    pub principals: BTreeMap<ReplicaId, String>,
     /// For each model the columns whose change leaves a departure.
     pub watched: BTreeMap<ModelId, BTreeSet<FilterColumn>>,
     /// Traces of the batch's own mutations ([`Needs::own`]) that have been here before.
@@ -93,6 +96,8 @@ pub struct Writes {
     pub settled: Vec<Settled>,
     /// Replicas of which it is to be noted that they were heard of at `now_ms`. One that was written off no longer is.
     pub seen: Vec<ReplicaId>,
+    /// Replicas that have become somebody's.
+    pub principals: Vec<(ReplicaId, String)>,
     /// The time of the batch, as the caller gave it.
     pub now_ms: i64,
     /// The newest position now.

@@ -18,6 +18,10 @@ pub(super) struct RowFacts<'a> {
     pub(super) seen: &'a [Seen],
     /// It has seen more, of which the versions are no longer known.
     pub(super) forgotten: bool,
+    /// The caller may not see the stored record.
+    pub(super) hidden: bool,
+    /// What a creation fills in of its caller.
+    pub(super) owners: &'a [(FieldId, Value)],
     /// The position that the change will have.
     pub(super) position: Position,
     /// The change's time.
@@ -139,7 +143,8 @@ pub(super) fn decide_row(facts: &RowFacts<'_>, mutation: &MutationInput) -> Deci
 /// Whether the creation names the very tombstone that it replaces: only one who has seen the deletion can mean that.
 fn resurrects(facts: &RowFacts<'_>, stored: &StoredRecord, mutation: &MutationInput) -> bool {
     let current = |base| !is_stale(base, stored.record.meta.version, facts.seen);
-    stored.record.meta.deleted && mutation.base_version.is_some_and(current)
+    // To one who may not see it, it is an id that is taken.
+    stored.record.meta.deleted && !facts.hidden && mutation.base_version.is_some_and(current)
 }
 
 /// AppSync's words.
@@ -196,6 +201,11 @@ fn create(facts: &RowFacts<'_>, mutation: &MutationInput, tombstone: Option<&Sto
             && !mutation.values.iter().any(|(f, _)| f.0 == field)
         {
             record.values[field] = default.clone();
+        }
+    }
+    for (field, owner) in facts.owners {
+        if !mutation.values.iter().any(|(f, value)| f == field && !value.is_null()) {
+            record.values[field.0] = owner.clone();
         }
     }
     for (field, operation) in &mutation.operations {

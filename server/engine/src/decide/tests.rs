@@ -119,6 +119,8 @@ fn each_kind_on_each_state() {
             key: &Key(vec![text("a")]),
             stored: row.as_ref(),
             forgotten: false,
+            hidden: false,
+            owners: &[],
             seen: &seen
                 .iter()
                 .map(|version| Seen {

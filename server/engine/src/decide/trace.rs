@@ -1,7 +1,7 @@
 //! Traces of what was merged and rejected: made here, written by the store, shown to those who may see them.
 
 use serde_json::{Map, Value as Json};
-use tombolo_core::access::{Access, Identity};
+use tombolo_core::access::{Access, Grant, Identity};
 use tombolo_core::id::{FieldId, ModelId};
 use tombolo_core::merge::{FieldConflict, Operation, RuleName};
 use tombolo_core::record::Key;
@@ -141,7 +141,9 @@ pub const FIELD_REMOVED: &str = "FIELD_REMOVED";
 pub fn visible(trace: &Trace, schema: &Schema, identity: &Identity, access: &Access) -> Option<Trace> {
     let own = *identity == Identity::Local || (trace.author.is_some() && trace.author == identity.author());
     let model = trace.model.as_ref().and_then(|name| schema.model_named(name));
-    if !own && !model.is_some_and(|model| access.model(model, AuthOperation::Sync)) {
+    // Whose rows he may read some of: the trace does not tell whose it is.
+    let reads = |model| *access.grant(model, AuthOperation::Sync) == Grant::All;
+    if !own && !model.is_some_and(reads) {
         return None;
     }
     let mut trace = trace.clone();

@@ -71,6 +71,7 @@ pub fn a_page_stops_at_its_bytes(place: &impl Place) {
         rows_max: 100,
         bytes_max: 10,
         fields: vec![world.definition("Todo").field("id").unwrap()],
+        masks: Vec::new(),
         replica: None,
     };
     let page = block_on(world.store.changes(request)).unwrap();

@@ -15,8 +15,10 @@ pub mod numbers;
 pub mod once;
 pub mod resets;
 pub mod retention;
+pub mod rules;
 pub mod sessions;
 pub mod traces;
+pub mod wander;
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -269,6 +271,7 @@ impl<S: Store> World<S> {
                     .iter()
                     .filter_map(|name| self.definition(model).field(name))
                     .collect(),
+                masks: Vec::new(),
                 replica: Some(ReplicaId("r".to_owned())),
             }),
         )
@@ -408,6 +411,7 @@ macro_rules! store_suite {
         );
         $crate::store_suite!(@cases $place, numbers:
             an_edit_upon_a_forgotten_mutation_of_ones_own_overwrites_nobody,
+            an_edit_upon_a_refused_mutation_of_ones_own_overwrites_nobody,
             what_is_seen_of_a_forgotten_mutation_is_judged_by_the_version_that_is_named,
             a_number_is_not_lent_to_another_request_that_is_refused,
         );
@@ -482,6 +486,20 @@ macro_rules! store_suite {
             scopes_take_turns,
             a_page_of_other_changes_hides_none_of_its_own,
             a_session_is_told_which_of_its_own_mutations_have_landed,
+        );
+        $crate::store_suite!(@cases $place, rules:
+            queries_give_what_is_ones_own,
+            a_field_is_shown_to_its_keeper_alone,
+            mutations_of_others_are_refused_and_tell_nothing,
+            a_record_can_be_given_away,
+            subscriptions_bring_what_is_ones_own,
+            the_feed_brings_what_is_ones_own_and_takes_it_away,
+            a_cursor_under_other_rules_begins_anew,
+            traces_are_for_those_who_read_everything,
+            a_replica_and_its_numbers_are_its_users,
+        );
+        $crate::store_suite!(@cases $place, wander:
+            a_phone_holds_what_its_user_may_read,
         );
         $crate::store_suite!(@cases $place, traces:
             a_merge_leaves_a_trace_of_what_was_dropped,

@@ -214,6 +214,7 @@ pub fn values_come_back_as_they_were_sent(place: &impl Place) {
         rows_max: 10,
         bytes_max: 1 << 20,
         fields,
+        masks: Vec::new(),
         replica: None,
     }));
     let rows = rows(&page.unwrap().rows);

@@ -100,6 +100,20 @@ pub fn an_edit_upon_a_forgotten_mutation_of_ones_own_overwrites_nobody(place: &i
     );
 }
 
+/// Law: the same goes for one that rests on a mutation which this server has refused: a restored server may refuse what it had
+/// carried out before, and then its replica no longer says that the edit depends on it.
+pub fn an_edit_upon_a_refused_mutation_of_ones_own_overwrites_nobody(place: &impl Place) {
+    let world = World::new(place);
+    world.plain(world.create("Todo", todo("a", "another user's")));
+    let refused = one(vec![
+        world.send(envelope("r", 6), world.create("Todo", todo("a", "mine"))),
+    ]);
+    assert_eq!(refused.outcome, OutcomeKind::Rejected);
+    let result = world.edit(9, &[6], todo("a", "mine, edited"));
+    assert_eq!(result.outcome, OutcomeKind::Merged);
+    assert_eq!(world.shown(&result, "title"), Value::Text("another user's".into()));
+}
+
 /// Law: where the edit names a version, that one counts: the record's own is no conflict, an older one is.
 pub fn what_is_seen_of_a_forgotten_mutation_is_judged_by_the_version_that_is_named(place: &impl Place) {
     for settled in [true, false] {

@@ -1,7 +1,10 @@
 //! The conformance suite on each way of opening, and what is SQLite's own.
 #![allow(clippy::unwrap_used)]
 
+mod appsync;
+mod echo;
 mod opening;
+mod sync;
 mod upgrading;
 
 use std::path::PathBuf;

@@ -52,6 +52,7 @@ fn count(store: &SqliteStore, model: &str) -> usize {
         rows_max: 100,
         bytes_max: 1 << 20,
         fields: vec![],
+        masks: Vec::new(),
         replica: None,
     };
     block_on(store.changes(page)).unwrap().count

@@ -52,6 +52,17 @@ pub(super) fn forgotten(number: u64) -> RejectReason {
     }
 }
 
+pub(super) fn not_yours(number: u64) -> RejectReason {
+    let message = format!(
+        "this replica was another user's, so what it says of mutation {number} is not believed. If it was sent before, it may \
+         have been carried out: compare with the record, and make the edit again under a fresh replica id if it is missing"
+    );
+    RejectReason {
+        code: ErrorType::OutcomeForgotten,
+        message,
+    }
+}
+
 pub(super) fn given_up() -> RejectReason {
     RejectReason {
         code: ErrorType::Discarded,

@@ -1,5 +1,6 @@
 //! What is known of a replica's numbers: what it has settled and seen, what an envelope depends on, what is noted of each.
 
+use tombolo_core::access::Identity;
 use tombolo_core::id::{ModelId, MutationNumber, ReplicaId, Version};
 use tombolo_core::merge::{MergeKind, Seen};
 use tombolo_core::query::MutationInput;
@@ -17,7 +18,8 @@ use crate::store::{MutationResult, Submission};
 pub(super) struct SeenRows {
     /// Each version with the record that it is of.
     pub(super) versions: Vec<(RowKey, Seen)>,
-    /// Of some of them the outcome is no longer kept: what was seen is more than `versions`, and nobody knows what.
+    /// Of some of them the outcome is no longer kept, or is a refusal: what was seen is more than `versions`, and nobody knows
+    /// what.
     pub(super) forgotten: bool,
 }
 
@@ -37,6 +39,27 @@ impl Batcher<'_> {
             self.settled_new.insert(envelope.replica.clone());
         }
         *known
+    }
+
+    /// Whether the replicas that the envelope names are the sender's. One that was nobody's becomes his.
+    pub(super) fn claim(&mut self, envelope: &MutationEnvelope, submission: &Submission) -> bool {
+        let sender = submission.context.identity.as_ref().and_then(Identity::principal);
+        let named = envelope.moved_from.iter().map(|from| &from.replica);
+        let mut named = named.chain([&envelope.replica]);
+        if named.any(|replica| {
+            self.principals
+                .get(replica)
+                .is_some_and(|of| Some(of) != sender.as_ref())
+        }) {
+            return false;
+        }
+        if let Some(sender) = sender
+            && !self.principals.contains_key(&envelope.replica)
+        {
+            self.principals.insert(envelope.replica.clone(), sender);
+            self.principals_new.insert(envelope.replica.clone());
+        }
+        true
     }
 
     /// Notes that a replica was heard of, if that was not noted lately. A clock that went back is no reason to note more.
@@ -98,7 +121,9 @@ impl Batcher<'_> {
     pub(super) fn seen(&self, envelope: &MutationEnvelope) -> SeenRows {
         let mut seen = SeenRows::default();
         for number in &envelope.seen {
-            let Some(outcome) = self.outcomes.get(&mutation_id(&envelope.replica, number.0)) else {
+            // What was refused here was seen in a history that is lost: of the record that is here nothing was.
+            let known = self.outcomes.get(&mutation_id(&envelope.replica, number.0));
+            let Some(outcome) = known.filter(|outcome| outcome.kind != OutcomeKind::Rejected) else {
                 seen.forgotten = true;
                 continue;
             };

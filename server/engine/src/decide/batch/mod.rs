@@ -19,18 +19,19 @@ use tombolo_core::id::{ModelId, MutationId, Position, ReplicaId};
 use tombolo_core::merge::Seen;
 use tombolo_core::query::{FilterColumn, MutationInput};
 use tombolo_core::record::{Change, Key, Record, StoredRecord};
-use tombolo_core::schema::Schema;
+use tombolo_core::schema::{MutationKind, Schema};
 use tombolo_core::wire::envelope::{MutationEnvelope, OutcomeKind, RejectReason};
 use tombolo_core::wire::graphql::ErrorType;
 use tombolo_core::wire::trace::Trace;
 
 use super::ask::Question;
-use super::row::{Decision, RowFacts, decide_row, key_of};
+use super::permit::Permit;
+use super::row::{Decision, Found, RowFacts, decide_row, key_of};
 use super::{Departure, Facts, RowKey, RowWrite, Settled, StoredOutcome, Writes, mutation_id, parts, resolve, trace};
 use crate::limits;
 use crate::store::{MutationResult, Submission, Verdict};
 use asked::{Asked, ask};
-use ends::{forgotten, given_up, rejected, result_reason, undecided, whole_failed, written_off};
+use ends::{forgotten, given_up, not_yours, rejected, result_reason, undecided, whole_failed, written_off};
 use known::{Dependencies, SeenRows, seen_of};
 
 /// Decides `batch` on `facts`, at `now_ms`: one verdict for each submission, and everything there is to write.
@@ -61,6 +62,8 @@ struct Batcher<'a> {
     settled_new: BTreeSet<ReplicaId>,
     lost: BTreeMap<ReplicaId, u64>,
     last_seen_ms: BTreeMap<ReplicaId, i64>,
+    principals: BTreeMap<ReplicaId, String>,
+    principals_new: BTreeSet<ReplicaId>,
     /// Of these the time was noted; by the caller's clock, not by that of the changes, which never goes back.
     seen: BTreeSet<ReplicaId>,
     given_ms: i64,
@@ -106,6 +109,8 @@ impl<'a> Batcher<'a> {
             settled_new: BTreeSet::new(),
             lost: facts.lost,
             last_seen_ms: facts.last_seen_ms,
+            principals: facts.principals,
+            principals_new: BTreeSet::new(),
             seen: BTreeSet::new(),
             given_ms: now_ms,
             watched: facts.watched,
@@ -126,6 +131,12 @@ impl<'a> Batcher<'a> {
 
     /// A replica's mutation, which has a number.
     fn named(&mut self, envelope: &MutationEnvelope, submission: &Submission) -> Verdict {
+        if !self.claim(envelope, submission) {
+            // Not noted, and nothing else it says is believed: the numbers are another's.
+            let numbers = (0..submission.count() as u64).map(|i| envelope.number.0.saturating_add(i));
+            let results = numbers.map(|number| rejected(Some(number), not_yours(number)));
+            return Verdict::decided(results.collect());
+        }
         let settled_through = self.settle(envelope);
         self.see(&envelope.replica);
         let count = submission.count();
@@ -346,6 +357,16 @@ impl<'a> Batcher<'a> {
             .map(|(_, seen)| *seen)
             .collect();
         let row = self.rows.entry(row_key.clone()).or_insert_with(fresh);
+        let permit = Permit::new(self.schema, submission.context.access.as_ref(), mutation.model);
+        if let Some(reason) = permit.of_stored(mutation, row.stored.as_ref().map(|stored| &stored.record)) {
+            return Ok(rejected(None, reason));
+        }
+        // What the caller may not see no answer shows.
+        let hidden = row.stored.as_ref().is_some_and(|stored| !permit.shows(&stored.record));
+        let visible = |row: &RowState| {
+            let stored = row.stored.as_ref().filter(|_| !hidden);
+            stored.map(|stored| Arc::new(stored.record.clone()))
+        };
         let completed = parts::completed(
             self.schema,
             mutation,
@@ -356,7 +377,7 @@ impl<'a> Batcher<'a> {
             Ok(completed) => completed.as_ref(),
             Err(reason) => {
                 return Ok(MutationResult {
-                    record: row.stored.as_ref().map(|stored| Arc::new(stored.record.clone())),
+                    record: visible(row),
                     ..rejected(None, reason.clone())
                 });
             }
@@ -367,11 +388,17 @@ impl<'a> Batcher<'a> {
             stored: row.stored.as_ref(),
             seen: &seen,
             forgotten,
+            hidden,
+            owners: match &submission.context.access {
+                Some(access) => access.owners(mutation.model),
+                None => &[],
+            },
             position: Position(self.head.0.saturating_add(1)),
             now_ms: self.now_ms,
         };
         let (schema, now_ms, context) = (self.schema, self.now_ms, &submission.context);
-        let trace = |found, outcome| {
+        let trace = |found: Found, outcome| {
+            let found = if hidden { Found::default() } else { found };
             let of = trace::of(schema, now_ms, (submission, place), &key, found, outcome);
             Some(Arc::new(of))
         };
@@ -388,6 +415,12 @@ impl<'a> Batcher<'a> {
             (decided, _) => decided,
         };
         let (outcome, next, trace) = match decided {
+            Decision::Write { next, .. }
+                if mutation.kind == MutationKind::Create
+                    && let Some(reason) = permit.of_created(mutation, &next.record) =>
+            {
+                return Ok(rejected(None, reason));
+            }
             Decision::Write { outcome, next, found } => {
                 let trace = match outcome {
                     OutcomeKind::Applied => None,
@@ -397,7 +430,7 @@ impl<'a> Batcher<'a> {
             }
             Decision::Reject { reason, found } => {
                 return Ok(MutationResult {
-                    record: row.stored.as_ref().map(|stored| Arc::new(stored.record.clone())),
+                    record: visible(row),
                     trace: trace(found, OutcomeKind::Rejected),
                     ..rejected(None, reason)
                 });
@@ -524,8 +557,11 @@ impl<'a> Batcher<'a> {
                 forget_through: through.saturating_sub(limits::OUTCOMES_KEPT),
             }
         });
+        let principal = |replica: ReplicaId| Some((replica.clone(), self.principals.get(&replica)?.clone()));
+        let principals = self.principals_new.into_iter().filter_map(principal).collect();
         Writes {
             rows,
+            principals,
             outcomes: self.new_outcomes,
             departures: self.departures,
             traces: self.traces,

@@ -1,0 +1,114 @@
+//! A page that goes from the row straight into the bytes: a root list without relations.
+
+use super::leaf::{write_int, write_text};
+use super::plan::{ConnectionShape, ConnectionWhat, Node, Shape, Source, Tree};
+use super::write::{Path, Writer, token_of};
+use crate::value::Row;
+
+/// A page that goes from the row into the bytes.
+#[derive(Debug)]
+pub(super) struct Stream {
+    /// For each `items` of the connection, what is inside its brackets.
+    items: Vec<Vec<u8>>,
+    count: usize,
+    token: Option<String>,
+    more: bool,
+}
+
+impl Stream {
+    /// A root list without relations streams.
+    pub(super) fn of(tree: &Tree) -> Option<Self> {
+        let [
+            Node {
+                source: Source::List(_),
+                shape: Shape::Many(shape),
+                ..
+            },
+        ] = tree.nodes.as_slice()
+        else {
+            return None;
+        };
+        let items = shape
+            .slots
+            .iter()
+            .filter(|s| matches!(s.what, ConnectionWhat::Items(_)));
+        Some(Self {
+            items: items.map(|_| Vec::with_capacity(1 << 12)).collect(),
+            count: 0,
+            token: None,
+            more: false,
+        })
+    }
+
+    /// Takes one row; gives the bytes gathered so far.
+    pub(super) fn take(
+        &mut self,
+        writer: &mut Writer<'_>,
+        node: &Node,
+        row: &dyn Row,
+        started_at: Option<i64>,
+        root_key: &str,
+    ) -> usize {
+        let (Source::List(list), Shape::Many(shape)) = (&node.source, &node.shape) else {
+            return 0;
+        };
+        if self.count == list.limit {
+            self.more = true;
+            return 0;
+        }
+        let root = Path::Key(&Path::Top, root_key);
+        let mut bytes = 0;
+        let mut buffers = self.items.iter_mut();
+        for slot in &shape.slots {
+            if let ConnectionWhat::Items(shape) = &slot.what
+                && let Some(out) = buffers.next()
+            {
+                if self.count > 0 {
+                    out.push(b',');
+                }
+                let list_path = Path::Key(&root, &slot.key);
+                writer.item(out, shape, row, None, &Path::Index(&list_path, self.count));
+                bytes += out.len();
+            }
+        }
+        self.count += 1;
+        if self.count == list.limit && list.probe {
+            self.token = Some(token_of(&writer.parsed.schema, node, list, row, None, started_at));
+        }
+        bytes
+    }
+
+    pub(super) fn write(self, out: &mut Vec<u8>, shape: &ConnectionShape, started_at: Option<i64>) {
+        let mut items = self.items.into_iter();
+        if shape.slots.is_empty() {
+            out.push(b'{');
+        }
+        for slot in &shape.slots {
+            out.extend_from_slice(&slot.lead);
+            match &slot.what {
+                ConnectionWhat::Const(bytes) => out.extend_from_slice(bytes),
+                ConnectionWhat::Items(_) => {
+                    out.push(b'[');
+                    let mut items = items.next().unwrap_or_default();
+                    if items.len() > out.len() {
+                        // Move the little there is in front of the much, not the other way round.
+                        items.splice(0..0, out.iter().copied());
+                        *out = items;
+                    } else {
+                        out.extend_from_slice(&items);
+                    }
+                    out.push(b']');
+                }
+                ConnectionWhat::NextToken => match &self.token {
+                    Some(token) if self.more => write_text(token, out),
+                    _ => out.extend_from_slice(b"null"),
+                },
+                ConnectionWhat::StartedAt => match started_at {
+                    Some(at) => write_int(at, out),
+                    None => out.extend_from_slice(b"null"),
+                },
+            }
+        }
+        out.push(b'}');
+    }
+}
