@@ -6,7 +6,7 @@ use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, MissedTickBehavior, timeout};
 
 use crate::limits::{CLOSE_TIMEOUT, FRAMES_PER_FLUSH, WRITE_TIMEOUT};
 
@@ -19,6 +19,8 @@ pub(crate) async fn write_out(
     beat: &'static [fn() -> Message],
 ) {
     let mut beats = tokio::time::interval_at(Instant::now() + interval, interval);
+    // After a write that took long one is enough.
+    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let first = tokio::select! {
             biased;

@@ -224,6 +224,53 @@ fn a_missing_file_is_named() {
     assert!(message.starts_with("/nowhere/t.toml: cannot be read"), "{message}");
 }
 
+#[test]
+fn guards_and_a_certificate_are_read_and_checked() {
+    let settings = parse(
+        &format!(
+            "{GOOD}[guards]\nintrospection = false\nreads_per_second = 50\ncors_origins = [\"https://app.example\"]\n\
+             [tls]\ncert = \"c.pem\"\n"
+        ),
+        &[("TOMBOLO_TLS_KEY", "/run/k.pem")],
+    )
+    .unwrap();
+    let guards = &settings.config.guards;
+    assert_eq!(
+        (guards.introspection, guards.reads_per_second, guards.resolvers_max),
+        (false, 50, 10_000)
+    );
+    let files = settings.config.tls.clone().unwrap();
+    assert_eq!(
+        (files.cert, files.key),
+        ("/etc/tombolo/c.pem".into(), "/run/k.pem".into())
+    );
+    let printed = settings.to_toml();
+    assert!(
+        printed.contains("introspection = false") && printed.contains("k.pem"),
+        "{printed}"
+    );
+    assert_eq!(parse(GOOD, &[]).unwrap().config.tls, None);
+
+    for (text, says) in [
+        ("[tls]\ncert = \"c.pem\"\n", "tls.key: is missing"),
+        ("[tls]\nkey = \"k.pem\"\n", "tls.cert: is missing"),
+        ("[tls]\ncerts = \"c.pem\"\n", "unknown field `certs`"),
+        ("[guards]\nquery_depth_max = 76\n", "guards.query_depth_max: is 76"),
+        ("[guards]\nresolvers_max = 0\n", "guards.resolvers_max: is 0"),
+        ("[guards]\nreads_burst = 0\n", "guards.reads_burst: is 0"),
+        (
+            "[guards]\ncors_origins = [\"app.example\"]\n",
+            "guards.cors_origins: \"app.example\" is no origin",
+        ),
+        (
+            "[guards]\nmutations_per_second = 1\n",
+            "unknown field `mutations_per_second`",
+        ),
+    ] {
+        let error = parse(&format!("{GOOD}{text}"), &[]).unwrap_err().to_string();
+        assert!(error.contains(says), "{text}: {error}");
+    }
+}
 /// A file with one of each.
 const ALL: &str = r#"
 schema = "s.graphql"

@@ -4,10 +4,10 @@
 //! `graphql-transport-ws` nor the old Apollo protocol whose subprotocol name it bears. Frames and timings:
 //! `docs/appsync.md`.
 //!
-//! One task owns a session and everything open on it ([`session`]), since what its subscriptions send has to keep one order:
+//! One task owns a session and everything open on it (`session`), since what its subscriptions send has to keep one order:
 //! a record's creation goes out by one subscription and its next update by another, and clients lay down what comes last.
 //! Besides it there are the writing task, and short ones that look at the credentials of a `start`
-//! ([`handshake`] reads where they are carried). Nothing is held for a slow client but its place in the ring of recent
+//! (`handshake` reads where they are carried). Nothing is held for a slow client but its place in the ring of recent
 //! changes; one that falls off it is closed with 1011, so that it comes back and fetches what it missed. An `error` instead
 //! would make DataStore give up real time for good.
 
