@@ -5,6 +5,8 @@ import Provider from 'oidc-provider';
 
 export const clientId = 'app-1';
 const clientSecret = randomBytes(24).toString('base64url');
+/** What takes longer than this, in ms, takes for ever. */
+export const patience = 20_000;
 const redirectUri = 'http://127.0.0.1/signed-in';
 
 /** A private key as a JWK with this name. */
@@ -36,6 +38,7 @@ export async function startIssuer(keys) {
     rotate,
     fetched,
     async stop() {
+      if (!server.listening) return;
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
     },
@@ -83,6 +86,7 @@ function provider(url, keys) {
 async function token(issuer, parameters) {
   const response = await fetch(`${issuer.url}/token`, {
     method: 'POST',
+    signal: AbortSignal.timeout(patience),
     body: new URLSearchParams({ client_id: clientId, client_secret: clientSecret, ...parameters }),
   });
   const body = await response.json();
@@ -105,6 +109,7 @@ export async function signIn(issuer, login) {
       method: form ? 'POST' : 'GET',
       body: form && new URLSearchParams(form),
       redirect: 'manual',
+      signal: AbortSignal.timeout(patience),
       headers: { cookie: [...cookies].map(([name, value]) => `${name}=${value}`).join('; ') },
     });
     for (const line of response.headers.getSetCookie()) {

@@ -38,6 +38,8 @@ async function run(args, data) {
     createInterface({ input: child.stdout }).on('line', look);
     createInterface({ input: child.stderr }).on('line', look);
     child.once('error', reject);
+    const late = () => reject(new Error(`the server does not say where it listens:\n${said}`));
+    setTimeout(late, 30_000).unref();
     child.once('exit', (code) => reject(new Error(`the server ended with ${code} before it listened:\n${said}`)));
   });
   return {

@@ -2,12 +2,14 @@
 import { after, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
-import { accessToken, clientId, makeKey, signIn, startIssuer } from '../src/issuer.js';
+import { accessToken, clientId, makeKey, patience, signIn, startIssuer } from '../src/issuer.js';
 import { startConfigured } from '../src/server.js';
 
 const algorithms = ['RS256', 'PS256', 'ES256', 'ES384', 'EdDSA'];
 const first = algorithms.map((alg) => makeKey(`first-${alg}`, alg));
 const issuer = await startIssuer(first);
+// Also when a test has failed: an open listener would keep the process.
+after(() => issuer.stop());
 const server = await startConfigured(`
 [[issuers]]
 issuer = "${issuer.url}"
@@ -18,6 +20,7 @@ after(() => server.stop());
 async function ask(authorization) {
   const response = await fetch(server.url, {
     method: 'POST',
+    signal: AbortSignal.timeout(patience),
     headers: { 'content-type': 'application/json', ...(authorization !== undefined && { authorization }) },
     body: JSON.stringify({ query: '{ __typename }' }),
   });

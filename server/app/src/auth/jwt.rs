@@ -1,6 +1,6 @@
 //! Tokens: a JWS in its compact form (RFC 7515) whose payload is claims (RFC 7519).
 //!
-//! Read here, without trust: nothing of a token counts before [`Token::is_signed_by`] and [`Rules::check`] have agreed.
+//! Read here, without trust: nothing of a token counts before [`Token::is_signed_by`] and `Rules::check` have agreed.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

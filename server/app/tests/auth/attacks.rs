@@ -11,7 +11,7 @@ use tombolo_server::auth::jwt::TOKEN_BYTES_MAX;
 use tombolo_server::auth::{CLOCK_LEEWAY, Refusal};
 
 use crate::issuer::{Fake, gate};
-use crate::tokens::{Pair, by_hand, claims, now, seconds, shows};
+use crate::tokens::{Pair, by_hand, claims, now, seconds, shows, signed_by_hand};
 
 /// What is tried, the `authorization` that is shown, what the server says.
 type Row = (&'static str, String, Refusal);
@@ -121,13 +121,16 @@ async fn no_attack_on_a_token_gets_in() {
         ),
         (
             "a key that comes along in the header (jwk)",
-            by_hand(
+            signed_by_hand(
+                &thief,
                 &json!({"alg": "RS256", "kid": "k1", "jwk": thief.public()}),
                 &plain,
-                &URL_SAFE_NO_PAD
-                    .decode(thief.sign(&plain).rsplit('.').next().unwrap())
-                    .unwrap(),
             ),
+            Refusal::Unknown,
+        ),
+        (
+            "the same without a kid",
+            signed_by_hand(&thief, &json!({"alg": "RS256", "jwk": thief.public()}), &plain),
             Refusal::Unknown,
         ),
         (
@@ -174,11 +177,18 @@ async fn no_attack_on_a_token_gets_in() {
             Refusal::Unknown,
         ),
         (
-            "a crit extension",
-            {
-                let header = json!({"alg": "RS256", "kid": "k1", "crit": ["b64"], "b64": false});
-                by_hand(&header, &plain, &flipped)
-            },
+            "an extension that must be understood (crit)",
+            signed_by_hand(&good, &json!({"alg": "RS256", "kid": "k1", "crit": ["exp"]}), &plain),
+            Refusal::Unknown,
+        ),
+        (
+            "an empty crit",
+            signed_by_hand(&good, &json!({"alg": "RS256", "kid": "k1", "crit": []}), &plain),
+            Refusal::Unknown,
+        ),
+        (
+            "a header that names another algorithm than it is signed by",
+            signed_by_hand(&good, &json!({"alg": "PS256", "kid": "k1"}), &plain),
             Refusal::Unknown,
         ),
         // Genuine, but not for us or not for this.
