@@ -179,6 +179,29 @@ fn a_block_that_the_server_refuses_loses_only_its_bad_record() {
 }
 
 #[test]
+fn of_the_lines_of_one_id_the_first_is_created() {
+    let world = World::new();
+    // Sixty-four pairs, each twice in one block: a race between the two lines of a pair would show.
+    let lines: String = (0..64)
+        .map(|i| format!("{{\"id\":\"t{i}\",\"name\":\"first\"}}\n{{\"id\":\"t{i}\",\"name\":\"second\"}}\n"))
+        .collect();
+    world.write("things.ndjson", &lines);
+    let (code, summary) = world.import("things.ndjson");
+    assert_eq!((code, summary), (1, json!({"imported":64,"rejected":64,"skipped":0})));
+    let things = world.export();
+    assert_eq!(things.len(), 64);
+    for thing in &things {
+        assert_eq!(thing["name"], "first", "{thing}");
+    }
+    let told = world.read("things.ndjson.tombolo-errors.ndjson");
+    let told: Vec<u64> = told
+        .lines()
+        .map(|line| serde_json::from_str::<Json>(line).unwrap()["line"].as_u64().unwrap())
+        .collect();
+    assert_eq!(told, (1..=64).map(|i| 2 * i).collect::<Vec<u64>>());
+}
+
+#[test]
 fn a_repeated_import_has_no_second_effect_whatever_it_has_forgotten() {
     let world = World::new();
     let lines: String = (0..500).map(|i| format!("{{\"name\":\"n{i}\"}}\n")).collect();

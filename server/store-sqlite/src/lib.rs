@@ -12,10 +12,12 @@
 //! - `migrate`: the schema's tables, columns and indexes, added to what is there;
 //! - `tables`: the statements of each model, and rows from and to them;
 //! - `write`, `read`: the transactions of [`tombolo_engine::Store`];
+//! - `adopt`: records that another server kept, as they were there;
 //! - `prune`: what is no longer kept, and what replicas hold; `ages`: since when, whatever the clock says;
 //! - `traces`: what was merged and rejected, for people;
 //! - `lanes`: the threads.
 
+mod adopt;
 mod ages;
 mod error;
 #[cfg(test)]
@@ -36,12 +38,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tombolo_core::id::{Epoch, ModelId, Position};
 use tombolo_core::query::{Answer, Bound, FilterColumn, Supplied};
+use tombolo_core::record::Record;
 use tombolo_core::schema::Schema;
 use tombolo_engine::{
     ChangePage, Head, PageRequest, Pruned, ReplicaNote, Retention, ServedSchema, Store, StoreError, Submission,
     TracePage, TraceRequest, Verdict,
 };
 
+pub use adopt::{AdoptError, Adopted};
 pub use error::{Misfit, OpenError};
 pub use open::{Options, Synchronous};
 
@@ -68,6 +72,15 @@ impl SqliteStore {
     #[must_use]
     pub fn schema(&self) -> &Arc<Schema> {
         &self.schema
+    }
+
+    /// Takes over records that another server kept, as they are: version, times, tombstone. All of them or none. They are to
+    /// come in the order of their times of change; one that is here already is left as it is.
+    ///
+    /// # Errors
+    /// The store, or a record that does not fit what is here.
+    pub async fn adopt(&self, model: ModelId, records: Vec<Record>) -> Result<Adopted, AdoptError> {
+        self.lanes.write(move |db| adopt::adopt(db, model, &records)).await?
     }
 
     fn watched_since(&self, model: ModelId, columns: &BTreeSet<FilterColumn>) -> Option<Position> {

@@ -126,6 +126,8 @@ pub(super) struct CreateApi {
     pub input: String,
     /// The fields of the input, `_version` left out.
     pub fields: Vec<CreateField>,
+    /// The fields of the primary key; empty if the server tells no query that gets one record.
+    pub key: Vec<String>,
 }
 
 /// How records of one model are listed.
@@ -242,7 +244,21 @@ impl Api {
             mutation: mutation.name.clone(),
             input,
             fields,
+            key: self.key(model),
         })
+    }
+
+    /// The fields of a model's primary key, as the query that gets one record takes them.
+    fn key(&self, model: &str) -> Vec<String> {
+        let gets = |f: &&ApiField| {
+            let required = !f.args.is_empty() && f.args.iter().all(|a| a.ty.required() && !a.ty.is_list());
+            f.ty.element() == (model, "OBJECT") && !f.ty.is_list() && required
+        };
+        let found: Vec<&ApiField> = self.fields_of(&self.query).iter().filter(gets).collect();
+        let usual = format!("get{model}");
+        let get = found.iter().find(|f| f.name == usual).or(found.first());
+        get.map(|f| f.args.iter().map(|a| a.name.clone()).collect())
+            .unwrap_or_default()
     }
 
     fn cell_kind(&self, ty: &TypeRef) -> CellKind {
@@ -367,6 +383,8 @@ pub(super) mod tests {
                         arg("nextToken", scalar("String")), arg("lastSync", scalar("AWSTimestamp"))] },
                     { "name": "thingsByName", "type": connection(), "args": [
                         arg("name", some(scalar("String"))), arg("nextToken", scalar("String"))] },
+                    { "name": "getThing", "type": named("OBJECT", "Thing"), "args": [
+                        arg("id", some(scalar("ID")))] },
                     { "name": "listThings", "type": connection(), "args": [
                         arg("filter", named("INPUT_OBJECT", "ModelThingFilterInput")),
                         arg("nextToken", scalar("String"))] },
@@ -395,6 +413,7 @@ pub(super) mod tests {
         assert!(name.required && name.kind == CellKind::Text);
         let tags = create.fields.iter().find(|f| f.name == "tags").unwrap();
         assert!(tags.list && !tags.required);
+        assert_eq!(create.key, ["id"]);
     }
 
     #[test]

@@ -146,15 +146,27 @@ impl Sender {
     }
 
     async fn one_by_one(&self, ready: &[Ready<'_>], end: &mut BlockEnd) -> Result<(), Failure> {
-        let mut requests = Vec::with_capacity(ready.len());
-        for record in ready {
-            requests.push(self.request(self.post(&self.singles, std::slice::from_ref(record))?));
+        // Records of one key go one after the other, as the file has them: the first is created, those behind it are
+        // refused. Keys go side by side.
+        let mut lanes = Vec::new();
+        for lane in lanes_of(&self.api.key, ready) {
+            let mut posts = Vec::with_capacity(lane.len());
+            for record in lane {
+                posts.push((record, self.post(&self.singles, std::slice::from_ref(record))?));
+            }
+            lanes.push(async move {
+                let mut decided = Vec::with_capacity(posts.len());
+                for (record, post) in posts {
+                    decided.push((record, self.request(post).await?));
+                }
+                Ok::<_, Failure>(decided)
+            });
         }
-        let decided: Vec<Decided> = futures_util::stream::iter(requests)
-            .buffered(SINGLES_IN_FLIGHT)
+        let decided: Vec<Vec<(&Ready<'_>, Decided)>> = futures_util::stream::iter(lanes)
+            .buffer_unordered(SINGLES_IN_FLIGHT)
             .try_collect()
             .await?;
-        for (record, decided) in ready.iter().zip(decided) {
+        for (record, decided) in decided.into_iter().flatten() {
             match decided {
                 Decided::Refused { code, reason } => end.reject(record.ordinal, record.line, &code, &reason),
                 Decided::Outcomes(outcomes) => match outcomes.into_iter().next() {
@@ -260,6 +272,28 @@ impl Sender {
         });
         Arc::clone(text)
     }
+}
+
+/// Records by their key, each key's in the order of the file. Where the key is not known they are one lane.
+fn lanes_of<'a, 'r>(key: &[String], ready: &'a [Ready<'r>]) -> Vec<Vec<&'a Ready<'r>>> {
+    let mut lanes: Vec<Vec<&Ready<'_>>> = Vec::new();
+    let mut places: HashMap<Vec<String>, usize> = HashMap::new();
+    for record in ready {
+        // What the server takes for one: an id given as a number is its digits.
+        let value = |field: &String| match record.input.get(field) {
+            Some(Json::String(text)) => text.clone(),
+            Some(other) => other.to_string(),
+            None => String::new(),
+        };
+        let place = *places.entry(key.iter().map(value).collect()).or_insert_with(|| {
+            lanes.push(Vec::new());
+            lanes.len() - 1
+        });
+        if let Some(lane) = lanes.get_mut(place) {
+            lane.push(record);
+        }
+    }
+    lanes
 }
 
 impl BlockEnd {
@@ -372,6 +406,39 @@ mod tests {
             decide(reply(r#"{"data":{"r0":{}}}"#), 1).is_err(),
             "no outcomes at all: not our server"
         );
+    }
+
+    #[test]
+    fn records_of_one_key_share_a_lane_in_the_order_of_the_file() {
+        let inputs: Vec<Map<String, Json>> = [
+            serde_json::json!({ "a": "x", "b": 1 }),
+            serde_json::json!({ "a": "y", "b": 1 }),
+            serde_json::json!({ "a": "x", "b": "1" }),
+            serde_json::json!({ "a": "x", "b": 2 }),
+        ]
+        .into_iter()
+        .map(|json| serde_json::from_value(json).unwrap())
+        .collect();
+        let ready: Vec<Ready<'_>> = inputs
+            .iter()
+            .zip(1..)
+            .map(|(input, ordinal)| Ready {
+                ordinal,
+                line: ordinal,
+                input,
+            })
+            .collect();
+        let lanes = |key: &[&str]| -> Vec<Vec<u64>> {
+            let key: Vec<String> = key.iter().map(|k| (*k).to_owned()).collect();
+            let lanes = lanes_of(&key, &ready);
+            lanes
+                .iter()
+                .map(|lane| lane.iter().map(|r| r.ordinal).collect())
+                .collect()
+        };
+        assert_eq!(lanes(&["a", "b"]), [vec![1, 3], vec![2], vec![4]]);
+        assert_eq!(lanes(&["a"]), [vec![1, 3, 4], vec![2]]);
+        assert_eq!(lanes(&[]), [vec![1, 2, 3, 4]], "no key is known: all in order");
     }
 
     #[test]

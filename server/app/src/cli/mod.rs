@@ -9,8 +9,10 @@ mod client_commands;
 pub mod completions;
 pub mod conflicts;
 pub mod database;
+mod dynamodb;
 pub mod export;
 pub mod import;
+pub mod import_appsync;
 mod import_ledger;
 mod import_read;
 mod import_send;
@@ -51,6 +53,8 @@ pub enum Command {
     Schema(schema::Args),
     /// Load records from a CSV or NDJSON file into a server
     Import(import::Args),
+    /// Take over a DynamoDB table of AppSync's, as it was exported, into a server's database
+    ImportAppsync(import_appsync::Args),
     /// Write a model's records from a server to a file
     Export(export::Args),
     /// A replica in a file: query, mutate, sync and watch, offline and online
@@ -75,6 +79,7 @@ pub async fn run(cli: Cli) -> Outcome {
         Command::Serve(args) => crate::serve::run(args).await,
         Command::Schema(args) => schema::run(&args),
         Command::Import(args) => import::run(args).await,
+        Command::ImportAppsync(args) => import_appsync::run(args).await,
         Command::Export(args) => export::run(args).await,
         Command::Client(args) => client::run(args).await,
         Command::Conflicts(args) => conflicts::run(args).await,
