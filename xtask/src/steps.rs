@@ -3,7 +3,7 @@
 //! Cheap steps come first, so that a slip of the pen is told within seconds. The client tests come late because they
 //! need the built server; fuzzing comes last because it builds everything once more, with coverage.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::house::{Failed, House, Task};
@@ -152,6 +152,9 @@ fn tools_step(house: &House, _: Mode) -> Result<Outcome, Failed> {
         .any(|folder| npm_tests(house, folder).is_some())
     {
         needed.extend([tools::NODE, tools::NPM]);
+        if std::env::var_os("TOMBOLO_CHROMIUM").is_none() {
+            needed.push(tools::CHROMIUM);
+        }
     }
     tools::ensure(house, &needed)?;
     tools::ensure_rust_components(house)?;
@@ -195,21 +198,49 @@ fn npm_step(house: &House, mode: Mode, folder: &str) -> Result<Outcome, Failed> 
     };
     // The very command of the build step: with other targets other features would be on, and much would be built anew.
     cargo(house, mode, &["build", "--workspace", "--bins", "--examples"], &[]).run()?;
-    house
-        .task("npm")
-        .args(["ci", "--no-audit", "--no-fund"])
-        .folder(&folder)
-        .run()?;
     let server = target_folder(house)?
         .join("debug")
         .join(format!("tombolo{}", std::env::consts::EXE_SUFFIX));
-    passes(
+    let packages = client_packages(&folder)?;
+    for package in &packages {
         house
             .task("npm")
+            .args(["ci", "--no-audit", "--no-fund"])
+            .folder(package)
+            .run()?;
+    }
+    let mut failed = Vec::new();
+    for package in &packages {
+        let tests = house
+            .task("npm")
             .args(["test"])
-            .folder(&folder)
-            .env("TOMBOLO_BIN", server),
-    )
+            .folder(package)
+            .env("TOMBOLO_BIN", &server);
+        if tests.run().is_err() {
+            failed.push(package.display().to_string());
+        }
+    }
+    if failed.is_empty() {
+        Ok(Outcome::Passed)
+    } else {
+        Ok(Outcome::Failed(format!("npm test in {}", failed.join(", "))))
+    }
+}
+
+/// The folder of the client tests, whose packages the others share, and those below it: clients whose packages do not
+/// go together have one each.
+fn client_packages(folder: &Path) -> Result<Vec<PathBuf>, Failed> {
+    let unreadable = |e: std::io::Error| Failed(format!("{}: {e}", folder.display()));
+    let mut packages = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        if path.join("package.json").is_file() {
+            packages.push(path);
+        }
+    }
+    packages.sort();
+    packages.insert(0, folder.to_owned());
+    Ok(packages)
 }
 
 fn npm_tests(house: &House, folder: &str) -> Option<PathBuf> {
@@ -253,6 +284,15 @@ mod tests {
             failed.0.contains("no step `format`") && failed.0.contains("clippy"),
             "{failed}"
         );
+    }
+
+    #[test]
+    fn every_package_of_the_client_tests_is_found() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/clients");
+        let packages = client_packages(&folder).unwrap();
+        let names: Vec<_> = packages.iter().skip(1).filter_map(|p| p.file_name()).collect();
+        assert_eq!(names, ["amplify5", "appsync4", "browser", "datastore6"]);
+        assert_eq!(packages.first(), Some(&folder), "the shared one first");
     }
 
     #[test]

@@ -41,6 +41,11 @@ pub(crate) const NPM: Tool = Tool {
     packages: &["npm"],
     needed_for: "tests/clients and tests/transformer",
 };
+pub(crate) const CHROMIUM: Tool = Tool {
+    program: "chromium",
+    packages: &["chromium"],
+    needed_for: "tests/clients/browser; another place of it goes into TOMBOLO_CHROMIUM",
+};
 pub(crate) const PYTHON: Tool = Tool {
     program: "python3",
     packages: &["python3", "python3-pip"],

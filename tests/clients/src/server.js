@@ -7,53 +7,110 @@ import { fileURLToPath } from 'node:url';
 import { createInterface } from 'node:readline';
 
 const here = dirname(fileURLToPath(import.meta.url));
-const binary = process.env.TOMBOLO_BIN ?? join(here, '../../../target/debug/tombolo');
+export const binary = process.env.TOMBOLO_BIN ?? join(here, '../../../target/debug/tombolo');
 export const apiKey = 'clients-test-key';
 
-/** Starts `tombolo dev`; `stop` ends it and removes its data. */
-export async function startServer(schema = join(here, '../schema.graphql')) {
+// A run that is broken off leaves no server behind.
+const running = new Set();
+process.on('exit', () => running.forEach((child) => child.kill('SIGKILL')));
+
+/**
+ * Starts a server with a data folder of its own. `end` ends it with a signal and leaves the data; `start` starts it again on
+ * the same port; `stop` ends it well and removes its data.
+ */
+export async function startServer(schema = join(here, '../schema.graphql'), { tls = false } = {}) {
   const data = mkdtempSync(join(tmpdir(), 'tombolo-clients-'));
-  return run(['dev', '--schema', schema, '--data', data, '--listen', '127.0.0.1:0', '--api-key', apiKey], data);
+  const more = tls ? ['--tls'] : [];
+  return run(data, schema, (listen) => ['dev', '--schema', schema, '--data', data, '--listen', listen, '--api-key', apiKey, ...more]);
 }
 
 /** Starts `tombolo serve` with these lines of configuration on top of a schema and a database in memory. */
 export async function startConfigured(lines, schema = join(here, '../schema.graphql')) {
   const data = mkdtempSync(join(tmpdir(), 'tombolo-clients-'));
   const config = join(data, 'tombolo.toml');
-  writeFileSync(config, `listen = "127.0.0.1:0"\nschema = ${JSON.stringify(schema)}\ndatabase = ":memory:"\n${lines}`);
-  return run(['serve', '--config', config], data);
+  return run(data, schema, (listen) => {
+    writeFileSync(config, `listen = "${listen}"\nschema = ${JSON.stringify(schema)}\ndatabase = ":memory:"\n${lines}`);
+    return ['serve', '--config', config];
+  });
 }
 
-async function run(args, data) {
-  const child = spawn(binary, args, { stdio: ['ignore', 'pipe', 'pipe'] });
-  let said = '';
-  const url = await new Promise((resolve, reject) => {
-    const look = (line) => {
-      said += line + '\n';
-      // `dev` prints the URL, `serve` logs the address.
-      const plain = line.replace(/\x1b\[[0-9;]*m/g, '');
-      const found = /http:\/\/127\.0\.0\.1:(\d+)\/graphql/.exec(plain) ?? /listening.*addr=127\.0\.0\.1:(\d+)/.exec(plain);
-      if (found && found[1] !== '0') resolve(`http://127.0.0.1:${found[1]}/graphql`);
-    };
-    createInterface({ input: child.stdout }).on('line', look);
-    createInterface({ input: child.stderr }).on('line', look);
-    child.once('error', reject);
-    const late = () => reject(new Error(`the server does not say where it listens:\n${said}`));
-    setTimeout(late, 30_000).unref();
-    child.once('exit', (code) => reject(new Error(`the server ended with ${code} before it listened:\n${said}`)));
-  });
-  return {
-    url,
-    wsUrl: url.replace(/^http/, 'ws'),
-    said: () => said,
-    async stop() {
-      const ended = new Promise((resolve) => child.once('exit', (code, signal) => resolve({ code, signal })));
-      child.kill('SIGTERM');
-      const how = await ended;
-      rmSync(data, { recursive: true, force: true });
-      return how;
-    },
-  };
+async function run(data, schema, args) {
+  const server = new Server(data, schema, args);
+  try {
+    await server.start();
+  } catch (error) {
+    rmSync(data, { recursive: true, force: true });
+    throw error;
+  }
+  return server;
+}
+
+class Server {
+  #child;
+  #said = '';
+  #listen = '127.0.0.1:0';
+
+  #args;
+
+  /** `args` are the command's, given where to listen. */
+  constructor(data, schema, args) {
+    this.data = data;
+    this.schema = schema;
+    this.#args = args;
+  }
+
+  async start() {
+    const child = spawn(binary, this.#args(this.#listen), { stdio: ['ignore', 'pipe', 'pipe'] });
+    running.add(child);
+    child.once('exit', () => running.delete(child));
+    this.#child = child;
+    this.url = await new Promise((resolve, reject) => {
+      const look = (line) => {
+        this.#said += line + '\n';
+        // `dev` prints the URL, `serve` logs the address.
+        const plain = line.replace(/\x1b\[[0-9;]*m/g, '');
+        const found = /(https?):\/\/127\.0\.0\.1:(\d+)\/graphql/.exec(plain) ?? /listening.*addr=()127\.0\.0\.1:(\d+)/.exec(plain);
+        if (found && found[2] !== '0') resolve(`${found[1] || 'http'}://127.0.0.1:${found[2]}/graphql`);
+      };
+      createInterface({ input: child.stdout }).on('line', look);
+      createInterface({ input: child.stderr }).on('line', look);
+      child.once('error', reject);
+      setTimeout(() => reject(new Error(`the server does not say where it listens:\n${this.#said}`)), 30_000).unref();
+      child.once('exit', (code) => reject(new Error(`the server ended with ${code} before it listened:\n${this.#said}`)));
+    });
+    this.#listen = new URL(this.url).host;
+    this.wsUrl = this.url.replace(/^http/, 'ws');
+  }
+
+  get port() {
+    return Number(new URL(this.url).port);
+  }
+
+  said() {
+    return this.#said;
+  }
+
+  /** Ends the process and says how it ended. */
+  async end(signal = 'SIGTERM') {
+    const child = this.#child;
+    if (child.exitCode !== null || child.signalCode !== null) return { code: child.exitCode, signal: child.signalCode };
+    const ended = new Promise((resolve) => child.once('exit', (code, signal) => resolve({ code, signal })));
+    child.kill(signal);
+    return ended;
+  }
+
+  async stop() {
+    const how = await this.end();
+    rmSync(this.data, { recursive: true, force: true });
+    return how;
+  }
+
+  /** One request with the key that must succeed; gives its data. */
+  async ask(query, variables) {
+    const { status, body } = await post(this.url, query, variables);
+    if (status !== 200 || body.errors) throw new Error(`${query.slice(0, 200)}: ${status} ${JSON.stringify(body.errors ?? body)}`);
+    return body.data;
+  }
 }
 
 /** One GraphQL request over HTTP, with the key. */

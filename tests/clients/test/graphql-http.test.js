@@ -12,11 +12,19 @@ const audits = serverAudits({
   fetchFn: (url, options = {}) => fetch(url, { ...options, headers: { ...options.headers, 'x-api-key': apiKey } }),
 });
 
+// A SHOULD each, in which AppSync answers otherwise and its clients come first: a document that cannot be parsed is answered
+// with 400 also to who accepts `application/json`.
+const asAppSync = ['572B', 'FDE2'];
+
 test('the published suite is whole', () => assert.ok(audits.length >= 60, `${audits.length} audits`));
 
 for (const audit of audits) {
   test(`${audit.id} ${audit.name}`, async () => {
     const result = await audit.fn();
+    if (asAppSync.includes(audit.id)) {
+      assert.equal(result.status, 'warn', 'it need not be an exception any more');
+      return;
+    }
     // `error` breaks a MUST, `warn` a SHOULD, `notice` a MAY.
     assert.ok(result.status === 'ok' || result.status === 'notice', `${result.status}: ${result.reason}`);
   });
