@@ -135,3 +135,10 @@ export const suite = schema(
   ],
   { enums: { PostStatus: ['DRAFT', 'PUBLISHED'] }, types: { Location: { lat: 'Float!', lng: 'Float!' } } },
 );
+
+/** The client's side of `auth.graphql`: its owner rule is what makes the client name the owner in subscriptions. */
+export const notes = schema([['Note', 'Notes', { id: 'ID!', text: 'String', owner: 'String' }]]);
+notes.models.Note.attributes[1].properties.rules = [
+  { provider: 'userPools', ownerField: 'owner', allow: 'owner', identityClaim: 'cognito:username', operations: ['create', 'update', 'delete', 'read'] },
+  { allow: 'public', operations: ['create', 'update', 'delete', 'read'] },
+];

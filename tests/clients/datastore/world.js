@@ -32,13 +32,13 @@ class World {
   /** What the client says of its socket. */
   links = [];
 
-  static async make(g, schema, { configure = {}, auth, library } = {}) {
+  static async make(g, schema, { configure = {}, auth, library, begin = () => startServer(schema) } = {}) {
     const world = new World();
     world.g = g;
     world.models = g.models;
     world.modelNames = g.modelNames;
     world.DataStore = g.DataStore;
-    world.server = await startServer(schema);
+    world.server = await begin();
     world.door = await Door.to(world.server.port);
     forget();
     world.quiet = g.Hub.listen('datastore', ({ payload }) => world.events.push(payload));

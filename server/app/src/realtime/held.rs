@@ -125,18 +125,4 @@ impl Held {
     pub(super) fn expires(&self) -> Option<Timestamp> {
         self.live().filter_map(|(_, _, live)| live.expires).min()
     }
-
-    /// Ends those whose credential has expired by `now`; their ids.
-    pub(super) fn expire(&mut self, now: Timestamp) -> Vec<String> {
-        let over = |live: &Live| live.expires.is_some_and(|expires| expires <= now);
-        let ids: Vec<String> = self
-            .live()
-            .filter(|(_, _, live)| over(live))
-            .map(|(_, id, _)| id.to_owned())
-            .collect();
-        for id in &ids {
-            self.end(id);
-        }
-        ids
-    }
 }

@@ -45,7 +45,7 @@ const INVALID: End = End::Close(close::BAD_REQUEST, "Invalid message");
 /// The client says that it is done, with the frame of the old Apollo protocol.
 const DONE: End = End::Close(1000, "");
 
-/// AppSync's words for a subscription whose credential has expired.
+/// AppSync's words for a credential that has expired.
 const EXPIRED: &str = "Token has expired.";
 
 /// AppSync's words for what is no subscription.
@@ -121,7 +121,7 @@ impl Session {
             let handled = tokio::select! {
                 () = app.life.ended() => return COME_BACK,
                 () = self.out.closed() => return End::Gone,
-                () = expiry(self.expires()) => self.handle_expiry().await,
+                () = expiry(self.expires()) => self.handle_expiry(),
                 () = sleep_until(self.held.ack_due().unwrap_or(deadline)), if self.held.ack_due().is_some() => {
                     self.acknowledge().await
                 }
@@ -381,13 +381,14 @@ impl Session {
         self.held.expires()
     }
 
-    async fn handle_expiry(&mut self) -> Result<(), End> {
+    fn handle_expiry(&mut self) -> Result<(), End> {
         if self.held.is_empty() {
             return Err(End::Close(close::FORBIDDEN, EXPIRED));
         }
-        for id in self.held.expire(Timestamp::now()) {
-            self.send(frames::failure(&id, "UnauthorizedException", EXPIRED))
-                .await?;
+        if self.held.expires().is_some_and(|expires| expires <= Timestamp::now()) {
+            // Not an error for the subscription: the JavaScript client would end it for good. One whose socket goes comes back
+            // with a fresh credential, and fetches what it missed; so does whoever else was on the socket.
+            return Err(COME_BACK);
         }
         Ok(())
     }
