@@ -4,7 +4,7 @@
 use serde_json::{Map, Value as Json};
 use tombolo_core::id::Version;
 use tombolo_core::record::{Meta, Record};
-use tombolo_core::schema::{FieldKind, Model, Scalar, Schema};
+use tombolo_core::schema::{FieldKind, FieldOrigin, Model, Scalar, Schema};
 use tombolo_core::value::Value;
 
 /// Attributes of AppSync's that are no fields: read for the meta, or of no use here.
@@ -68,7 +68,8 @@ fn record(schema: &Schema, model: &Model, values: &Map<String, Json>) -> Result<
             FieldKind::Scalar(_) | FieldKind::Enum(_) | FieldKind::Embedded(_) => json.clone(),
         };
         if json.is_null() {
-            if field.ty.required {
+            // The time of the last change stands in for a time of AppSync's own.
+            if field.ty.required && field.origin != FieldOrigin::Timestamp {
                 return Err(format!(
                     "`{}` is missing: make the field optional in the schema, or give it a value in the table",
                     field.name
@@ -98,6 +99,12 @@ fn record(schema: &Schema, model: &Model, values: &Map<String, Json>) -> Result<
     let last_changed_at = changed.ok_or(
         "neither `_lastChangedAt` nor `updatedAt` tells when it was changed: give one of them a value in the table",
     )?;
+    for field in [model.created_at, model.updated_at].into_iter().flatten() {
+        let own = model.field_at(field).origin == FieldOrigin::Timestamp;
+        if let Some(value) = fields.get_mut(field.0).filter(|value| own && value.is_null()) {
+            *value = Value::date_time(last_changed_at);
+        }
+    }
     let deleted = match values.get("_deleted") {
         None | Some(Json::Null) => false,
         Some(Json::Bool(deleted)) => *deleted,
