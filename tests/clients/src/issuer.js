@@ -1,7 +1,8 @@
 // An issuer that others wrote (npm `oidc-provider`), on a free port of this machine, and a user who signs in with it.
-import { createHash, generateKeyPairSync, randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
 import Provider from 'oidc-provider';
+import { privateKey } from './keys.js';
 
 export const clientId = 'app-1';
 const clientSecret = randomBytes(24).toString('base64url');
@@ -11,11 +12,11 @@ const redirectUri = 'http://127.0.0.1/signed-in';
 
 /** A private key as a JWK with this name. */
 export function makeKey(kid, alg) {
-  const { privateKey } =
-    alg === 'EdDSA' ? generateKeyPairSync('ed25519')
-    : alg.startsWith('ES') ? generateKeyPairSync('ec', { namedCurve: alg === 'ES384' ? 'P-384' : 'P-256' })
-    : generateKeyPairSync('rsa', { modulusLength: 2048 });
-  return { ...privateKey.export({ format: 'jwk' }), kid, use: 'sig', alg };
+  const key =
+    alg === 'EdDSA' ? privateKey('ed25519')
+    : alg.startsWith('ES') ? privateKey('ec', { namedCurve: alg === 'ES384' ? 'P-384' : 'P-256' })
+    : privateKey('rsa', { modulusLength: 2048 });
+  return { ...key.export({ format: 'jwk' }), kid, use: 'sig', alg };
 }
 
 /** Starts an issuer with these keys; `rotate` gives it others. */

@@ -1,12 +1,14 @@
 // A user pool of our own: discovery, keys, and tokens with the claims that a test wants, as Cognito makes them.
-import { createSign, generateKeyPairSync } from 'node:crypto';
+import { createSign } from 'node:crypto';
 import { createServer } from 'node:http';
+import { privateKey } from './keys.js';
 
 const part = (json) => Buffer.from(JSON.stringify(json)).toString('base64url');
 
 export async function startPool() {
-  const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
-  const jwk = { ...publicKey.export({ format: 'jwk' }), kid: 'pool', use: 'sig', alg: 'RS256' };
+  const key = privateKey('rsa', { modulusLength: 2048 });
+  const { kty, n, e } = key.export({ format: 'jwk' });
+  const jwk = { kty, n, e, kid: 'pool', use: 'sig', alg: 'RS256' };
   let url;
   const server = createServer((request, response) => {
     const found = { '/.well-known/openid-configuration': { issuer: url, jwks_uri: `${url}/jwks` }, '/jwks': { keys: [jwk] } }[request.url];
@@ -23,7 +25,7 @@ export async function startPool() {
       const both = { iss: url, sub: `sub-${name}`, iat: now, exp: now + seconds, 'cognito:groups': groups };
       const sign = (claims) => {
         const text = `${part({ alg: 'RS256', kid: 'pool' })}.${part({ ...both, ...claims })}`;
-        return `${text}.${createSign('sha256').update(text).sign(privateKey, 'base64url')}`;
+        return `${text}.${createSign('sha256').update(text).sign(key, 'base64url')}`;
       };
       return {
         accessToken: sign({ token_use: 'access', client_id: 'app', username: name }),
