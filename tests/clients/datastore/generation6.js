@@ -8,9 +8,11 @@ export function load(from, schema) {
   const require = createRequire(from);
   const { Amplify } = require('aws-amplify');
   const { Hub } = require('aws-amplify/utils');
+  const { decodeJWT } = require('aws-amplify/auth');
   const { generateClient } = require('aws-amplify/api');
   const store = require('@aws-amplify/datastore');
   const { default: Adapter } = require('@aws-amplify/datastore/dist/cjs/storage/adapter/AsyncStorageAdapter.js');
+  const decoded = ({ accessToken, idToken }) => ({ accessToken: decodeJWT(accessToken), idToken: decodeJWT(idToken) });
   return {
     name: 'aws-amplify 6',
     ...store,
@@ -18,9 +20,13 @@ export function load(from, schema) {
     Adapter,
     models: schema && store.initSchema(schema),
     modelNames: Object.keys(schema?.models ?? {}),
-    configure(url, auth = {}, library) {
-      const GraphQL = { endpoint: url, region: 'us-east-1', defaultAuthMode: 'apiKey', apiKey, ...auth };
-      Amplify.configure({ API: { GraphQL } }, library);
+    configure(url, more = {}, { mode = 'apiKey', tokens, keys } = {}) {
+      const GraphQL = { endpoint: url, region: 'us-east-1', defaultAuthMode: mode, apiKey, ...more };
+      const Auth = {
+        tokenProvider: tokens && { getTokens: async () => decoded(tokens()) },
+        credentialsProvider: keys && { getCredentialsAndIdentityId: async () => ({ credentials: keys }), clearCredentialsAndIdentityId() {} },
+      };
+      Amplify.configure({ API: { GraphQL } }, { Auth });
     },
     client: generateClient,
     graphql: (options) => generateClient().graphql(options),

@@ -136,9 +136,25 @@ export const suite = schema(
   { enums: { PostStatus: ['DRAFT', 'PUBLISHED'] }, types: { Location: { lat: 'Float!', lng: 'Float!' } } },
 );
 
+const all = ['create', 'update', 'delete', 'read'];
+const owner = { provider: 'userPools', ownerField: 'owner', allow: 'owner', identityClaim: 'cognito:username', operations: all };
+
 /** The client's side of `auth.graphql`: its owner rule is what makes the client name the owner in subscriptions. */
 export const notes = schema([['Note', 'Notes', { id: 'ID!', text: 'String', owner: 'String' }]]);
-notes.models.Note.attributes[1].properties.rules = [
-  { provider: 'userPools', ownerField: 'owner', allow: 'owner', identityClaim: 'cognito:username', operations: ['create', 'update', 'delete', 'read'] },
-  { allow: 'public', operations: ['create', 'update', 'delete', 'read'] },
-];
+rules(notes.models.Note, [owner, { allow: 'public', operations: all }]);
+
+/** The client's side of `multi.graphql`. */
+export const multi = schema([
+  ['Page', 'Pages', { id: 'ID!', text: 'String', owner: 'String' }],
+  ['Board', 'Boards', { id: 'ID!', text: 'String' }],
+]);
+rules(multi.models.Page, [owner, { allow: 'public', operations: ['read'] }]);
+rules(multi.models.Board, [
+  { groupClaim: 'cognito:groups', provider: 'userPools', allow: 'groups', groups: ['Staff'], operations: all },
+  { provider: 'iam', allow: 'private', operations: all },
+  { provider: 'iam', allow: 'public', operations: ['read'] },
+]);
+
+function rules(model, list) {
+  model.attributes.find((attribute) => attribute.type === 'auth').properties.rules = list;
+}

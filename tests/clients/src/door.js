@@ -1,14 +1,19 @@
 // The network between a client and the server, in the test's hand: it records requests and answers, can be shut (no
-// network) and opened, and can lose an answer. It changes nothing on its way.
+// network) and opened, can lose an answer and deliver twice. It changes nothing on its way.
 import { createServer, request } from 'node:http';
 import { connect } from 'node:net';
 import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib';
+import { Doubling } from './doubling.js';
 
 export class Door {
   /** Every request so far: `{ field, variables, status, answer }`, in the order of arrival. */
   requests = [];
   /** Given a request's record, true: its answer is lost and the connection cut. */
   lose = () => false;
+  /** Given a request's record, true: it reaches the server twice, and the client has the first answer. */
+  repeat = () => false;
+  /** Given a message of the server on a socket, true: it comes twice. */
+  twice = () => false;
   /** Awaited with a request's record before it goes on to the server. */
   before = async () => {};
   #sockets = new Set();
@@ -64,21 +69,31 @@ export class Door {
     const record = { field: rootField(asked.query ?? ''), query: asked.query, variables: asked.variables, headers: from.headers };
     this.requests.push(record);
     await this.before(record);
-    const onward = request(
-      { host: '127.0.0.1', port: this.target, path: from.url, method: from.method, headers: from.headers },
-      async (answer) => {
+    try {
+      const answer = await this.#onward(from, body);
+      record.status = answer.status;
+      record.answer = answer.text.length ? JSON.parse(plain(answer.text, answer.headers['content-encoding'])) : null;
+      if (this.repeat(record)) await this.#onward(from, body);
+      if (this.lose(record)) throw new Error('lost');
+      to.writeHead(answer.status, answer.headers);
+      to.end(answer.text);
+    } catch {
+      from.socket.destroy();
+    }
+  }
+
+  #onward(from, body) {
+    return new Promise((resolve, reject) => {
+      const to = { host: '127.0.0.1', port: this.target, path: from.url, method: from.method, headers: from.headers };
+      const onward = request(to, async (answer) => {
         const parts = [];
+        answer.on('error', reject);
         for await (const part of answer) parts.push(part);
-        const text = Buffer.concat(parts);
-        record.status = answer.statusCode;
-        record.answer = text.length ? JSON.parse(plain(text, answer.headers['content-encoding'])) : null;
-        if (this.lose(record)) return from.socket.destroy();
-        to.writeHead(answer.statusCode, answer.headers);
-        to.end(text);
-      },
-    );
-    onward.on('error', () => from.socket.destroy());
-    onward.end(body);
+        resolve({ status: answer.statusCode, headers: answer.headers, text: Buffer.concat(parts) });
+      });
+      onward.on('error', reject);
+      onward.end(body);
+    });
   }
 
   #tunnel(from, socket, head) {
@@ -87,7 +102,7 @@ export class Door {
       for (let i = 0; i < from.rawHeaders.length; i += 2) lines.push(`${from.rawHeaders[i]}: ${from.rawHeaders[i + 1]}`);
       onward.write(`${lines.join('\r\n')}\r\n\r\n`);
       onward.write(head);
-      socket.pipe(onward).pipe(socket);
+      socket.pipe(onward).pipe(new Doubling((message) => this.twice(message))).pipe(socket);
     });
     this.#keep(onward);
     onward.on('close', () => socket.destroy());

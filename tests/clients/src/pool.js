@@ -39,6 +39,24 @@ export async function startPool() {
   };
 }
 
+/**
+ * What a Cognito identity pool would give the clients of version 5, which ask for it at a fixed address: `keys`, to
+ * whoever asks. Without keys there is no such pool.
+ */
+export function identityPool(keys) {
+  pools.keys = keys;
+  if (pools.fetch) return;
+  pools.fetch = globalThis.fetch;
+  globalThis.fetch = (url, options) => {
+    if (!/^https:\/\/cognito-identity\./.test(String(url))) return pools.fetch(url, options);
+    if (!pools.keys) return Promise.resolve(Response.json({ __type: 'ResourceNotFoundException' }, { status: 400 }));
+    const { accessKeyId, secretAccessKey } = pools.keys;
+    const [IdentityId, Expiration] = ['us-east-1:identity', Date.now() / 1000 + 3600];
+    return Promise.resolve(Response.json({ IdentityId, Credentials: { AccessKeyId: accessKeyId, SecretKey: secretAccessKey, SessionToken: 'session', Expiration } }));
+  };
+}
+const pools = { keys: undefined, fetch: undefined };
+
 /** An authorizer: lets in the token `open sesame`, and says what it was asked. */
 export async function startAuthorizer() {
   const asked = [];

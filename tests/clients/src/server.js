@@ -113,11 +113,12 @@ class Server {
   }
 }
 
-/** One GraphQL request over HTTP, with the key. */
+/** One GraphQL request over HTTP, with the key if there is no other authorization. */
 export async function post(url, query, variables, headers = {}) {
+  const key = headers.authorization ? {} : { 'x-api-key': apiKey };
   const response = await fetch(url, {
     method: 'POST',
-    headers: { 'content-type': 'application/json', 'x-api-key': apiKey, ...headers },
+    headers: { 'content-type': 'application/json', ...key, ...headers },
     body: JSON.stringify({ query, variables }),
   });
   return { status: response.status, headers: response.headers, body: await response.json() };

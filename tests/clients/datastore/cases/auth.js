@@ -10,7 +10,7 @@ import { until } from '../../src/until.js';
 const schema = join(dirname(fileURLToPath(import.meta.url)), '../auth.graphql');
 const iam = { accessKeyId: 'AKIDCLIENTS', secretAccessKey: 'a secret of at least sixteen' };
 
-export default async function (it, g, { decode }) {
+export default async function (it, g) {
   const { Note } = g.models;
   const [pool, authorizer] = [await startPool(), await startAuthorizer()];
   const begin = (mode) => () =>
@@ -22,9 +22,7 @@ export default async function (it, g, { decode }) {
       schema,
     );
   const pools = begin('AMAZON_COGNITO_USER_POOLS');
-  const as = (tokens) => ({ Auth: { tokenProvider: { getTokens: async () => tokens() } } });
-  const held = (tokens) => ({ accessToken: decode(tokens.accessToken), idToken: decode(tokens.idToken) });
-  const user = (name, more) => as(() => held(pool.tokens(name, more)));
+  const user = (name, more) => () => pool.tokens(name, more);
   const texts = async (w) => (await w.DataStore.query(Note)).map((note) => note.text).sort();
 
   it('API_KEY', async (w) => {
@@ -52,7 +50,7 @@ export default async function (it, g, { decode }) {
     assert.equal(await w.DataStore.query(Note, 'bob2'), undefined);
     assert.ok(!JSON.stringify(frames.filter((f) => !f.out)).includes('bob2'), 'no event of it came');
     assert.deepEqual(w.errors, []);
-  }, { begin: pools, auth: { defaultAuthMode: 'userPool' }, library: user('ann') });
+  }, { begin: pools, identity: { mode: 'userPool', tokens: user('ann') } });
 
   it('AMAZON_COGNITO_USER_POOLS: a group reads all and writes what is its own', async (w) => {
     await w.put('Note', { id: 'bobs', text: 'bob', owner: 'sub-bob::bob' });
@@ -61,7 +59,7 @@ export default async function (it, g, { decode }) {
     await w.change(bobs, (note) => void (note.text = 'taken'));
     await until('the refusal is told', () => w.errors.length > 0);
     assert.equal((await w.row('Note', 'bobs', 'text')).text, 'bob');
-  }, { begin: pools, auth: { defaultAuthMode: 'userPool' }, library: user('zoe', { groups: ['Staff'] }) });
+  }, { begin: pools, identity: { mode: 'userPool', tokens: user('zoe', { groups: ['Staff'] }) } });
 
   it('OPENID_CONNECT', async (w) => {
     await w.put('Note', { id: 'bobs', text: 'bob', owner: 'sub-bob::bob' });
@@ -71,11 +69,8 @@ export default async function (it, g, { decode }) {
     assert.equal((await w.row('Note', note.id, 'owner')).owner, 'ann');
     assert.deepEqual(await texts(w), ['mine']);
     assert.deepEqual(w.errors, []);
-  }, { begin: begin('OPENID_CONNECT'), auth: { defaultAuthMode: 'oidc' }, library: user('ann') });
+  }, { begin: begin('OPENID_CONNECT'), identity: { mode: 'oidc', tokens: user('ann') } });
 
-  const credentials = (keys) => ({
-    Auth: { credentialsProvider: { getCredentialsAndIdentityId: async () => ({ credentials: keys }), clearCredentialsAndIdentityId() {} } },
-  });
   it('AWS_IAM: requests, handshake and starts are signed', async (w) => {
     await w.start();
     await w.save(new Note({ text: 'signed' }));
@@ -83,14 +78,14 @@ export default async function (it, g, { decode }) {
     await w.put('Note', { id: 'other', text: 'b' });
     await w.shows(Note, 'other');
     assert.deepEqual(w.errors, []);
-  }, { begin: pools, auth: { defaultAuthMode: 'iam' }, library: credentials(iam) });
+  }, { begin: pools, identity: { mode: 'iam', keys: iam } });
 
   it('AWS_IAM: a signature by another secret brings nothing', async (w) => {
     await w.put('Note', { id: 'other', text: 'b' });
     await w.DataStore.start();
     await until('it is told', () => w.errors.length > 0);
     assert.deepEqual(await texts(w), []);
-  }, { begin: pools, auth: { defaultAuthMode: 'iam' }, library: credentials({ ...iam, secretAccessKey: 'another secret altogether' }) });
+  }, { begin: pools, identity: { mode: 'iam', keys: { ...iam, secretAccessKey: 'another secret altogether' } } });
 
   it('AWS_LAMBDA: the authorizer is asked', async (w) => {
     w.configure({ authProviders: { functionAuthProvider: async () => ({ token: 'open sesame' }) } });
@@ -99,7 +94,7 @@ export default async function (it, g, { decode }) {
     await w.sent();
     assert.equal((await w.row('Note', note.id, 'text')).text, 'sesame');
     assert.ok(authorizer.asked.includes('open sesame'));
-  }, { begin: pools, auth: { defaultAuthMode: 'lambda' } });
+  }, { begin: pools, identity: { mode: 'lambda' } });
 
   it('a token that expires: the client comes back with a fresh one and misses nothing', async (w) => {
     await w.start();
@@ -109,12 +104,12 @@ export default async function (it, g, { decode }) {
     await until('the server has ended what the token let in', () => socket.readyState === socket.CLOSED, 30_000);
     await w.put('Note', { id: 'after', text: 'b', owner: 'sub-ann::ann' });
     await until('the change comes with the fresh token', async () => (await w.DataStore.query(Note, 'after')) !== undefined, 60_000);
-  }, { begin: pools, auth: { defaultAuthMode: 'userPool' }, library: shortThenLong(pool, held) });
+  }, { begin: pools, identity: { mode: 'userPool', tokens: shortThenLong(pool) } });
 }
 
 /** The first tokens are good for some seconds, later ones for long. */
-function shortThenLong(pool, held) {
+function shortThenLong(pool) {
   const short = pool.tokens('ann', { seconds: 6 });
   const until = Date.now() + 5_000;
-  return { Auth: { tokenProvider: { getTokens: async () => held(Date.now() < until ? short : pool.tokens('ann')) } } };
+  return () => (Date.now() < until ? short : pool.tokens('ann'));
 }

@@ -200,4 +200,45 @@ export default function (it, g) {
     assert.equal((await w.DataStore.query(Post)).length, 25);
     assert.equal(lost > 0, true);
   });
+
+  it('every event comes twice: each record is there once, at its last version', async (w) => {
+    let doubled = 0;
+    w.door.twice = (message) => message.type === 'data' && ++doubled > 0;
+    await w.start();
+    const mine = await w.save(new Post({ title: 'mine' }));
+    await w.put('Post', { id: 'theirs', title: 'a' });
+    await w.shows(Post, 'theirs');
+    await w.patch('Post', { id: 'theirs', title: 'b', _version: 1 });
+    const theirs = await w.shows(Post, 'theirs', (p) => p._version === 2 && p.title === 'b');
+    await w.change(theirs, (p) => void (p.rating = 3));
+    await w.put('Post', { id: 'goes', title: 'g' });
+    await w.shows(Post, 'goes');
+    await w.drop('Post', { id: 'goes', _version: 1 });
+    await w.lacks(Post, 'goes');
+    await w.sent();
+    await w.shows(Post, 'theirs', (p) => p._version === 3 && p.rating === 3);
+    await w.shows(Post, mine.id, (p) => p._version === 1);
+    assert.equal((await w.DataStore.query(Post)).length, 2);
+    assert.ok(doubled >= 6, `${doubled} doubled`);
+    assert.deepEqual(w.errors, []);
+  });
+
+  it('every mutation reaches the server twice: one record each, both sides equal', async (w) => {
+    w.door.repeat = (r) => /^(create|update|delete)/.test(r.field);
+    await w.put('Post', { id: 'p', title: 'a' });
+    await w.put('Post', { id: 'q', title: 'a' });
+    await w.start();
+    const mine = await w.save(new Post({ title: 'mine' }));
+    await w.change(await w.DataStore.query(Post, 'p'), (p) => void (p.title = 'b'));
+    await w.remove(await w.DataStore.query(Post, 'q'));
+    await w.sent();
+    await w.lacks(Post, 'q');
+    for (const id of ['p', mine.id]) {
+      const row = await w.row('Post', id, 'title');
+      await w.shows(Post, id, (p) => p.title === row.title && p._version === row._version);
+    }
+    assert.deepEqual([(await w.row('Post', 'p', 'title')).title, (await w.row('Post', mine.id, 'title'))._version], ['b', 1]);
+    assert.equal((await w.row('Post', 'q', 'id'))._deleted, true);
+    assert.deepEqual(w.errors, []);
+  });
 }

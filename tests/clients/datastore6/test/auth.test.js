@@ -1,9 +1,7 @@
-import { createRequire } from 'node:module';
 import { load } from '../../datastore/generation6.js';
 import { notes } from '../../datastore/models.js';
 import { cases } from '../../datastore/world.js';
 import auth from '../../datastore/cases/auth.js';
 
 const client = load(import.meta.url, notes);
-const { decodeJWT } = createRequire(import.meta.url)('aws-amplify/auth');
-await auth(cases(client), client, { decode: decodeJWT });
+await auth(cases(client), client);
