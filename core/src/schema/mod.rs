@@ -40,6 +40,7 @@ pub use diff::{Difference, diff};
 pub use lens::{Carried, Lens, PartWritten, RemovedField, SchemaChange};
 pub use lookup::api_name;
 pub use model::*;
+pub use reserved::is_name;
 pub use scalar::ValueError;
 pub use storage::Storage;
 

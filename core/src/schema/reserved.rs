@@ -34,12 +34,22 @@ pub(super) fn check_model_name(report: &mut Report, name: &str, place: Place) {
     }
 }
 
+/// Whether it is a name in GraphQL (specification, section 2.1.9): letters, digits and `_`, not a digit first.
+///
+/// ```
+/// use tombolo_core::schema::is_name;
+///
+/// assert!(is_name("_post2") && !is_name("2posts") && !is_name("") && !is_name("pöst"));
+/// ```
+#[must_use]
+pub fn is_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
 /// Refuses what cannot be a name in the generated API.
 pub(super) fn check_generated_name(report: &mut Report, name: &str, place: Place) {
-    let good = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && !name.starts_with("__")
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    if !good {
+    if !is_name(name) || name.starts_with("__") {
         report.error(
             place,
             format!("`{name}` is not a name in GraphQL"),

@@ -1,19 +1,18 @@
 //! The engine, its store and the writer's queue, as the listeners use them.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 use tombolo_core::access::Identity;
 use tombolo_core::query::{Answer, OperationKind, appsync_errors};
 use tombolo_core::schema::Schema;
-use tombolo_core::wire::graphql::{GraphqlError, Request};
+use tombolo_core::wire::graphql::{ErrorType, GraphqlError, Request};
 use tombolo_engine::{Engine, EngineError, Prepared, StoreError, Submission, Subscriber, Verdict};
 use tombolo_store_sqlite::SqliteStore;
 
-use crate::limits::{HOLD_PAUSE_MAX, HOLD_PAUSE_MIN};
-use crate::resolver::Resolver;
+use crate::limits::HoldPauses;
+use crate::resolver::{RESOLVING_MAX, Resolver};
 use crate::resolving;
 use crate::writer::{self, Writer};
 
@@ -59,7 +58,7 @@ impl Failed {
 
     /// Whether the same request may succeed soon, here or at the next server behind the same address.
     #[must_use]
-    pub fn can_retry(&self) -> bool {
+    pub fn is_temporary(&self) -> bool {
         self.0.is_temporary()
     }
 }
@@ -122,10 +121,22 @@ impl Api {
         })
     }
 
-    /// What `request` was refused with, in AppSync's words; `None` if its document cannot even be parsed.
-    #[must_use]
-    pub fn appsync_errors(&self, request: &Request, errors: Vec<GraphqlError>) -> Option<Vec<GraphqlError>> {
-        appsync_errors(&request.query, self.engine.query_limits(), errors)
+    /// What `request` was refused with, in AppSync's words.
+    ///
+    /// # Errors
+    /// Its document cannot even be parsed: AppSync's words for that, with what the parser says beside them, for people.
+    pub fn appsync_errors(
+        &self,
+        request: &Request,
+        errors: Vec<GraphqlError>,
+    ) -> Result<Vec<GraphqlError>, Box<GraphqlError>> {
+        let parser = errors.first().map(|error| error.message.clone());
+        appsync_errors(&request.query, self.engine.query_limits(), errors).ok_or_else(|| {
+            let message = "Unable to parse GraphQL query.";
+            let mut error = GraphqlError::new(ErrorType::MalformedHttpRequestException, message);
+            error.error_info = parser.map(serde_json::Value::String);
+            Box::new(error)
+        })
     }
 
     /// Answers a query: the whole response object.
@@ -166,45 +177,80 @@ impl Api {
     /// The store failed.
     pub async fn settle(&self, mut pending: Pending) -> Result<Vec<u8>, Failed> {
         let verdict = (&mut pending.answer).await.map_err(|_| StoreError::Closed)??;
+        let verdict = self
+            .ask(pending.again.take(), verdict, Instant::now() + RESOLVING_MAX)
+            .await?;
         self.conclude(pending, verdict).await
     }
 
     /// Carries out a mutation of a client that would throw it away if it were refused for now: one that the store cannot take
-    /// at the moment is tried again, for as long as `hold` and until `ended`. Only what has certainly not been written is
-    /// tried again.
+    /// at the moment is tried again until `deadline` or `ended`. Only what has certainly not been written is tried again.
     ///
     /// # Errors
     /// The store failed to the end.
     pub async fn hold(
         &self,
         prepared: Prepared,
-        hold: Duration,
+        deadline: Instant,
         ended: impl Future<Output = ()>,
     ) -> Result<Vec<u8>, Failed> {
-        let deadline = Instant::now() + hold;
         let mut ended = std::pin::pin!(ended);
-        let mut pause = HOLD_PAUSE_MIN;
+        let mut pauses = HoldPauses::default();
         loop {
             let mut pending = self.enqueue(prepared.clone()).await?;
-            let verdict = (&mut pending.answer).await.map_err(|_| StoreError::Closed)?;
-            let written = match &verdict {
-                Ok(verdict) => !verdict.undecided.as_ref().is_some_and(|why| why.retry),
-                Err(error) => !error.can_retry(),
-            };
-            if written || Instant::now() + pause > deadline {
+            let (verdict, again) = self.attempt(&mut pending, deadline).await;
+            let pause = pauses.next();
+            if !again || Instant::now() + pause > deadline {
                 return self.conclude(pending, verdict?).await;
             }
             tokio::select! {
-                () = tokio::time::sleep(pause) => pause = (pause * 2).min(HOLD_PAUSE_MAX),
+                () = tokio::time::sleep(pause) => {}
                 () = &mut ended => return self.conclude(pending, verdict?).await,
             }
         }
     }
 
-    async fn conclude(&self, pending: Pending, mut verdict: Verdict) -> Result<Vec<u8>, Failed> {
-        if let (false, Some(submission), Some(resolver)) = (verdict.ask.is_empty(), pending.again, &self.resolver) {
-            verdict = resolving::resolve(self.schema(), &self.writer, resolver, submission, verdict.ask).await?;
+    /// What came of a mutation, and whether it has certainly not been written and may be if it is tried again.
+    async fn attempt(&self, pending: &mut Pending, deadline: Instant) -> (Result<Verdict, StoreError>, bool) {
+        let verdict = match (&mut pending.answer).await {
+            Ok(Ok(verdict)) => verdict,
+            Ok(Err(error)) => {
+                let again = error.can_retry();
+                return (Err(error), again);
+            }
+            Err(_) => return (Err(StoreError::Closed), false),
+        };
+        if verdict.ask.is_empty() {
+            let again = verdict.undecided.as_ref().is_some_and(|why| why.retry);
+            return (Ok(verdict), again);
         }
+        match self.ask(pending.again.take(), verdict, deadline).await {
+            // The resolver did not answer, and nothing was decided.
+            Ok(verdict) => {
+                let again = verdict.undecided.is_some();
+                (Ok(verdict), again)
+            }
+            Err(error) => (Err(error), false),
+        }
+    }
+
+    /// Asks the resolver about what a verdict leaves open, if there is one, until `deadline`.
+    async fn ask(
+        &self,
+        submission: Option<Submission>,
+        verdict: Verdict,
+        deadline: Instant,
+    ) -> Result<Verdict, StoreError> {
+        match (verdict.ask.is_empty(), submission, &self.resolver) {
+            (false, Some(submission), Some(resolver)) => {
+                let deadline = deadline.min(Instant::now() + RESOLVING_MAX);
+                resolving::resolve(deadline, self.schema(), &self.writer, resolver, submission, verdict.ask).await
+            }
+            _ => Ok(verdict),
+        }
+    }
+
+    async fn conclude(&self, pending: Pending, verdict: Verdict) -> Result<Vec<u8>, Failed> {
         respond(self.engine.respond(&pending.prepared, &verdict).await)
     }
 
@@ -262,7 +308,7 @@ mod tests {
             let wire = serde_json::to_value(&told).unwrap();
             assert_eq!(wire["errorType"], "InternalFailure");
             assert_eq!(wire["errorInfo"], expected, "{error}");
-            assert_eq!(Failed(error.clone()).can_retry(), temporary);
+            assert_eq!(Failed(error.clone()).is_temporary(), temporary);
             // A subscription that fails says the same.
             assert_eq!(EngineError::from(error).to_graphql(), [told]);
         }

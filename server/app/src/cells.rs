@@ -170,7 +170,7 @@ fn kind_name(kind: &CellKind) -> &'static str {
 }
 
 /// The beginning of a text, for a message.
-fn short(text: &str) -> String {
+pub(crate) fn short(text: &str) -> String {
     const CHARS_MAX: usize = 60;
     match text.char_indices().nth(CHARS_MAX) {
         Some((cut, _)) => format!("{}…", text.get(..cut).unwrap_or_default()),

@@ -12,24 +12,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{FromRequestParts as _, Query, State, WebSocketUpgrade};
+use axum::extract::{FromRequestParts as _, State, WebSocketUpgrade};
 use axum::http::header::{ACCEPT, ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, UPGRADE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request as HttpRequest, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
-use serde::Deserialize;
 use serde_json::json;
+use tokio::time::Instant;
 use tombolo_core::access::Identity;
 use tombolo_core::wire::graphql::{ErrorType, GraphqlError, Request};
 use tombolo_engine::Prepared;
 
 use crate::api::{Api, Failed, Work};
 use crate::auth::{Refusal, Shown, Target};
+use crate::limits::HoldPauses;
 use crate::rates::TooOften;
 use crate::routes::App;
-use crate::{realtime, ws};
+use crate::{asked, realtime, ws};
 
 /// The header that names an error, as AppSync's clients read it.
 pub const ERROR_TYPE_HEADER: HeaderName = HeaderName::from_static("x-amzn-errortype");
@@ -103,7 +104,7 @@ pub(crate) async fn graphql(State(app): State<Arc<App>>, request: HttpRequest<Bo
     }
     let answered = match parts.method {
         Method::POST => post(&app, &parts, body).await,
-        Method::GET => get(&app, &mut parts).await,
+        Method::GET => get(&app, &parts).await,
         _ => Err(Problem::method(
             "GET, POST",
             "GraphQL is asked with POST, or with GET for queries.",
@@ -114,13 +115,13 @@ pub(crate) async fn graphql(State(app): State<Arc<App>>, request: HttpRequest<Bo
 
 async fn post(app: &App, parts: &Parts, body: Body) -> Result<Response, Problem> {
     let media = negotiated(parts)?;
-    let hold = Duration::from_millis(app.limits.mutation_hold_ms);
+    let hold_until = Instant::now() + Duration::from_millis(app.limits.mutation_hold_ms);
     // It may be a mutation, which a server that is about to be ready does not send away.
-    let _ready_or_late = tokio::time::timeout(hold, app.life.started()).await;
+    let _ready_or_late = tokio::time::timeout_at(hold_until, app.life.started()).await;
     let api = opened(app)?;
     let early = match app.gate.needs_body(&Shown::headers(&parts.headers)) {
         true => None,
-        false => Some(admitted(app, parts, &[]).await?),
+        false => Some(admitted_by(app, parts, Vec::new(), hold_until).await?),
     };
     readable(&parts.headers)?;
     let limit = app.limits.body_bytes_max;
@@ -128,7 +129,7 @@ async fn post(app: &App, parts: &Parts, body: Body) -> Result<Response, Problem>
     let bytes = read(parts, body, limit, wait).await?;
     let identity = match early {
         Some(identity) => identity,
-        None => admitted(app, parts, &bytes).await?,
+        None => admitted_by(app, parts, bytes.clone(), hold_until).await?,
     };
     if bytes.is_empty() {
         return Err(Problem::malformed("Request body is empty."));
@@ -147,7 +148,7 @@ async fn post(app: &App, parts: &Parts, body: Body) -> Result<Response, Problem>
             let pending = api.enqueue(mutation).await.map_err(|e| Problem::failed(&e, &request))?;
             finish(media, &request, api.settle(pending).await)
         }
-        Ok(Work::Mutation(mutation)) => finish(media, &request, api.hold(mutation, hold, app.life.ended()).await),
+        Ok(Work::Mutation(mutation)) => finish(media, &request, api.hold(mutation, hold_until, app.life.ended()).await),
         Ok(Work::Subscription(_)) => Err(Problem::subscription()),
         Err(errors) => invalid(api, media, &request, errors),
     }
@@ -165,37 +166,13 @@ async fn query(
     finish(media, request, api.query(prepared).await)
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Parameters {
-    query: Option<String>,
-    operation_name: Option<String>,
-    variables: Option<String>,
-    extensions: Option<String>,
-}
-
-async fn get(app: &App, parts: &mut Parts) -> Result<Response, Problem> {
+async fn get(app: &App, parts: &Parts) -> Result<Response, Problem> {
     let media = negotiated(parts)?;
     let api = opened(app)?;
-    let identity = admitted(app, parts, &[]).await?;
-    let Query(parameters) = Query::<Parameters>::from_request_parts(parts, &())
+    let identity = admitted(app, &shown(parts, Vec::new()))
         .await
-        .map_err(|e| Problem::malformed(format!("The query string cannot be read: {}.", e.body_text())))?;
-    let object = |name: &str, text: Option<String>| match text.filter(|t| !t.is_empty()) {
-        None => Ok(None),
-        Some(text) => serde_json::from_str(&text)
-            .map_err(|e| Problem::malformed(format!("The parameter `{name}` is not a JSON object: {e}."))),
-    };
-    let request = Request {
-        query: parameters.query.filter(|q| !q.is_empty()).ok_or_else(|| {
-            Problem::malformed(
-                "The parameter `query` is missing: GET /graphql?query={__typename}, or POST a JSON body.",
-            )
-        })?,
-        operation_name: parameters.operation_name.filter(|n| !n.is_empty()),
-        variables: object("variables", parameters.variables)?,
-        extensions: object("extensions", parameters.extensions)?,
-    };
+        .map_err(Problem::refused)?;
+    let request = asked::by_query(parts.uri.query().unwrap_or_default()).map_err(Problem::malformed)?;
     match api.prepare(&identity, &request) {
         Ok(Work::Query(prepared)) => query(app, api, &identity, media, &request, prepared).await,
         Ok(Work::Mutation(_)) => Err(Problem::method(
@@ -219,16 +196,36 @@ fn opened(app: &App) -> Result<&Api, Problem> {
     app.api().ok_or_else(Problem::starting)
 }
 
-/// Who is asking, if they may; `body` counts for signed requests only.
-async fn admitted(app: &App, parts: &Parts, body: &[u8]) -> Result<Identity, Problem> {
-    let shown = Shown::headers(&parts.headers).of(Target {
-        method: parts.method.to_string(),
-        path: parts.uri.path().to_owned(),
-        query: parts.uri.query().unwrap_or_default().to_owned(),
-        body: body.to_vec(),
-    });
-    let admitted = app.gate.admit(&shown, Timestamp::now()).await;
-    Ok(admitted.map_err(Problem::refused)?.identity)
+/// What is shown; `body` counts for a signature, and for what the authorizer function is told.
+fn shown(parts: &Parts, body: Vec<u8>) -> Shown {
+    Shown::headers(&parts.headers).of(Target {
+        body,
+        ..Target::of(parts)
+    })
+}
+
+/// Who is asking, if they may.
+async fn admitted(app: &App, shown: &Shown) -> Result<Identity, Refusal> {
+    Ok(app.gate.admit(shown, Timestamp::now()).await?.identity)
+}
+
+/// Who is asking, if they may. It may be with a mutation, which is not sent away because an issuer or the authorizer function
+/// cannot be asked at the moment: they are asked again until `hold_until`.
+async fn admitted_by(app: &App, parts: &Parts, body: Vec<u8>, hold_until: Instant) -> Result<Identity, Problem> {
+    let shown = shown(parts, body);
+    let mut pauses = HoldPauses::default();
+    loop {
+        let pause = pauses.next();
+        match admitted(app, &shown).await {
+            Err(refusal) if refusal.is_temporary() && Instant::now() + pause < hold_until => {
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    () = app.life.ended() => return Err(Problem::refused(refusal)),
+                }
+            }
+            answer => return answer.map_err(Problem::refused),
+        }
+    }
 }
 
 /// Whether the body is JSON as we read it.
@@ -308,11 +305,7 @@ fn finish(media: Media, request: &Request, answer: Result<Vec<u8>, Failed>) -> R
 /// The answer to what is no valid operation of the schema: in AppSync's words, unless one of our replicas asks.
 fn invalid(api: &Api, media: Media, request: &Request, errors: Vec<GraphqlError>) -> Result<Response, Problem> {
     let errors = match media {
-        Media::Json if !request.is_of_replica() => {
-            let parser = errors.first().map(|error| error.message.clone());
-            api.appsync_errors(request, errors)
-                .ok_or_else(|| Problem::unparsable(parser))?
-        }
+        Media::Json if !request.is_of_replica() => api.appsync_errors(request, errors).map_err(Problem::unparsable)?,
         Media::Json | Media::GraphqlResponse => errors,
     };
     let (status, body) = match media {
@@ -387,11 +380,13 @@ impl Problem {
         problem
     }
 
-    /// AppSync's words for a document that is no GraphQL; what the parser says goes beside them, for people.
-    fn unparsable(parser: Option<String>) -> Self {
-        let mut problem = Self::malformed("Unable to parse GraphQL query.");
-        problem.error.error_info = parser.map(serde_json::Value::String);
-        problem
+    /// A document that is no GraphQL.
+    fn unparsable(error: Box<GraphqlError>) -> Self {
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            error,
+            header: None,
+        }
     }
 
     /// Too many reads.
@@ -410,7 +405,7 @@ impl Problem {
         if !request.is_of_replica() {
             error.error_info = None;
         }
-        let status = if failed.can_retry() {
+        let status = if failed.is_temporary() {
             StatusCode::SERVICE_UNAVAILABLE
         } else {
             StatusCode::INTERNAL_SERVER_ERROR
@@ -419,7 +414,7 @@ impl Problem {
             status,
             error: Box::new(error),
             header: failed
-                .can_retry()
+                .is_temporary()
                 .then_some((RETRY_AFTER, HeaderValue::from_static("1"))),
         }
     }

@@ -9,6 +9,7 @@
 //! and benches start.
 
 pub mod api;
+mod asked;
 pub mod auth;
 mod cells;
 pub mod cli;
@@ -20,7 +21,7 @@ pub mod guards;
 pub mod http;
 pub mod limits;
 pub mod listener;
-mod operations;
+pub mod outbound;
 mod outgoing;
 pub mod rates;
 pub mod realtime;

@@ -1,5 +1,6 @@
-//! Every limit of the listeners and the writer's queue: name, unit, default, reason. Limits of documents, pages and
-//! records stand in `tombolo_core::limits`, those of the feed in the engine.
+//! The limits of the listeners and the writer's queue: name, unit, default, reason. Limits of documents, pages and
+//! records stand in `tombolo_core::limits`, those of the feed in the engine, those of one way of showing who one is in its
+//! module of [`auth`](crate::auth), those of the conflict resolver in [`resolver`](crate::resolver).
 
 use std::time::Duration;
 
@@ -41,7 +42,7 @@ pub const SILENCE_TIMEOUT: Duration = Duration::from_secs(60);
 /// returns with its cursor and loses nothing.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The wall clock is looked at this often while the end of a socket's API key is waited for, since it can be set while we
+/// The wall clock is looked at this often while the end of a socket's credential is waited for, since it can be set while we
 /// wait: how much too long a socket may stay open then.
 pub const EXPIRY_CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -93,8 +94,9 @@ pub const OPERATION_ID_BYTES_MAX: usize = 256;
 /// second this is under half a second's work.
 pub const WRITER_QUEUE_MAX: usize = 4096;
 
-/// Longest time for which a mutation of a client that is none of our replicas is held, when the server is still starting or the
-/// store cannot take it for now (its file is locked, its disk full). Such clients throw a mutation away that is refused with
+/// Longest time from its arrival for which a mutation of a client that is none of our replicas is held, when the server is still
+/// starting, the store cannot take it for now (its file is locked, its disk full), or an issuer, the authorizer function or the
+/// conflict resolver does not answer. Such clients throw a mutation away that is refused with
 /// 5xx; AppSync itself ends a request after 30 s.
 pub const MUTATION_HOLD: Duration = Duration::from_secs(20);
 
@@ -103,6 +105,17 @@ pub const HOLD_PAUSE_MIN: Duration = Duration::from_millis(50);
 
 /// The longest pause between two tries of a held mutation.
 pub const HOLD_PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// The pauses between tries of what is held: [`HOLD_PAUSE_MIN`], doubled each time up to [`HOLD_PAUSE_MAX`].
+#[derive(Debug, Default)]
+pub(crate) struct HoldPauses(Duration);
+
+impl HoldPauses {
+    pub(crate) fn next(&mut self) -> Duration {
+        self.0 = (self.0 * 2).clamp(HOLD_PAUSE_MIN, HOLD_PAUSE_MAX);
+        self.0
+    }
+}
 
 /// Longest time for a TLS handshake: a mobile network's worst round trips, twice.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);

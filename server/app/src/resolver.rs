@@ -10,13 +10,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
-use reqwest::{StatusCode, Url};
+use reqwest::Url;
+use reqwest::header::{HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use tombolo_core::schema::{ConflictStrategy, MergeRule, Schema};
 
-use crate::cli::remote;
+use crate::outbound::{Fetcher, NotFetched, Secret, read_header, web_url};
 use crate::resolving::KeptAnswers;
 
 /// Longest wait for one answer, in milliseconds: a resolver looks at three small objects, and a person may be waiting.
@@ -98,23 +98,6 @@ impl ResolverConfig {
     }
 }
 
-/// A text that is never printed.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(pub String);
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("(redacted)")
-    }
-}
-
-impl Serialize for Secret {
-    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str("(redacted)")
-    }
-}
-
 /// A configuration that cannot be used with the schema.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ResolverError {
@@ -157,15 +140,12 @@ pub enum ResolverError {
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoAnswer {
-    /// Not reached, or not in time.
-    #[error("the conflict resolver did not answer: {0}")]
-    Unreachable(String),
-    /// It answered that it failed, or that it will not be asked by us.
-    #[error("the conflict resolver answered {0}")]
-    Status(u16),
-    /// An answer without an end.
-    #[error("the conflict resolver's answer has more than {RESOLVER_ANSWER_BYTES_MAX} bytes")]
-    TooLong,
+    /// There is none for the model.
+    #[error("no conflict resolver is configured for {0}")]
+    Nobody(String),
+    /// The call failed, or it answered that it failed, or that it will not be asked by us, or without an end.
+    #[error("the conflict resolver: {0}")]
+    Fetch(#[from] NotFetched),
     /// No more time.
     #[error("the conflict resolver took longer than {} s in all", RESOLVING_MAX.as_secs())]
     Late,
@@ -178,9 +158,9 @@ impl NoAnswer {
     /// Whether the next call may do better at once.
     fn may_pass(&self) -> bool {
         match self {
-            Self::Unreachable(_) => true,
-            Self::Status(status) => *status >= 500 || *status == 429 || *status == 408,
-            Self::TooLong | Self::Late | Self::Restless => false,
+            Self::Fetch(NotFetched::Unreachable(_)) => true,
+            Self::Fetch(NotFetched::Status(status)) => *status >= 500 || *status == 429 || *status == 408,
+            Self::Fetch(NotFetched::TooLong(_)) | Self::Nobody(_) | Self::Late | Self::Restless => false,
         }
     }
 }
@@ -188,7 +168,7 @@ impl NoAnswer {
 /// Asks resolvers.
 #[derive(Debug)]
 pub struct Resolver {
-    http: reqwest::Client,
+    fetcher: Fetcher,
     endpoints: BTreeMap<String, Endpoint>,
     /// By address.
     calls: BTreeMap<String, Semaphore>,
@@ -233,18 +213,10 @@ impl Resolver {
             return Ok(None);
         }
         let https = endpoints.values().any(|endpoint| endpoint.url.scheme() == "https");
-        let tls = remote::tls(https, None).map_err(|failure| ResolverError::Client(failure.message))?;
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent(concat!("tombolo/", env!("CARGO_PKG_VERSION")))
-            .tcp_nodelay(true)
-            .build()
-            .map_err(|error| ResolverError::Client(error.to_string()))?;
         let slots = |endpoint: &Endpoint| (endpoint.url.to_string(), Semaphore::new(RESOLVER_CALLS_MAX));
         let calls = endpoints.values().map(slots).collect();
         Ok(Some(Self {
-            http,
+            fetcher: Fetcher::new(https).map_err(ResolverError::Client)?,
             endpoints,
             calls,
             kept: Mutex::new(KeptAnswers::new(RESOLVER_KEPT_BYTES_MAX)),
@@ -257,7 +229,7 @@ impl Resolver {
     /// There is none, after all tries.
     pub async fn ask(&self, model: &str, question: &serde_json::Value) -> Result<Vec<u8>, NoAnswer> {
         let Some(endpoint) = self.endpoints.get(model) else {
-            return Err(NoAnswer::Unreachable(format!("none is configured for {model}")));
+            return Err(NoAnswer::Nobody(model.to_owned()));
         };
         let body = question.to_string();
         let mut pause = RESOLVER_PAUSE;
@@ -282,28 +254,11 @@ impl Resolver {
     }
 
     async fn call(&self, endpoint: &Endpoint, body: String) -> Result<Vec<u8>, NoAnswer> {
-        let unreachable = |error: reqwest::Error| NoAnswer::Unreachable(remote::chain(&error.without_url()));
-        let mut request = self
-            .http
-            .post(endpoint.url.clone())
-            .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
-            .timeout(endpoint.timeout)
-            .body(body);
-        if let Some((name, value)) = &endpoint.header {
-            request = request.header(name.clone(), value.clone());
-        }
-        let mut response = request.send().await.map_err(unreachable)?;
-        if response.status() != StatusCode::OK {
-            return Err(NoAnswer::Status(response.status().as_u16()));
-        }
-        let mut bytes = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-            if bytes.len() + chunk.len() > RESOLVER_ANSWER_BYTES_MAX {
-                return Err(NoAnswer::TooLong);
-            }
-            bytes.extend_from_slice(&chunk);
-        }
-        Ok(bytes)
+        let Endpoint { url, timeout, header } = endpoint;
+        let fetched = self
+            .fetcher
+            .post(url, header.as_ref(), body, *timeout, RESOLVER_ANSWER_BYTES_MAX);
+        Ok(fetched.await?)
     }
 }
 
@@ -336,10 +291,7 @@ fn endpoint(config: &ResolverConfig, model: &str) -> Result<Option<Endpoint>, Re
         url: text.clone(),
         problem,
     };
-    let url = Url::parse(text).map_err(|error| bad(error.to_string()))?;
-    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-        return Err(bad("it is no http:// or https:// URL".to_owned()));
-    }
+    let url = web_url(text).map_err(bad)?;
     let timeout = Duration::from_millis(timeout.unwrap_or(RESOLVER_TIMEOUT_MS));
     if timeout.is_zero() || timeout > RESOLVING_MAX {
         return Err(ResolverError::Timeout {
@@ -352,14 +304,6 @@ fn endpoint(config: &ResolverConfig, model: &str) -> Result<Option<Endpoint>, Re
         None => None,
     };
     Ok(Some(Endpoint { url, timeout, header }))
-}
-
-/// A header written `Name: value`, whose value is never printed.
-pub(crate) fn read_header(text: &str) -> Option<(HeaderName, HeaderValue)> {
-    let (name, value) = text.split_once(':')?;
-    let mut value = HeaderValue::from_str(value.trim()).ok()?;
-    value.set_sensitive(true);
-    Some((HeaderName::from_bytes(name.trim().as_bytes()).ok()?, value))
 }
 
 #[cfg(test)]

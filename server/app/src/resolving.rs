@@ -22,25 +22,13 @@ use tombolo_core::wire::graphql::ErrorType;
 use tombolo_engine::decide::ask::{Question, Resolution};
 use tombolo_engine::{StoreError, Submission, Undecided, Verdict};
 
-use crate::resolver::{
-    NoAnswer, RESOLVER_PARALLEL_MAX, RESOLVER_REACHED_MAX, RESOLVER_ROUNDS_MAX, RESOLVING_MAX, Resolver,
-};
+use crate::outbound::NotFetched;
+use crate::resolver::{NoAnswer, RESOLVER_PARALLEL_MAX, RESOLVER_REACHED_MAX, RESOLVER_ROUNDS_MAX, Resolver};
 use crate::writer::Writer;
 use reached::Reached;
 
-/// Asks the resolver until the submission is decided, or as long as that makes sense.
+/// Asks the resolver until the submission is decided, or as long as that makes sense, at the latest until `deadline`.
 pub(crate) async fn resolve(
-    schema: &Schema,
-    writer: &Writer,
-    resolver: &Resolver,
-    submission: Submission,
-    questions: Vec<Question>,
-) -> Result<Verdict, StoreError> {
-    let deadline = Instant::now() + RESOLVING_MAX;
-    resolve_until(deadline, schema, writer, resolver, submission, questions).await
-}
-
-async fn resolve_until(
     deadline: Instant,
     schema: &Schema,
     writer: &Writer,
@@ -107,7 +95,7 @@ fn unresolved(schema: &Schema, questions: &[Question], error: &NoAnswer, progres
             retry: match error {
                 NoAnswer::Restless => true,
                 NoAnswer::Late => progress,
-                NoAnswer::Unreachable(_) | NoAnswer::Status(_) | NoAnswer::TooLong => false,
+                NoAnswer::Nobody(_) | NoAnswer::Fetch(_) => false,
             },
         }),
         ..Verdict::default()
@@ -139,8 +127,8 @@ impl Asking<'_> {
             let Some(question) = questions.get(at) else { continue };
             match answer {
                 Ok(bytes) => answered.resolutions.push(question.resolution(self.schema, &bytes)),
-                Err(NoAnswer::TooLong) => {
-                    let malformed = question.malformed(&NoAnswer::TooLong.to_string());
+                Err(error @ NoAnswer::Fetch(NotFetched::TooLong(_))) => {
+                    let malformed = question.malformed(&error.to_string());
                     answered.resolutions.push(malformed);
                 }
                 // That it took too long says less than why.
@@ -476,7 +464,7 @@ mod tests {
             self.left.store(EACH_TIME, Ordering::SeqCst);
             let schema = self.engine.schema();
             let deadline = Instant::now() + WINDOW;
-            resolve_until(deadline, schema, &self.writer, &self.resolver, submission, first.ask)
+            resolve(deadline, schema, &self.writer, &self.resolver, submission, first.ask)
                 .await
                 .unwrap()
         }

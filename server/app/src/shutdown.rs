@@ -2,7 +2,7 @@
 //!
 //! 1. [`Phase::Ending`] is entered: `/readyz` says 503, no connection is accepted, WebSockets read no further frame.
 //! 2. What was accepted is finished: HTTP requests in work get their answers, mutations in the writer's queue are
-//!    committed and answered, sockets close with 1012 so that their replicas come back.
+//!    committed and answered, sockets close with 1012 (AppSync's with 1011) so that their clients come back.
 //! 3. The store is closed and the process ends, at the latest after
 //!    [`SHUTDOWN_TIMEOUT`](crate::limits::SHUTDOWN_TIMEOUT).
 

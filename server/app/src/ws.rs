@@ -7,6 +7,8 @@
 //! socket has taken the last, the reader takes the next frame only when an operation has room. So a slow or a greedy client
 //! holds a bounded amount of memory and slows down nobody but itself.
 
+mod operations;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,9 +33,9 @@ use crate::limits::{
     CLOSE_TIMEOUT, OPERATION_ID_BYTES_MAX, OPERATIONS_IN_FLIGHT_MAX, OUTGOING_FRAMES, SOCKET_BUFFER_BYTES,
 };
 use crate::listener::Place;
-use crate::operations::{Operation, Operations, error_frame};
 use crate::outgoing;
 use crate::routes::App;
+use operations::{Operation, Operations, error_frame};
 
 /// "Service restart": a client that sees it comes back. 1000 and 1001 would tell many clients not to.
 pub const CLOSE_RESTART: u16 = 1012;

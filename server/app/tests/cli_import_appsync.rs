@@ -177,6 +177,32 @@ fn an_export_of_several_files_becomes_the_records_that_apps_left() {
 }
 
 #[test]
+fn what_cannot_be_told_apart_or_comes_from_the_future_is_told_before_anything_is_written() {
+    let world = World::new();
+    let century = 4_102_444_800_000;
+    world.write("one.json", &[line("a", 1, T, false), line("b", 9, T + 1, false)]);
+    world.write("two.json", &[line("b", 2, T + 2, false), line("c", 1, century, false)]);
+    std::fs::write(world.path("three.json"), b"{\"Item\":{\"id\":{\"S\":\"\xff\"}}}\n").unwrap();
+    let long = line("d", 1, T, false).replace("text of d", &"x".repeat(4 << 20));
+    world.write("four.json.gz", &[long, line("e", 1, T, false)]);
+    let (code, summary, said) = world.import(&["one.json", "two.json", "three.json", "four.json.gz"]);
+    assert_eq!((code, summary), (1, Json::Null), "{said}");
+    for says in [
+        // Files are read in the order of their names.
+        "two.json:1: its key was there before, one.json:2: keep the one with the higher `_version`",
+        "two.json:2: it was changed in the future (4102444800000 ms,",
+        "three.json:1: it is no UTF-8",
+        "four.json.gz:1: the line has 4194",
+        "4 bad lines: nothing was written",
+    ] {
+        assert!(said.contains(says), "{says}\n{said}");
+    }
+    let running = world.serve();
+    assert!(world.export(&running).is_empty());
+    world.runtime.block_on(running.shutdown());
+}
+
+#[test]
 fn run_again_it_goes_on_where_it_was_killed() {
     let world = World::new();
     let all: Vec<String> = (0..10).map(|i| line(&format!("n{i}"), 1, T + i, false)).collect();

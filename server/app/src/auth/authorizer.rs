@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use regex::Regex;
 use reqwest::Url;
@@ -18,11 +19,13 @@ use serde_json::{Map, Value as Json, json};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 use tombolo_core::access::{FunctionCaller, Identity};
+use tombolo_core::schema::is_name;
+use tombolo_core::wire::graphql::Request;
 
 use super::cache::Cache;
-use super::fetch::{Fetcher, NotFetched};
 use super::{Admitted, AuthError, Refusal, Target};
-use crate::resolver::{Secret, read_header};
+use crate::asked;
+use crate::outbound::{Fetcher, NotFetched, Secret, read_header, web_url};
 
 /// Longest wait for one answer, in milliseconds, a free slot included: it stands before every request that is not in the cache.
 pub const AUTHORIZER_TIMEOUT_MS: u64 = 5_000;
@@ -45,7 +48,7 @@ pub const AUTHORIZER_ANSWER_BYTES_MAX: usize = 16 * 1024;
 /// Most calls at once; further callers wait for a slot.
 pub const AUTHORIZER_CALLS_MAX: usize = 64;
 
-/// Longest token that is passed on, in bytes.
+/// Longest token that is passed on, in bytes: twice what proxies take as one header, so that none that can arrive is refused.
 pub const AUTHORIZER_TOKEN_BYTES_MAX: usize = 16 * 1024;
 
 /// The authorizer function as the configuration has it.
@@ -124,10 +127,7 @@ impl Authorizer {
                 false => Err(wrong("it has no url".to_owned())),
             };
         };
-        let url = Url::parse(text).map_err(|error| wrong(format!("url {text:?}: {error}")))?;
-        if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-            return Err(wrong(format!("url {text:?} is no http:// or https:// URL")));
-        }
+        let url = web_url(text).map_err(|problem| wrong(format!("url {text:?}: {problem}")))?;
         let timeout_ms = config.timeout_ms.unwrap_or(AUTHORIZER_TIMEOUT_MS);
         if timeout_ms == 0 || timeout_ms > AUTHORIZER_TIMEOUT_MS_MAX {
             return Err(wrong(format!(
@@ -168,7 +168,7 @@ impl Authorizer {
     pub(crate) async fn identify(
         &self,
         token: &str,
-        target: &Target,
+        target: Option<&Target>,
         fetcher: &Fetcher,
         now: Timestamp,
     ) -> Result<Admitted, Refusal> {
@@ -259,29 +259,29 @@ fn subject(context: &Map<String, Json>, digest: &[u8; 32]) -> String {
     match context.get("sub").and_then(Json::as_str) {
         Some(sub) if !sub.is_empty() => format!("sub:{sub}"),
         Some(_) | None => {
-            let digits: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-            format!("token:{digits}")
+            let (half, _) = digest.split_at(digest.len() / 2);
+            format!("token:{}", HEXLOWER.encode(half))
         }
     }
 }
 
 /// What the function is asked.
-fn question(token: &str, target: &Target) -> Json {
-    #[derive(Default, Deserialize)]
-    #[serde(rename_all = "camelCase", default)]
-    struct Asked {
-        query: Option<String>,
-        operation_name: Option<String>,
-        variables: Option<Json>,
-    }
+fn question(token: &str, target: Option<&Target>) -> Json {
     // Whether it is a good request is seen later, and not the function's business.
-    let asked: Asked = serde_json::from_slice(&target.body).unwrap_or_default();
+    let asked = target.and_then(|target| match target.method.as_str() {
+        "GET" => asked::by_query(&target.query).ok(),
+        _ => serde_json::from_slice::<Request>(&target.body).ok(),
+    });
+    let (query, name, variables) = match asked {
+        Some(asked) => (Some(asked.query), asked.operation_name, asked.variables),
+        None => (None, None, None),
+    };
     json!({
         "authorizationToken": token,
         "requestContext": {
-            "queryString": asked.query,
-            "operationName": asked.operation_name,
-            "variables": asked.variables.unwrap_or_else(|| json!({})),
+            "queryString": query,
+            "operationName": name,
+            "variables": variables.unwrap_or_default(),
         },
     })
 }
@@ -291,13 +291,6 @@ fn denied_field(text: &str) -> Option<String> {
     let (kind, field) = match text.split_once("/types/") {
         Some((_, rest)) => rest.split_once("/fields/")?,
         None => text.split_once('.')?,
-    };
-    let is_name = |name: &str| {
-        let mut chars = name.chars();
-        chars
-            .next()
-            .is_some_and(|first| first.is_ascii_alphabetic() || first == '_')
-            && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
     };
     (is_name(kind) && is_name(field)).then(|| format!("{kind}.{field}"))
 }
@@ -336,16 +329,25 @@ mod tests {
         };
         let told = question(
             "t",
-            &target(r#"{"query":"{ a }","operationName":"o","variables":{"x":1},"z":0}"#),
+            Some(&target(
+                r#"{"query":"{ a }","operationName":"o","variables":{"x":1},"z":0}"#,
+            )),
         );
         assert_eq!(
             told,
             json!({"authorizationToken": "t",
                    "requestContext": {"queryString": "{ a }", "operationName": "o", "variables": {"x": 1}}})
         );
+        let by_get = Target {
+            method: "GET".to_owned(),
+            query: "query=%7B+a+%7D&operationName=o&variables=%7B%22x%22:1%7D".to_owned(),
+            ..Target::default()
+        };
+        assert_eq!(question("t", Some(&by_get)), told);
+        let context = json!({"queryString": null, "operationName": null, "variables": {}});
+        assert_eq!(question("t", None)["requestContext"], context);
         for nothing in ["", "no JSON", "[]", r#"{"query":1}"#] {
-            let told = question("t", &target(nothing));
-            let context = json!({"queryString": null, "operationName": null, "variables": {}});
+            let told = question("t", Some(&target(nothing)));
             assert_eq!(told["requestContext"], context, "{nothing}");
         }
     }

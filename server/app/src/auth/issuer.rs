@@ -17,10 +17,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::OwnedMutexGuard;
 use tombolo_core::access::{AuthMode, Identity, User};
 
-use super::fetch::{Fetcher, NotFetched};
 use super::jwk::{self, Algorithm, BadKeys, Key};
 use super::jwt::{Rules, Token};
 use super::{Admitted, AuthError, CLOCK_LEEWAY, Refusal};
+use crate::outbound::{Fetcher, NotFetched, web_url};
 
 /// Most issuers of one server: AppSync's bound on providers of one API.
 pub const ISSUERS_MAX: usize = 50;
@@ -111,14 +111,7 @@ impl IssuerConfig {
 
     /// Where its keys are, or where it says so.
     fn source(&self) -> Result<Source, AuthError> {
-        let web = |text: &str| {
-            let url = Url::parse(text).map_err(|error| self.wrong(format!("{text:?} is no URL: {error}")))?;
-            let known = matches!(url.scheme(), "http" | "https") && url.host_str().is_some();
-            match known {
-                true => Ok(url),
-                false => Err(self.wrong(format!("{text:?} is no https:// URL"))),
-            }
-        };
+        let web = |text: &str| web_url(text).map_err(|problem| self.wrong(format!("{text:?}: {problem}")));
         let issuer = web(&self.issuer)?;
         if let Some(text) = &self.jwks_url {
             return Ok(Source::Keys(web(text)?));

@@ -3,12 +3,12 @@
 //! Keys are held as SHA-256 hashes (they are random and long, so a slow hash would protect nothing and cost each request),
 //! compared in constant time, and never printed. A refusal says nothing about which keys exist.
 
+use data_encoding::HEXLOWER_PERMISSIVE;
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use tombolo_core::access::Identity;
 
-use super::sigv4::unhex;
 use super::{Admitted, Refusal};
 
 /// The header, and the key in `connection_init`'s payload, that carries an API key.
@@ -17,6 +17,11 @@ pub const API_KEY_HEADER: &str = "x-api-key";
 /// Least length of a key given in clear, in characters: below it a key can be guessed over the network. `dev` takes
 /// shorter ones.
 pub const KEY_CHARS_MIN: usize = 16;
+
+/// The 32 bytes that 64 hexadecimal digits name.
+pub(crate) fn digest(hex: &str) -> Option<[u8; 32]> {
+    HEXLOWER_PERMISSIVE.decode(hex.as_bytes()).ok()?.try_into().ok()
+}
 
 /// One API key.
 #[derive(Clone, PartialEq, Eq)]
@@ -48,7 +53,7 @@ impl ApiKey {
 
     /// A key given as its SHA-256 in 64 hexadecimal digits; `None` if `hex` is something else.
     pub fn from_sha256(name: impl Into<String>, hex: &str) -> Option<Self> {
-        let hash = unhex(hex)?;
+        let hash = digest(hex)?;
         Some(Self {
             name: name.into(),
             hash,
@@ -78,9 +83,8 @@ impl Keys {
     /// Who presents `key` at `now`, and until when. Takes the same time whichever key it is and whether or not it is known.
     ///
     /// # Errors
-    /// The credential is missing, unknown or expired.
-    pub fn identify(&self, key: Option<&str>, now: Timestamp) -> Result<Admitted, Refusal> {
-        let key = key.ok_or(Refusal::Missing)?;
+    /// The key is unknown or expired.
+    pub fn identify(&self, key: &str, now: Timestamp) -> Result<Admitted, Refusal> {
         let hash: [u8; 32] = Sha256::digest(key.as_bytes()).into();
         let mut found = None;
         for known in &self.0 {
@@ -120,31 +124,27 @@ mod tests {
             ApiKey::from_sha256("phones", hex).unwrap(),
         ] {
             let keys = Keys::new(vec![ApiKey::from_clear("other", "x"), key]);
-            let who = keys.identify(Some("secret"), Timestamp::UNIX_EPOCH).unwrap();
+            let who = keys.identify("secret", Timestamp::UNIX_EPOCH).unwrap();
             assert_eq!(who.identity, Identity::ApiKey { name: "phones".into() });
             assert_eq!(who.expires, None);
         }
     }
 
     #[test]
-    fn what_is_missing_wrong_or_late_is_refused() {
+    fn what_is_wrong_or_late_is_refused() {
         let keys = Keys::new(vec![
             ApiKey::from_clear("a", "secret").until(at("2030-01-01T00:00:00Z")),
         ]);
-        assert_eq!(keys.identify(None, Timestamp::UNIX_EPOCH), Err(Refusal::Missing));
-        assert_eq!(keys.identify(Some(""), Timestamp::UNIX_EPOCH), Err(Refusal::Unknown));
-        assert_eq!(
-            keys.identify(Some("Secret"), Timestamp::UNIX_EPOCH),
-            Err(Refusal::Unknown)
-        );
-        let admitted = keys.identify(Some("secret"), at("2029-12-31T23:59:59Z")).unwrap();
+        assert_eq!(keys.identify("", Timestamp::UNIX_EPOCH), Err(Refusal::Unknown));
+        assert_eq!(keys.identify("Secret", Timestamp::UNIX_EPOCH), Err(Refusal::Unknown));
+        let admitted = keys.identify("secret", at("2029-12-31T23:59:59Z")).unwrap();
         assert_eq!(admitted.expires, Some(at("2030-01-01T00:00:00Z")));
         assert_eq!(
-            keys.identify(Some("secret"), at("2030-01-01T00:00:00Z")),
+            keys.identify("secret", at("2030-01-01T00:00:00Z")),
             Err(Refusal::KeyExpired)
         );
         assert_eq!(
-            Keys::default().identify(Some("secret"), Timestamp::UNIX_EPOCH),
+            Keys::default().identify("secret", Timestamp::UNIX_EPOCH),
             Err(Refusal::Unknown)
         );
     }

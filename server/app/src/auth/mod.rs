@@ -14,11 +14,10 @@
 //! | [`jwt`], [`jwk`] | tokens and keys as they are written, signatures and claims checked |
 //! | [`sigv4`] | signed requests |
 //! | [`authorizer`] | the authorizer function |
-//! | `fetch`, `cache` | asking others, and keeping what they said, with bounds |
+//! | `cache` | keeping what others said, with bounds |
 
 pub mod authorizer;
 mod cache;
-mod fetch;
 pub mod issuer;
 pub mod jwk;
 pub mod jwt;
@@ -35,8 +34,8 @@ use tombolo_core::access::{AuthMode, Identity};
 use tombolo_core::wire::graphql::ErrorType;
 
 use crate::limits::EXPIRY_CHECK_INTERVAL;
+use crate::outbound::Fetcher;
 use authorizer::{Authorizer, AuthorizerConfig};
-use fetch::Fetcher;
 use issuer::{ISSUERS_MAX, Issuer, IssuerConfig};
 use jwt::Token;
 pub use keys::{API_KEY_HEADER, ApiKey, KEY_CHARS_MIN, Keys};
@@ -237,7 +236,7 @@ impl Gate {
             issuers.iter().any(|issuer| issuer.is_https()) || authorizer.as_ref().is_some_and(Authorizer::is_https);
         let fetcher = match issuers.is_empty() && authorizer.is_none() {
             true => None,
-            false => Some(Fetcher::new(https)?),
+            false => Some(Fetcher::new(https).map_err(AuthError::Client)?),
         };
         Ok(Self {
             keys,
@@ -254,7 +253,7 @@ impl Gate {
     /// The credential is missing or refused, or cannot be checked at the moment.
     pub async fn admit(&self, shown: &Shown, now: Timestamp) -> Result<Admitted, Refusal> {
         if let Some(key) = shown.header(API_KEY_HEADER) {
-            return self.keys.identify(Some(key), now);
+            return self.keys.identify(key, now);
         }
         if shown.is_signed() {
             return match self.signers.is_empty() {
@@ -271,7 +270,7 @@ impl Gate {
         match (issuer, token, &self.authorizer) {
             // Whoever it says it is from answers for it; what an issuer refuses is nobody else's to let in.
             (Some(issuer), Some(token), _) => issuer.identify(token, fetcher, now).await,
-            (_, _, Some(authorizer)) => authorizer.identify(text, &shown.target, fetcher, now).await,
+            (_, _, Some(authorizer)) => authorizer.identify(text, shown.target.as_ref(), fetcher, now).await,
             (None, Some(_), None) => Err(Refusal::Unknown),
             (_, None, None) => Err(Refusal::Unparsable),
         }

@@ -11,8 +11,8 @@ use super::sigv4::ALGORITHM;
 pub struct Shown {
     /// Names in lower case, values as they came, in order.
     headers: Vec<(String, String)>,
-    /// What a signature would be of.
-    pub target: Target,
+    /// What a signature would be of; `None` where there is no request, as in the first message of a socket.
+    pub target: Option<Target>,
 }
 
 /// Headers and body hold secrets.
@@ -58,7 +58,7 @@ impl Shown {
         };
         Self {
             headers: headers.iter().map(pair).collect(),
-            target: Target::default(),
+            target: None,
         }
     }
 
@@ -71,14 +71,14 @@ impl Shown {
         };
         Self {
             headers: object.iter().filter_map(pair).collect(),
-            target: Target::default(),
+            target: None,
         }
     }
 
     /// The same, for a signature of this request.
     #[must_use]
     pub fn of(mut self, target: Target) -> Self {
-        self.target = target;
+        self.target = Some(target);
         self
     }
 

@@ -9,15 +9,18 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 use ring::hmac;
 use sha2::{Digest as _, Sha256};
 use tombolo_core::access::{IamCaller, Identity};
 
-use super::{Admitted, AuthError, Refusal, Shown};
-use crate::resolver::Secret;
+use super::keys::digest;
+use super::{Admitted, AuthError, Refusal, Shown, Target};
+use crate::outbound::Secret;
 
 /// How far a signature's time may be from ours, before or after: AWS's own bound.
 pub const SIGNATURE_SKEW_MAX: Duration = Duration::from_secs(5 * 60);
@@ -105,8 +108,9 @@ impl Signers {
     pub(crate) fn identify(&self, shown: &Shown, now: Timestamp) -> Result<Admitted, Refusal> {
         let header = shown.header("authorization").ok_or(Refusal::Missing)?;
         let signature = Signature::read(header).ok_or(Refusal::Invalid)?;
-        // A signature is of a request; where there is none, as in the first message of a socket, there is nothing to check.
-        if shown.target.method.is_empty() || !signature.headers.contains(&"host") {
+        // A signature is of a request; where there is none there is nothing to check.
+        let target = shown.target.as_ref().ok_or(Refusal::Invalid)?;
+        if !signature.headers.contains(&"host") {
             return Err(Refusal::Invalid);
         }
         let (time, stamp) = moment(shown).ok_or(Refusal::Invalid)?;
@@ -127,8 +131,8 @@ impl Signers {
         let secret = user.map_or("", |user| user.secret_access_key.0.as_str());
         let key = signature.key(secret);
         let mut is_signed = false;
-        for request in requests(shown, &signature.headers).ok_or(Refusal::Invalid)? {
-            let digest = hex(&Sha256::digest(request.as_bytes()));
+        for request in requests(shown, target, &signature.headers).ok_or(Refusal::Invalid)? {
+            let digest = HEXLOWER.encode(&Sha256::digest(request.as_bytes()));
             let text = format!("{ALGORITHM}\n{stamp}\n{}\n{digest}", signature.scope());
             is_signed |= hmac::verify(&key, text.as_bytes(), &signature.mac).is_ok();
         }
@@ -173,7 +177,7 @@ impl<'a> Signature<'a> {
             region,
             service,
             headers: headers?.split(';').collect(),
-            mac: unhex(mac?)?,
+            mac: digest(mac?)?,
         })
     }
 
@@ -191,9 +195,9 @@ impl<'a> Signature<'a> {
 }
 
 /// The canonical requests that the signature could be of.
-fn requests(shown: &Shown, headers: &[&str]) -> Option<Vec<String>> {
-    let query = canonical_query(&shown.target.query);
-    let body = hex(&Sha256::digest(&shown.target.body));
+fn requests(shown: &Shown, target: &Target, headers: &[&str]) -> Option<Vec<String>> {
+    let query = canonical_query(&target.query);
+    let body = HEXLOWER.encode(&Sha256::digest(&target.body));
     let signed = headers.join(";");
     let mut all = Vec::new();
     for host in hosts(shown.header("host")?) {
@@ -208,8 +212,8 @@ fn requests(shown: &Shown, headers: &[&str]) -> Option<Vec<String>> {
             lines.push_str(&value);
             lines.push('\n');
         }
-        for path in paths(&shown.target.path) {
-            let method = &shown.target.method;
+        for path in paths(&target.path) {
+            let method = &target.method;
             all.push(format!("{method}\n{path}\n{query}\n{lines}\n{signed}\n{body}"));
         }
     }
@@ -236,7 +240,7 @@ fn paths(path: &str) -> BTreeSet<String> {
         let segments = bytes.split(|byte| *byte == b'/').map(percent_encoded);
         segments.collect::<Vec<_>>().join("/")
     };
-    let decoded = percent_decoded(path, false);
+    let decoded: Vec<u8> = percent_decode_str(path).collect();
     BTreeSet::from([path.to_owned(), encoded(&decoded), encoded(path.as_bytes())])
 }
 
@@ -244,7 +248,10 @@ fn paths(path: &str) -> BTreeSet<String> {
 fn canonical_query(query: &str) -> String {
     let pair = |pair: &str| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let whole = |text: &str| percent_encoded(&percent_decoded(text, true));
+        let whole = |text: &str| {
+            let text = text.replace('+', " ");
+            percent_encoded(&percent_decode_str(&text).collect::<Vec<u8>>())
+        };
         (whole(name), whole(value))
     };
     let mut pairs: Vec<_> = query.split('&').filter(|text| !text.is_empty()).map(pair).collect();
@@ -253,41 +260,11 @@ fn canonical_query(query: &str) -> String {
     pairs.collect::<Vec<_>>().join("&")
 }
 
-/// All but what RFC 3986 never reserves as `%XX`.
-fn percent_encoded(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len());
-    for byte in bytes {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => text.push(char::from(*byte)),
-            _ => text.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    text
-}
+/// What RFC 3986 never reserves; all else is written `%XX`.
+const ENCODED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// `%XX` as bytes; what is no such is left as it stands. In a query `+` is a space.
-fn percent_decoded(text: &str, plus: bool) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        let pair = after.get(..2).filter(|pair| pair.iter().all(u8::is_ascii_hexdigit));
-        let number = pair.and_then(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
-        match (first, number) {
-            (b'%', Some(byte)) => {
-                bytes.push(byte);
-                rest = after.get(2..).unwrap_or_default();
-            }
-            (b'+', _) if plus => {
-                bytes.push(b' ');
-                rest = after;
-            }
-            _ => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
-    }
-    bytes
+fn percent_encoded(bytes: &[u8]) -> String {
+    percent_encode(bytes, &ENCODED).to_string()
 }
 
 /// When the request was signed, and as the signature has it, `20261122T083159Z`.
@@ -298,21 +275,4 @@ fn moment(shown: &Shown) -> Option<(Timestamp, String)> {
     let civil = read(STAMP).or_else(|| read("%a, %d %b %Y %H:%M:%S GMT"))?;
     let time = civil.to_zoned(TimeZone::UTC).ok()?.timestamp();
     Some((time, civil.strftime(STAMP).to_string()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The 32 bytes that 64 hexadecimal digits name.
-pub(crate) fn unhex(text: &str) -> Option<[u8; 32]> {
-    let digits = text.as_bytes();
-    if digits.len() != 64 || !digits.iter().all(u8::is_ascii_hexdigit) {
-        return None;
-    }
-    let mut bytes = [0; 32];
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(bytes)
 }

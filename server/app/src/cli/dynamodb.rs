@@ -7,6 +7,8 @@ use tombolo_core::record::{Meta, Record};
 use tombolo_core::schema::{FieldKind, FieldOrigin, Model, Scalar, Schema};
 use tombolo_core::value::Value;
 
+use crate::cells;
+
 /// Attributes of AppSync's that are no fields: read for the meta, or of no use here.
 const OF_APPSYNC: [&str; 5] = ["_version", "_deleted", "_lastChangedAt", "_ttl", "__typename"];
 
@@ -203,15 +205,8 @@ fn number(value: &Json) -> Result<Json, String> {
     number.map(Json::from).ok_or_else(bad)
 }
 
-/// At most so many characters of a value in a message.
-const SHOWN_CHARS_MAX: usize = 60;
-
 fn short(value: &Json) -> String {
-    let text = value.to_string();
-    match text.char_indices().nth(SHOWN_CHARS_MAX) {
-        Some((cut, _)) => format!("{}…", &text[..cut]),
-        None => text,
-    }
+    cells::short(&value.to_string())
 }
 
 #[cfg(test)]

@@ -6,31 +6,39 @@
 //!
 //! **The order.** Positions follow time: within a model `_lastChangedAt` never decreases, or a delta sync would miss
 //! records. An export has no order, and a large one comes in many files. So every file is read and checked first; of each
-//! line stays where it is and when its record changed; then the lines are read again in the order of those times. Files
+//! line stays where it is, when its record changed, and a digest of its key (some 70 bytes of memory a record); then the lines are read again in the order of those times. Files
 //! of gzip cannot be read at a place, so all lines go to one temporary file in between.
 //!
 //! **All or nothing at first, exactly once always.** If any line is bad, all bad ones are told and nothing is written.
 //! Writing goes by blocks of one transaction. An import that was killed goes on when it is run again: what is there
 //! stands, and the order is the same.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use indicatif::ProgressBar;
+use jiff::Timestamp;
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 use tombolo_core::id::ModelId;
-use tombolo_core::schema::Schema;
+use tombolo_core::schema::{Model, Schema};
 use tombolo_store_sqlite::{AdoptError, Options, SqliteStore};
 
 use super::dynamodb;
+use super::lines::read_line;
 use super::output::{EXIT_CODES, Exit, Failure, Outcome, counted, json_line, progress, say};
+use crate::auth::CLOCK_LEEWAY;
 use crate::config::SchemaSource;
 use crate::{serve, server};
 
 /// Records in one transaction: large enough that its commit costs little, small enough that a kill repeats little.
 const BLOCK: usize = 2_000;
+
+/// Longest line, in bytes: DynamoDB's items have 400 KB, and its JSON ten times that at the worst.
+const LINE_BYTES_MAX: usize = 4 << 20;
 
 /// Bad lines that are told; the rest is counted.
 const BAD_LINES_MAX: usize = 100;
@@ -102,9 +110,10 @@ pub async fn run(args: Args) -> Outcome {
     let store = if args.check {
         None
     } else {
-        Some(open(&args.database, &schema)?)
+        Some(tokio::task::block_in_place(|| open(&args.database, &schema))?)
     };
-    let spooled = tokio::task::block_in_place(|| spool(&schema, model, &files, &args.database))?;
+    let beside = store.is_some().then_some(args.database.as_path());
+    let spooled = tokio::task::block_in_place(|| spool(&schema, model, &files, beside))?;
     let Some(mut spooled) = spooled else {
         return Ok(Exit::Failed);
     };
@@ -184,6 +193,14 @@ fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     Ok(found)
 }
 
+/// Where a file is.
+fn folder_of(file: &Path) -> &Path {
+    match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        Some(_) | None => Path::new("."),
+    }
+}
+
 /// All lines of an export, checked, in the order in which they are to be written.
 struct Spooled {
     lines: File,
@@ -201,20 +218,25 @@ impl Spooled {
     }
 }
 
-/// Reads and checks every file; `None` if lines are bad, which have been told.
-fn spool(schema: &Schema, model: ModelId, files: &[PathBuf], database: &Path) -> Result<Option<Spooled>, Failure> {
-    let path = super::import_ledger::beside(database, ".tombolo-import");
-    let fail = |e: std::io::Error| Failure::file(&path, e);
-    let lines = File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(&path)
-        .map_err(fail)?;
-    // Its name goes at once: whatever ends this process, nothing is left behind.
-    std::fs::remove_file(&path).map_err(fail)?;
+/// Reads and checks every file; `None` if lines are bad, which have been told. What is to be written waits beside
+/// `database`, where there must be room for it anyway.
+fn spool(
+    schema: &Schema,
+    model: ModelId,
+    files: &[PathBuf],
+    database: Option<&Path>,
+) -> Result<Option<Spooled>, Failure> {
+    // Without a name: whatever ends this process, nothing is left behind.
+    let lines = match database {
+        Some(database) => tempfile::tempfile_in(folder_of(database)),
+        None => tempfile::tempfile(),
+    };
+    let lines = lines.map_err(|e| Failure::failed(format!("the temporary file: {e}")))?;
+    let now = Timestamp::now() + CLOCK_LEEWAY;
     let mut checked = Checked {
+        files,
+        newest: now.as_millisecond(),
+        keys: HashMap::new(),
         out: BufWriter::new(lines),
         offset: 0,
         places: Vec::new(),
@@ -223,8 +245,8 @@ fn spool(schema: &Schema, model: ModelId, files: &[PathBuf], database: &Path) ->
         unknown: std::collections::BTreeMap::new(),
     };
     let bar = progress(Some(files.len() as u64), "files");
-    for file in files {
-        checked.file(schema, model, file, &bar)?;
+    for at in 0..files.len() {
+        checked.file(schema, model, at, &bar)?;
         bar.inc(1);
     }
     bar.finish_and_clear();
@@ -260,7 +282,12 @@ fn spool(schema: &Schema, model: ModelId, files: &[PathBuf], database: &Path) ->
     }))
 }
 
-struct Checked {
+struct Checked<'a> {
+    files: &'a [PathBuf],
+    /// No change can be later, in epoch milliseconds.
+    newest: i64,
+    /// Half of the SHA-256 of each key, and where it stands, by file and line.
+    keys: HashMap<[u8; 16], (usize, u64)>,
     out: BufWriter<File>,
     offset: u64,
     places: Vec<Place>,
@@ -269,8 +296,9 @@ struct Checked {
     unknown: std::collections::BTreeMap<String, u64>,
 }
 
-impl Checked {
-    fn file(&mut self, schema: &Schema, model: ModelId, path: &Path, bar: &ProgressBar) -> Result<(), Failure> {
+impl Checked<'_> {
+    fn file(&mut self, schema: &Schema, model: ModelId, at: usize, bar: &ProgressBar) -> Result<(), Failure> {
+        let Some(path) = self.files.get(at) else { return Ok(()) };
         let fail = |e: std::io::Error| Failure::file(path, e);
         let file = File::open(path).map_err(fail)?;
         let mut reader: Box<dyn BufRead> = if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gz")) {
@@ -278,20 +306,23 @@ impl Checked {
         } else {
             Box::new(BufReader::new(file))
         };
-        let mut line = String::new();
         for number in 1_u64.. {
-            line.clear();
-            match reader.read_line(&mut line) {
-                Ok(0) => break,
-                Ok(_) => {}
-                Err(e) => return Err(Failure::file(path, format!("line {number}: {e}"))),
+            let (line, bytes) = read_line(&mut reader, LINE_BYTES_MAX)
+                .map_err(|e| Failure::file(path, format!("line {number}: {e}")))?;
+            if bytes == 0 {
+                break;
             }
-            let text = line.trim();
-            if text.is_empty() {
-                continue;
-            }
-            match dynamodb::item(schema, &schema[model], text) {
-                Ok(item) => self.keep(&item, text)?,
+            let read = match std::str::from_utf8(&line).map(str::trim) {
+                _ if bytes > LINE_BYTES_MAX => Err(format!(
+                    "the line has {bytes} bytes and no item has more than {LINE_BYTES_MAX}: write one item a line"
+                )),
+                Ok("") => continue,
+                Ok(text) => dynamodb::item(schema, &schema[model], text)
+                    .and_then(|item| self.check(&schema[model], &item, (at, number)).map(|()| (item, text))),
+                Err(error) => Err(format!("it is no UTF-8: {error}")),
+            };
+            match read {
+                Ok((item, text)) => self.keep(&item, text)?,
                 Err(why) => {
                     self.bad += 1;
                     if self.bad <= BAD_LINES_MAX {
@@ -301,6 +332,28 @@ impl Checked {
             }
         }
         Ok(())
+    }
+
+    /// Whether the item can stand beside those before it; `at` is where it is, by file and line.
+    fn check(&mut self, model: &Model, item: &dynamodb::Item, at: (usize, u64)) -> Result<(), String> {
+        let changed_at = item.record.meta.last_changed_at;
+        if changed_at > self.newest {
+            return Err(format!(
+                "it was changed in the future ({changed_at} ms, by `_lastChangedAt` or else `updatedAt`), from where the \
+                 server's clock could not come back: give it the time of its last change"
+            ));
+        }
+        let digest = Sha256::digest(item.record.key(&model.key).to_text());
+        match self.keys.insert(*digest.first_chunk().unwrap_or(&[0; 16]), at) {
+            None => Ok(()),
+            Some((file, line)) => Err(format!(
+                "its key was there before, {}:{line}: keep the one with the higher `_version`",
+                self.files
+                    .get(file)
+                    .map(|file| file.display().to_string())
+                    .unwrap_or_default()
+            )),
+        }
     }
 
     fn keep(&mut self, item: &dynamodb::Item, text: &str) -> Result<(), Failure> {

@@ -10,6 +10,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -114,7 +115,7 @@ pub(super) fn fingerprint(path: &Path) -> Result<(String, u64), Failure> {
         hash.update(buffer.get(..n).unwrap_or_default());
         length += n as u64;
     }
-    Ok((hash.finalize().iter().map(|b| format!("{b:02x}")).collect(), length))
+    Ok((HEXLOWER.encode(&hash.finalize()), length))
 }
 
 impl Ledger {

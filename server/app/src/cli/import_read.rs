@@ -6,13 +6,14 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::BufReader;
 use std::path::Path;
 
 use serde_json::{Map, Value as Json};
 use tombolo_core::limits::RECORD_BYTES_MAX;
 
 use super::api::CreateApi;
+use super::lines::read_line;
 use super::output::Failure;
 use crate::cells::{self, CreateField};
 
@@ -211,27 +212,6 @@ impl Records {
 
 fn csv_failure(path: &Path, error: &csv::Error) -> Failure {
     Failure::file(path, error)
-}
-
-/// One line with its end, of which no more than `max + 1` bytes are kept; and how many bytes it had. (Empty, 0) at the
-/// end of the file.
-fn read_line(reader: &mut impl BufRead, max: usize) -> std::io::Result<(Vec<u8>, usize)> {
-    let (mut text, mut bytes) = (Vec::new(), 0);
-    loop {
-        let buffer = reader.fill_buf()?;
-        if buffer.is_empty() {
-            return Ok((text, bytes));
-        }
-        let end = buffer.iter().position(|b| *b == b'\n').map(|i| i + 1);
-        let taken = end.unwrap_or(buffer.len());
-        let keep = taken.min((max + 1).saturating_sub(text.len()));
-        text.extend_from_slice(buffer.get(..keep).unwrap_or_default());
-        bytes += taken;
-        reader.consume(taken);
-        if end.is_some() {
-            return Ok((text, bytes));
-        }
-    }
 }
 
 impl Fields {

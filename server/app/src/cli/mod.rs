@@ -16,6 +16,7 @@ pub mod import_appsync;
 mod import_ledger;
 mod import_read;
 mod import_send;
+mod lines;
 pub mod output;
 pub mod remote;
 pub mod schema;

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use tombolo_core::schema::{Schema, diff};
 
-use super::output::{EXIT_CODES, Exit, Failure, Outcome, Paint, json_line, paint, paint_stdout, say, stdout_bytes};
+use super::output::{
+    EXIT_CODES, Exit, Failure, Outcome, Paint, counted, json_line, paint, paint_stdout, say, stdout_bytes,
+};
 
 /// Checks, prints and compares schema files
 #[derive(Debug, clap::Args)]
@@ -78,16 +80,10 @@ fn check(file: &Path) -> Outcome {
     let Some(schema) = read(file)? else {
         return Ok(Exit::Failed);
     };
-    let count = schema.models.len();
-    let models = if count == 1 {
-        "1 model".to_owned()
-    } else {
-        format!("{count} models")
-    };
+    let models = counted(schema.models.len() as u64, "model");
     let warnings = match schema.warnings.len() {
         0 => String::new(),
-        1 => ", 1 warning".to_owned(),
-        n => format!(", {n} warnings"),
+        n => format!(", {}", counted(n as u64, "warning")),
     };
     say(&format!(
         "{} {}: {models}{warnings}",
@@ -133,10 +129,7 @@ fn compare(old: &Path, new: &Path, json: bool) -> Outcome {
     let breaking = differences.iter().filter(|d| d.breaking).count();
     match differences.len() {
         0 => say("no differences"),
-        all => say(&format!(
-            "{all} {}, {breaking} breaking",
-            if all == 1 { "difference" } else { "differences" }
-        )),
+        all => say(&format!("{}, {breaking} breaking", counted(all as u64, "difference"))),
     }
     let names: BTreeSet<&str> = differences.iter().filter_map(|d| d.allow.as_deref()).collect();
     if !names.is_empty() {
@@ -163,12 +156,8 @@ pub(super) fn read(file: &Path) -> Result<Option<Schema>, Failure> {
             for error in &errors.errors {
                 say(&format!("{} {error}", paint("error:", Paint::Red)));
             }
-            let count = errors.errors.len();
-            say(&format!(
-                "{}: {count} {}",
-                file.display(),
-                if count == 1 { "error" } else { "errors" }
-            ));
+            let count = counted(errors.errors.len() as u64, "error");
+            say(&format!("{}: {count}", file.display()));
             Ok(None)
         }
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use tombolo_core::access::{AuthMode, IamRole};
+use tombolo_core::schema::is_name;
 
 use super::Problems;
 use crate::auth::sigv4::{IamUser, SECRET_CHARS_MIN};
@@ -138,8 +139,6 @@ impl IamForm {
 }
 
 fn is_root_field(text: &str) -> bool {
-    let is_name =
-        |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     match text.split_once('.') {
         Some((root, field)) => {
             matches!(root, "Query" | "Mutation" | "Subscription") && (field == "*" || is_name(field))

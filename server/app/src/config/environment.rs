@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::file::clear_key;
 use super::{Database, Draft, ENV_PREFIX, Problems, Synchronous};
 use crate::limits::Limits;
-use crate::resolver::Secret;
+use crate::outbound::Secret;
 use crate::telemetry::LogFormat;
 
 /// Lays the variables that are ours over `draft`; gives those that begin like ours and are not.
@@ -15,11 +15,13 @@ pub(super) fn lay_over(
     problems: &mut Problems,
 ) -> Vec<String> {
     let mut unknown = Vec::new();
-    let mut variables: Vec<_> = environment.filter(|(k, _)| k.starts_with(ENV_PREFIX)).collect();
+    let mut variables: Vec<_> = environment.collect();
     variables.sort();
     for (variable, value) in variables {
-        let key = variable.trim_start_matches(ENV_PREFIX).to_ascii_lowercase();
-        match key.as_str() {
+        let Some(key) = variable.strip_prefix(ENV_PREFIX) else {
+            continue;
+        };
+        match key.to_ascii_lowercase().as_str() {
             "listen" => draft.listen = value,
             "schema" => draft.schema = Some(PathBuf::from(value)),
             "database" => draft.database = Database::parse(&value, Path::new("")),

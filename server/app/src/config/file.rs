@@ -110,6 +110,13 @@ pub(super) fn read(name: &str, text: &str, base: &Path, problems: &mut Problems)
 }
 
 fn read_key(form: KeyForm) -> Result<ApiKey, String> {
+    // Those of users, signers and the authorizer's callers have one: `Identity::author`.
+    if form.name.contains('#') {
+        return Err(format!(
+            "API key {:?}: its name has a `#`; choose one without",
+            form.name
+        ));
+    }
     let key = match (form.key, form.key_sha256) {
         (Some(key), None) => clear_key(&form.name, &key)?,
         (None, Some(hash)) => ApiKey::from_sha256(&form.name, &hash).ok_or(format!(

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::resolver::Secret;
+use crate::outbound::Secret;
 use crate::telemetry::LogFormat;
 
 const GOOD: &str = "schema = \"s.graphql\"\n[[api_keys]]\nname = \"app\"\nkey = \"0123456789abcdef\"\n";
@@ -35,6 +35,7 @@ fn the_environment_wins() {
         GOOD,
         &[
             ("TOMBOLO_LISTEN", "0.0.0.0:1"),
+            ("TOMBOLO_TOMBOLO_LISTEN", "0.0.0.0:2"),
             ("TOMBOLO_SCHEMA", "x.graphql"),
             ("TOMBOLO_DATABASE", ":memory:"),
             ("TOMBOLO_SYNCHRONOUS", "normal"),
@@ -69,7 +70,10 @@ fn the_environment_wins() {
             filter: "debug".into()
         }
     );
-    assert_eq!(settings.unknown_variables, ["TOMBOLO_SERVICE_HOST"]);
+    assert_eq!(
+        settings.unknown_variables,
+        ["TOMBOLO_SERVICE_HOST", "TOMBOLO_TOMBOLO_LISTEN"]
+    );
 }
 
 #[test]
@@ -112,6 +116,11 @@ fn what_is_wrong_is_refused_by_place() {
             &format!("{key}key = \"short\"\n"),
             &[],
             &["API key \"app\" has fewer than 16 characters"],
+        ),
+        (
+            "[[api_keys]]\nname = \"iam#app\"\nkey = \"0123456789abcdef\"\n",
+            &[],
+            &["t.toml:1:1: API key \"iam#app\": its name has a `#`"],
         ),
         (
             &format!("{key}key_sha256 = \"ab\"\n"),
@@ -194,11 +203,11 @@ fn an_expiry_is_a_moment_or_a_day() {
         let settings = parse(&format!("{GOOD}expires = {expires}\n"), &[]).unwrap();
         let keys = crate::auth::Keys::new(settings.config.api_keys);
         assert!(
-            keys.identify(Some("0123456789abcdef"), before.parse().unwrap()).is_ok(),
+            keys.identify("0123456789abcdef", before.parse().unwrap()).is_ok(),
             "{expires}"
         );
         assert!(
-            keys.identify(Some("0123456789abcdef"), after.parse().unwrap()).is_err(),
+            keys.identify("0123456789abcdef", after.parse().unwrap()).is_err(),
             "{expires}"
         );
     }

@@ -4,7 +4,7 @@
 use axum::extract::ws::{Message, Utf8Bytes};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
-use tombolo_core::wire::graphql::GraphqlError;
+use tombolo_core::wire::graphql::{ErrorType, GraphqlError};
 
 use crate::limits::CONNECTION_TIMEOUT;
 
@@ -80,18 +80,19 @@ pub(super) fn data(id: &str, payload: &[u8]) -> Option<Message> {
     Some(Message::Text(text.into()))
 }
 
-/// `error`: the subscription did not start, or is over.
+/// `error`: the subscription did not start; what its document was refused with.
 pub(super) fn error(id: &str, errors: &[GraphqlError]) -> Message {
     text(&json!({"id": id, "type": "error", "payload": {"errors": errors}}))
 }
 
-/// `error` with AppSync's name for what is wrong.
-pub(super) fn failure(id: &str, error_type: &str, message: &str) -> Message {
+/// `error`: the subscription did not start, for a reason that is not in its document. AppSync's errors of this kind hold no
+/// more.
+pub(super) fn failure(id: &str, error_type: &ErrorType, message: &str) -> Message {
     text(&json!({"id": id, "type": "error", "payload": {"errors": [{"errorType": error_type, "message": message}]}}))
 }
 
 /// `connection_error`: the socket will be closed.
-pub(super) fn connection_error(error_type: &str, code: u16, message: &str) -> Message {
+pub(super) fn connection_error(error_type: &ErrorType, code: u16, message: &str) -> Message {
     let error = json!({"errorType": error_type, "errorCode": code, "message": message});
     text(&json!({"type": "connection_error", "payload": {"errors": [error]}}))
 }

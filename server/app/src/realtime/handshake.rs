@@ -4,6 +4,7 @@ use axum::http::request::Parts;
 use base64::Engine as _;
 use base64::alphabet::URL_SAFE;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value as Json};
 
 use super::subprotocols;
@@ -62,19 +63,8 @@ fn target(path: String, body: Vec<u8>) -> Target {
 fn parameter(query: &str) -> Option<String> {
     let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     let (_, value) = pairs.find(|(name, value)| *name == HEADER_PARAMETER && !value.is_empty())?;
-    let mut text = String::with_capacity(value.len());
-    let mut rest = value.chars();
-    while let Some(c) = rest.next() {
-        match c {
-            '%' => {
-                let digits: String = rest.by_ref().take(2).collect();
-                // What is no escape is no base64 either, and is refused as such.
-                let byte = u8::from_str_radix(&digits, 16).ok().filter(u8::is_ascii);
-                text.push(byte.map_or('%', char::from));
-            }
-            c => text.push(c),
-        }
-    }
+    // What is no escape or no text is no base64 either, and is refused as such.
+    let text = percent_decode_str(value).decode_utf8_lossy();
     Some(text.replace(' ', "+"))
 }
 
@@ -101,12 +91,9 @@ mod tests {
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
         let shown = shown(&parts)?;
+        let target = shown.target.as_ref().unwrap();
         assert_eq!(
-            (
-                shown.target.method.as_str(),
-                shown.target.path.as_str(),
-                &*shown.target.body
-            ),
+            (target.method.as_str(), target.path.as_str(), &*target.body),
             ("POST", "/graphql/connect", &b"{}"[..])
         );
         Ok(shown.header("x-api-key").map(str::to_owned))

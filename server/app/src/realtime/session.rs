@@ -11,7 +11,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tombolo_core::id::Position;
-use tombolo_core::wire::graphql::{ErrorType, GraphqlError, Request};
+use tombolo_core::wire::graphql::{ErrorType, Request};
 use tombolo_core::wire::ws::close;
 
 use super::frames::{self, ClientFrame, Start};
@@ -48,8 +48,16 @@ const DONE: End = End::Close(1000, "");
 /// AppSync's words for a credential that has expired.
 const EXPIRED: &str = "Token has expired.";
 
+/// AppSync's name for what cannot be read on a socket.
+fn bad_request() -> ErrorType {
+    ErrorType::Other("BadRequestException".to_owned())
+}
+
 /// AppSync's words for what is no subscription.
-const UNSUPPORTED: &str = "not supported through the realtime channel";
+fn unsupported(id: &str, what: &str) -> Message {
+    let message = format!("{what} not supported through the realtime channel");
+    frames::failure(id, &ErrorType::UnsupportedOperation, &message)
+}
 
 /// Carries a session from its upgrade to its end.
 pub(super) async fn serve(socket: WebSocket, app: Arc<App>, shown: Result<Shown, Unreadable>) {
@@ -174,10 +182,7 @@ impl Session {
                 self.held.end(&id);
                 self.send(frames::complete(&id)).await
             }
-            (_, Some(id)) => {
-                let message = format!("unknown {UNSUPPORTED}");
-                self.send(frames::failure(&id, "UnsupportedOperation", &message)).await
-            }
+            (_, Some(id)) => self.send(unsupported(&id, "unknown")).await,
             ("start" | "stop", None) => self.refuse_frame("A start or a stop has an id.").await,
             // Nobody waits for an answer, and there is no frame for one.
             (_, None) => Ok(()),
@@ -186,7 +191,7 @@ impl Session {
 
     /// Says what is wrong, then closes.
     async fn refuse_frame(&mut self, message: &str) -> Result<(), End> {
-        self.send(frames::connection_error("BadRequestException", 400, message))
+        self.send(frames::connection_error(&bad_request(), 400, message))
             .await?;
         Err(INVALID)
     }
@@ -197,7 +202,7 @@ impl Session {
             return Ok(());
         }
         let refused = match &self.shown {
-            Err(unreadable) => frames::connection_error("BadRequestException", 400, &unreadable.to_string()),
+            Err(unreadable) => frames::connection_error(&bad_request(), 400, &unreadable.to_string()),
             Ok(shown) => match self.app.gate.admit(shown, Timestamp::now()).await {
                 Ok(admitted) => match self.app.rates.connect(&admitted.identity) {
                     Ok(()) => {
@@ -205,13 +210,14 @@ impl Session {
                         return Ok(());
                     }
                     Err(_) => {
-                        let message = "Rate limit exceeded";
-                        self.send(frames::connection_error("LimitExceededError", 429, message))
+                        let name = ErrorType::Other("LimitExceededError".to_owned());
+                        self.send(frames::connection_error(&name, 429, "Rate limit exceeded"))
                             .await?;
                         return Err(COME_BACK);
                     }
                 },
-                Err(refusal) => frames::connection_error("UnauthorizedException", 401, &refusal.to_string()),
+                Err(refusal) if refusal.is_temporary() => return Err(COME_BACK),
+                Err(refusal) => frames::connection_error(&refusal.error_type(), 401, &refusal.to_string()),
             },
         };
         self.send(refused).await?;
@@ -223,21 +229,19 @@ impl Session {
         // A client has one subscription under an id: one that sends a start again has heard of no answer to the first.
         self.held.end(&id);
         let Some(Start { data, authorization }) = Start::read(payload) else {
-            let message = format!("unknown {UNSUPPORTED}");
-            return self.send(frames::failure(&id, "UnsupportedOperation", &message)).await;
+            return self.send(unsupported(&id, "unknown")).await;
         };
         let most = self.app.limits.subscriptions_max;
         if self.held.len() >= most {
             let message = format!("Max number of {most} subscriptions reached");
-            return self
-                .send(frames::failure(&id, "MaxSubscriptionsReachedError", &message))
-                .await;
+            let name = ErrorType::Other("MaxSubscriptionsReachedError".to_owned());
+            return self.send(frames::failure(&id, &name, &message)).await;
         }
         let request = match serde_json::from_str::<Request>(&data) {
             Ok(request) => request,
             Err(error) => {
                 let message = format!("payload.data is not a GraphQL request in JSON: {error}.");
-                return self.send(frames::failure(&id, "BadRequestException", &message)).await;
+                return self.send(frames::failure(&id, &bad_request(), &message)).await;
             }
         };
         let shown = authorization.map(|headers| handshake::shown_for(&headers, &data));
@@ -269,47 +273,41 @@ impl Session {
         let app = Arc::clone(&self.app);
         let Some(api) = app.api() else { return Err(COME_BACK) };
         let refused = match admitted {
-            Err(refusal) => frames::failure(&id, "UnauthorizedException", &refusal.to_string()),
-            Ok(admitted) => match self.subscribe(api, serial, &admitted, &request) {
+            Err(refusal) if refusal.is_temporary() => return Err(COME_BACK),
+            Err(refusal) => frames::failure(&id, &refusal.error_type(), &refusal.to_string()),
+            Ok(admitted) => match self.subscribe(api, serial, &id, &admitted, &request) {
                 Ok(()) => return Ok(()),
-                Err(errors) => frames::error(&id, &errors),
+                Err(refused) => refused,
             },
         };
         self.held.end(&id);
         self.send(refused).await
     }
 
-    /// Begins a subscription for somebody who is admitted.
+    /// Begins a subscription for somebody who is admitted, or gives the frame that says why not.
     fn subscribe(
         &mut self,
         api: &Api,
         serial: Serial,
+        id: &str,
         admitted: &Admitted,
         request: &Request,
-    ) -> Result<(), Vec<GraphqlError>> {
-        let unsupported = |what: &str| {
-            let message = format!("{what} {UNSUPPORTED}");
-            vec![GraphqlError::new(ErrorType::UnsupportedOperation, message)]
-        };
-        let words = |errors| {
-            let unparsable = || {
-                let error = GraphqlError::new(
-                    ErrorType::MalformedHttpRequestException,
-                    "Unable to parse GraphQL query.",
-                );
-                vec![error]
-            };
-            api.appsync_errors(request, errors).unwrap_or_else(unparsable)
-        };
-        let prepared = match api.prepare(&admitted.identity, request).map_err(words)? {
-            Work::Subscription(prepared) => prepared,
-            Work::Query(_) => return Err(unsupported("query")),
-            Work::Mutation(_) => return Err(unsupported("mutation")),
+    ) -> Result<(), Message> {
+        let prepared = match api.prepare(&admitted.identity, request) {
+            Ok(Work::Subscription(prepared)) => prepared,
+            Ok(Work::Query(_)) => return Err(unsupported(id, "query")),
+            Ok(Work::Mutation(_)) => return Err(unsupported(id, "mutation")),
+            Err(errors) => {
+                let told = api.appsync_errors(request, errors);
+                return Err(frames::error(id, &told.unwrap_or_else(|unparsable| vec![*unparsable])));
+            }
         };
         let wake = Arc::clone(&self.wake);
-        let subscriber = api.subscribe(&prepared, Arc::new(move || wake.notify_one()))?;
+        let subscriber = api
+            .subscribe(&prepared, Arc::new(move || wake.notify_one()))
+            .map_err(|errors| frames::error(id, &errors))?;
         let Some(since) = subscriber.since() else {
-            return Err(unsupported("the change feed"));
+            return Err(unsupported(id, "the change feed"));
         };
         if !self.held.any_live() {
             self.position = since;

@@ -19,8 +19,10 @@ use tombolo_server::auth::authorizer::{
     AUTHORIZER_TTL_S_MAX, AuthorizerConfig,
 };
 use tombolo_server::auth::{AuthConfig, Gate, Keys, Refusal, Target};
-use tombolo_server::resolver::Secret;
+use tombolo_server::outbound::Secret;
+use tombolo_server::{Config, Server};
 
+use crate::harness::{SCHEMA, exchange, request};
 use crate::issuer::{Fake as Issuer, serve};
 use crate::tokens::{Pair, claims, now, shows};
 
@@ -293,4 +295,32 @@ async fn an_issuers_token_is_the_issuers_and_all_else_is_the_functions() {
     // Only the function wants to see the request first.
     assert!(gate.needs_body(&shows("anything")) && !gate.needs_body(&shows(&good)));
     assert!(!Gate::new(Keys::default()).needs_body(&shows("anything")));
+}
+
+#[tokio::test]
+async fn a_mutation_is_not_sent_away_while_the_function_is_down() {
+    let fake = Fake::start(Act::Status(500)).await;
+    let config = Config {
+        api_keys: Vec::new(),
+        default_auth: AuthMode::Function,
+        auth: AuthConfig {
+            authorizer: fake.config(),
+            ..AuthConfig::default()
+        },
+        ..Config::in_memory(SCHEMA, "not used")
+    };
+    let running = Server::start(config).await.unwrap();
+    let headers = [("authorization", "Custom abc"), ("content-type", "application/json")];
+    let query = r#"mutation { createTodo(input: { title: "kept" }) { title } }"#;
+    let sent = request("POST", "/graphql", &headers, &json!({ "query": query }).to_string());
+    let asked_twice = async {
+        while fake.calls() < 2 {
+            tokio::task::yield_now().await;
+        }
+        fake.does(yes());
+    };
+    let (reply, ()) = tokio::join!(exchange(running.addr, &sent), asked_twice);
+    assert_eq!(reply.status, 200, "{reply:?}");
+    assert_eq!(reply.json()["data"]["createTodo"]["title"], "kept");
+    running.shutdown().await;
 }

@@ -7,6 +7,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tombolo_core::access::AuthMode;
 use tombolo_server::auth::AuthConfig;
+use tombolo_server::limits::Limits;
 use tombolo_server::{Config, Running, Server};
 
 use crate::harness::{Heard, Reply, SCHEMA, Socket, exchange, patiently, request};
@@ -23,7 +24,12 @@ struct World {
 async fn world() -> World {
     let pair = Pair::rsa("k1");
     let issuer = Fake::start(&[&pair]).await;
+    let limits = Limits {
+        mutation_hold_ms: 200,
+        ..Limits::default()
+    };
     let config = Config {
+        limits,
         api_keys: Vec::new(),
         default_auth: AuthMode::Oidc,
         auth: AuthConfig {
@@ -106,6 +112,36 @@ async fn an_issuer_that_is_down_is_not_the_callers_fault() {
         Heard::Closed(1013),
         "it comes again with the same token"
     );
+    // AppSync's clients do not come again after an UnauthorizedException.
+    let headers = [
+        ("authorization", token.as_str()),
+        ("sec-websocket-protocol", "graphql-ws"),
+    ];
+    let (mut socket, _) = Socket::dial(world.running.addr, "/graphql/realtime", &headers).await;
+    socket.send(&json!({"type": "connection_init"})).await;
+    assert_eq!(socket.hear().await, Heard::Closed(1011));
+}
+
+#[tokio::test]
+async fn a_start_that_cannot_be_checked_at_the_moment_ends_the_socket_and_not_the_subscription() {
+    let world = world().await;
+    let (good, other) = (world.token(600), Pair::other_rsa("k2"));
+    let headers = [
+        ("authorization", good.as_str()),
+        ("sec-websocket-protocol", "graphql-ws"),
+    ];
+    let (mut socket, _) = Socket::dial(world.running.addr, "/graphql/realtime", &headers).await;
+    socket.send(&json!({"type": "connection_init"})).await;
+    assert!(matches!(socket.hear().await, Heard::Frame(frame) if frame["type"] == "connection_ack"));
+    assert_eq!(socket.hear().await, Heard::Frame(json!({"type": "ka"})));
+    // A key that the issuer may have made just now.
+    world.issuer.moods().failing = Some(StatusCode::BAD_GATEWAY);
+    let token = other.sign(&claims(&world.issuer.url, &json!({})));
+    let data = json!({"query": "subscription { onCreateTodo { id } }"}).to_string();
+    let extensions = json!({"authorization": {"Authorization": token}});
+    let start = json!({"id": "1", "type": "start", "payload": {"data": data, "extensions": extensions}});
+    socket.send(&start).await;
+    assert_eq!(socket.hear().await, Heard::Closed(1011));
 }
 
 #[tokio::test]

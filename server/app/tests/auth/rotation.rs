@@ -276,8 +276,8 @@ fn issuers_that_cannot_be_used_are_told_before_the_start() {
     let table = [
         (vec![IssuerConfig::at("http://id.example")], "over http"),
         (vec![IssuerConfig::at("http://localhost.evil.example")], "over http"),
-        (vec![IssuerConfig::at("id.example")], "is no URL"),
-        (vec![IssuerConfig::at("file:///x")], "no https:// URL"),
+        (vec![IssuerConfig::at("id.example")], "is no http:// or https:// URL"),
+        (vec![IssuerConfig::at("file:///x")], "is no http:// or https:// URL"),
         (
             vec![IssuerConfig {
                 mode: Some("AWS_IAM".into()),
@@ -304,7 +304,7 @@ fn issuers_that_cannot_be_used_are_told_before_the_start() {
                 jwks_url: Some("x".into()),
                 ..issuer()
             }],
-            "is no URL",
+            "is no http:// or https:// URL",
         ),
         (vec![issuer(), issuer()], "is there twice"),
         (

@@ -392,7 +392,7 @@ async fn every_part_that_is_altered_is_refused() {
         ),
         (
             "of no request at all",
-            good().aim(|target| *target = Target::default()),
+            Arrived { target: None, ..good() },
             Refusal::Invalid,
         ),
         (
@@ -488,12 +488,12 @@ async fn the_date_header_will_do() {
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .to_vec(),
-        target: Target {
+        target: Some(Target {
             method: "POST".to_owned(),
             path: "/graphql".to_owned(),
             body: b"{}".to_vec(),
             ..Target::default()
-        },
+        }),
     };
     let gate = gate_for(None);
     assert!(arrived(date).ask(&gate, now()).await.is_ok());

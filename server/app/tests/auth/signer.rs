@@ -93,12 +93,12 @@ impl Sent {
         );
         Arrived {
             headers,
-            target: Target {
+            target: Some(Target {
                 method: self.method.to_owned(),
                 path: path.to_owned(),
                 query: query.to_owned(),
                 body: self.body.clone().into_bytes(),
-            },
+            }),
         }
     }
 }
@@ -107,7 +107,7 @@ impl Sent {
 #[derive(Clone)]
 pub(crate) struct Arrived {
     pub(crate) headers: Vec<(String, String)>,
-    pub(crate) target: Target,
+    pub(crate) target: Option<Target>,
 }
 
 impl Arrived {
@@ -129,13 +129,17 @@ impl Arrived {
     }
 
     pub(crate) fn aim(mut self, change: impl FnOnce(&mut Target)) -> Self {
-        change(&mut self.target);
+        change(self.target.as_mut().unwrap());
         self
     }
 
     pub(crate) async fn ask(&self, gate: &Gate, at: Timestamp) -> Result<Identity, Refusal> {
         let object: Map<String, Json> = self.headers.iter().map(|(n, v)| (n.clone(), json!(v))).collect();
-        let shown = Shown::object(&object).of(self.target.clone());
+        let shown = Shown::object(&object);
+        let shown = match &self.target {
+            Some(target) => shown.of(target.clone()),
+            None => shown,
+        };
         gate.admit(&shown, at).await.map(|admitted| admitted.identity)
     }
 }

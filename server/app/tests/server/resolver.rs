@@ -11,7 +11,8 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use axum::{Json as Body, Router};
 use serde_json::{Value as Json, json};
-use tombolo_server::resolver::{RESOLVER_ROUNDS_MAX, RESOLVER_TRIES, ResolverConfig, Secret};
+use tombolo_server::outbound::Secret;
+use tombolo_server::resolver::{RESOLVER_ROUNDS_MAX, RESOLVER_TRIES, ResolverConfig};
 use tombolo_server::{Config, Running, Server, StartError};
 
 use crate::harness::{KEY, ask, exchange, patiently, request};
@@ -223,12 +224,24 @@ async fn it_is_shown_all_three_and_what_it_says_is_written() {
     assert_eq!(question["server"]["tag"], "t");
     assert_eq!(question["incoming"], json!({ "id": "a", "body": "late" }));
     assert_eq!(question["conflicts"], json!(["body"]));
-    assert_eq!(question["identity"], json!({ "type": "apiKey", "name": "test" }));
+    assert_eq!(question["identity"], json!({ "mode": "API_KEY", "name": "test" }));
 
     // It comes again: the outcome is kept, nobody is asked.
     let again = world.late(1).await;
     assert_eq!(outcome(&again), outcome(&answer));
     assert_eq!(world.calls(), 1);
+    world.running.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_client_that_would_throw_its_mutation_away_waits_for_a_resolver_that_is_down() {
+    let mut acts = vec![Act::Status(503); RESOLVER_TRIES as usize];
+    acts.push(Act::Answer(resolve("both")));
+    let world = World::new(&acts).await;
+    let answer = update(world.running.addr, json!({ "id": "a", "body": "late", "_version": 1 })).await;
+    assert_eq!(answer["data"]["updateNote"]["_version"], 3, "{answer}");
+    assert_eq!(world.body().await["body"], "both");
+    assert_eq!(world.calls(), acts.len());
     world.running.shutdown().await;
 }
 

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value as Json, json};
-use tombolo_core::access::{Access, Identity};
+use tombolo_core::access::{Access, AuthMode, Identity};
 use tombolo_core::id::{FieldId, ModelId, Version};
 use tombolo_core::record::{Key, Record};
 use tombolo_core::schema::{Model, MutationKind, PartWritten, RemovedField, Schema};
@@ -239,11 +239,12 @@ fn fields(
 }
 
 fn identity_json(identity: &Identity) -> Json {
+    let mode = identity.mode().map(AuthMode::name);
     match identity {
-        Identity::ApiKey { name } => json!({ "type": "apiKey", "name": name }),
-        Identity::User(user) => json!({ "type": user.mode.name(), "claims": user.claims }),
-        Identity::Iam(caller) => json!({ "type": "iam", "name": caller.name }),
-        Identity::Function(caller) => json!({ "type": "function", "resolverContext": caller.context }),
-        Identity::Local => json!({ "type": "local" }),
+        Identity::ApiKey { name } => json!({ "mode": mode, "name": name }),
+        Identity::User(user) => json!({ "mode": mode, "claims": user.claims }),
+        Identity::Iam(caller) => json!({ "mode": mode, "name": caller.name }),
+        Identity::Function(caller) => json!({ "mode": mode, "resolverContext": caller.context }),
+        Identity::Local => json!({ "mode": mode }),
     }
 }
