@@ -70,27 +70,28 @@ pub(super) fn variables(
     Ok(Variables { coerced, json })
 }
 
-/// One error for each input field that does not exist, in AppSync's words, which DataStore clients match.
+/// One error for each input field that does not exist, in AppSync's words, which DataStore clients match: `input`, whatever the
+/// variable is called.
 fn unknown_fields(api: &Api, operation: &Operation, given: &Map<String, Json>) -> Vec<GraphqlError> {
     let mut errors = Vec::new();
     for definition in &operation.variables {
         if let Some(value) = given.get(definition.name.as_str()) {
             let ty = definition.ty.inner_named_type();
-            unknown_within(api, &definition.name, ty, value, &mut errors);
+            unknown_within(api, ty, value, &mut errors);
         }
     }
     errors
 }
 
 /// Depth is bounded by the JSON reader's own limit.
-fn unknown_within(api: &Api, variable: &str, ty: &str, value: &Json, errors: &mut Vec<GraphqlError>) {
+fn unknown_within(api: &Api, ty: &str, value: &Json, errors: &mut Vec<GraphqlError>) {
     let Some(ExtendedType::InputObject(definition)) = api.types.get(ty) else {
         return;
     };
     match value {
         Json::Array(items) => {
             for item in items {
-                unknown_within(api, variable, ty, item, errors);
+                unknown_within(api, ty, item, errors);
             }
         }
         Json::Object(object) => {
@@ -99,9 +100,9 @@ fn unknown_within(api: &Api, variable: &str, ty: &str, value: &Json, errors: &mu
                     return;
                 }
                 match definition.fields.get(name.as_str()) {
-                    Some(field) => unknown_within(api, variable, field.ty.inner_named_type(), value, errors),
+                    Some(field) => unknown_within(api, field.ty.inner_named_type(), value, errors),
                     None => errors.push(bad(format!(
-                        "The variables {variable} contains a field name '{name}' that is not defined for input object \
+                        "The variables input contains a field name '{name}' that is not defined for input object \
                          type '{ty}'"
                     ))),
                 }

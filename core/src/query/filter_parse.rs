@@ -96,8 +96,9 @@ impl Parser<'_> {
         if self.nodes > FILTER_NODES_MAX {
             return Err(GraphqlError::new(
                 ErrorType::LimitExceeded,
+                // AppSync's words first: upon them DataStore subscribes without its filter, and filters for itself.
                 format!(
-                    "the filter has more than {FILTER_NODES_MAX} tests and connectives (FILTER_NODES_MAX); use `in` or \
+                    "Filters exceed maximum attributes limit: the filter has more than {FILTER_NODES_MAX} tests and connectives (FILTER_NODES_MAX); use `in` or \
                      `between` where they serve, or split the query"
                 ),
             ));

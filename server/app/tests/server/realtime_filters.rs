@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value as Json, json};
+use tombolo_core::limits::FILTER_NODES_MAX;
 use tombolo_server::{Config, Running, Server};
 
 use crate::harness::{KEY, Socket, ask};
@@ -159,15 +160,15 @@ async fn every_operator_tells_of_those_who_match_and_of_no_other() {
 async fn a_filter_that_is_none_is_refused_in_words_that_clients_know() {
     let server = Server::start(Config::in_memory(SCHEMA, KEY)).await.unwrap();
     let mut socket = open(&server).await;
-    // DataStore subscribes without its filter upon either of these, and filters for itself.
+    // DataStore subscribes without its filter upon the first of these, and filters for itself.
     for (filter, message) in [
         (
             json!({"not": {"name": {"eq": "x"}}}),
-            "The variables filter contains a field name 'not' that is not defined for input object type 'ModelSubscriptionThingFilterInput'",
+            "The variables input contains a field name 'not' that is not defined for input object type 'ModelSubscriptionThingFilterInput'",
         ),
         (
             json!({"name": {"attributeExists": true}}),
-            "The variables filter contains a field name 'attributeExists' that is not defined for input object type 'ModelSubscriptionStringInput'",
+            "The variables input contains a field name 'attributeExists' that is not defined for input object type 'ModelSubscriptionStringInput'",
         ),
     ] {
         let frame = begin(&mut socket, "1", &filter).await;
@@ -178,6 +179,10 @@ async fn a_filter_that_is_none_is_refused_in_words_that_clients_know() {
             "{filter}"
         );
     }
+    let many: Vec<Json> = (0..=FILTER_NODES_MAX).map(|n| json!({"name": {"eq": n.to_string()}})).collect();
+    let frame = begin(&mut socket, "1", &json!({ "or": many })).await;
+    let message = frame["payload"]["errors"][0]["message"].as_str().unwrap();
+    assert!(message.contains("Filters exceed maximum attributes limit"), "{frame}");
     for filter in [
         json!({"name": {"between": ["a"]}}),
         json!({"name": {"eq": 1}}),
