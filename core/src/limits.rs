@@ -85,6 +85,11 @@ pub const PLANNED_ROWS_MAX: u64 = 1_100_000;
 /// The same on a replica: one local page of [`LIST_LIMIT_MAX_LOCAL`] with a list of the default length in each record.
 pub const PLANNED_ROWS_MAX_LOCAL: u64 = 20_000_000;
 
+/// A page of a root list that has come to so many bytes ends there, and its `nextToken` leads on: 1 MiB, where DynamoDB's pages end, so
+/// that clients which always ask for 1,000 records (DataStore) can sync large ones. A page has one record at least, and
+/// one whose `nextToken` is not asked for does not end early.
+pub const PAGE_BYTES_MAX: usize = 1 << 20;
+
 /// Most bytes that a server gathers for the answer to one operation: 64 MiB. AppSync answers at most 5 MB.
 pub const ANSWER_BYTES_MAX: usize = 64 << 20;
 

@@ -34,6 +34,8 @@ pub struct QueryLimits {
     pub selected_fields_max: usize,
     /// [`limits::PLANNED_ROWS_MAX`].
     pub planned_rows_max: u64,
+    /// [`limits::PAGE_BYTES_MAX`].
+    pub page_bytes_max: usize,
     /// [`limits::ANSWER_BYTES_MAX`].
     pub answer_bytes_max: usize,
     /// [`limits::LIST_LIMIT_DEFAULT`].
@@ -55,6 +57,7 @@ impl Default for QueryLimits {
             resolvers_max: limits::RESOLVERS_MAX,
             selected_fields_max: limits::SELECTED_FIELDS_MAX,
             planned_rows_max: limits::PLANNED_ROWS_MAX,
+            page_bytes_max: limits::PAGE_BYTES_MAX,
             answer_bytes_max: limits::ANSWER_BYTES_MAX,
             list_limit_default: limits::LIST_LIMIT_DEFAULT,
             list_limit_max: limits::LIST_LIMIT_MAX,
@@ -64,11 +67,12 @@ impl Default for QueryLimits {
 }
 
 impl QueryLimits {
-    /// A replica's limits: the app asks its own file, so pages may be long.
+    /// A replica's limits: the app asks its own file, so pages may be long, and end where the app says.
     #[must_use]
     pub fn replica() -> Self {
         Self {
             planned_rows_max: limits::PLANNED_ROWS_MAX_LOCAL,
+            page_bytes_max: usize::MAX,
             answer_bytes_max: limits::ANSWER_BYTES_MAX_LOCAL,
             list_limit_max: limits::LIST_LIMIT_MAX_LOCAL,
             ..Self::default()

@@ -67,6 +67,8 @@ struct RootState {
     started_at: Option<i64>,
     /// The least that `started_at` is, where the caller has told the time.
     started_floor: i64,
+    /// Of a root list that ends before its limit: how many rows it has.
+    page_ends: Option<usize>,
     /// The answer grew beyond its limit.
     over: bool,
 }
@@ -215,8 +217,19 @@ impl<'b> Execution<'b> {
                 group.1 = at + 1;
                 read.rows.push(row, 1);
             } else {
+                if read.rows.len() > state.page_ends.unwrap_or(usize::MAX) {
+                    return;
+                }
                 read.rows.push(row, 0);
                 read.groups = vec![(0, read.rows.len())];
+                if let Source::List(list) = &node.source
+                    && list.probe
+                    && state.page_ends.is_none()
+                    && read.rows.bytes() > self.bound.document.inner.limits.page_bytes_max
+                {
+                    // One more row says that there is a next page.
+                    state.page_ends = Some(read.rows.len());
+                }
             }
             read.rows.bytes()
         };
@@ -325,6 +338,7 @@ fn write_root(
                     let page = Page {
                         node,
                         list,
+                        most: state.page_ends.unwrap_or(list.limit).min(list.limit),
                         rows: &read.rows,
                         start: 0,
                         end: read.rows.len(),
@@ -439,7 +453,11 @@ impl RootState {
         let parent_node = tree.nodes.get(child.parent)?;
         // The row beyond a page that was read to know whether there is a next one needs no children.
         let wanted = match &parent_node.source {
-            Source::List(list) => parent.rows.len().min(list.limit),
+            Source::List(list) => parent
+                .rows
+                .len()
+                .min(self.page_ends.unwrap_or(list.limit))
+                .min(list.limit),
             Source::Child(_) | Source::Key(_) | Source::Given => parent.rows.len(),
         };
         for row in 0..wanted {

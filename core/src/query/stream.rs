@@ -13,6 +13,8 @@ pub(super) struct Stream {
     count: usize,
     token: Option<String>,
     more: bool,
+    /// Gathered so far.
+    bytes: usize,
 }
 
 impl Stream {
@@ -37,6 +39,7 @@ impl Stream {
             count: 0,
             token: None,
             more: false,
+            bytes: 0,
         })
     }
 
@@ -52,9 +55,10 @@ impl Stream {
         let (Source::List(list), Shape::Many(shape)) = (&node.source, &node.shape) else {
             return 0;
         };
-        if self.count == list.limit {
+        let page_max = writer.parsed.limits.page_bytes_max;
+        if self.count == list.limit || (list.probe && self.bytes > page_max) {
             self.more = true;
-            return 0;
+            return self.bytes;
         }
         let root = Path::Key(&Path::Top, root_key);
         let mut bytes = 0;
@@ -72,7 +76,8 @@ impl Stream {
             }
         }
         self.count += 1;
-        if self.count == list.limit && list.probe {
+        self.bytes = bytes;
+        if list.probe && (self.count == list.limit || bytes > page_max) {
             self.token = Some(token_of(&writer.parsed.schema, node, list, row, None, started_at));
         }
         bytes

@@ -242,6 +242,7 @@ impl Writer<'_> {
                 let page = Page {
                     node,
                     list: &source.list,
+                    most: source.list.limit,
                     rows: &read.rows,
                     start,
                     end,
@@ -263,7 +264,7 @@ impl Writer<'_> {
         nested: Nested<'_>,
         path: &Path<'_>,
     ) {
-        let end = page.end.min(page.start + page.list.limit);
+        let end = page.end.min(page.start + page.most);
         if shape.slots.is_empty() {
             out.push(b'{');
         }
@@ -330,6 +331,8 @@ fn is_true(value: ValueRef<'_>) -> bool {
 pub(super) struct Page<'a> {
     pub(super) node: &'a Node,
     pub(super) list: &'a List,
+    /// Most items.
+    pub(super) most: usize,
     pub(super) rows: &'a Rows,
     pub(super) start: usize,
     pub(super) end: usize,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, json};
+use serde_json::{Map, Value as Json, json};
 use tombolo_core::query::{Cache, Document, QueryLimits, Side, answer};
 use tombolo_core::wire::graphql::{ErrorType, GraphqlError};
 
@@ -114,6 +114,77 @@ fn an_answer_that_grows_too_large_is_null_with_the_limit() {
         r#"{"listItems":null,"ok":"Query"}"#
     );
     over(&got.errors, "ANSWER_BYTES_MAX");
+}
+
+/// Every page of `root` until there is no token: what `of` says of each item, by page.
+fn pages(db: &mut Db, limits: &QueryLimits, root: &str, selected: &str) -> Vec<Vec<i64>> {
+    let schema = Arc::clone(&db.schema);
+    let text = format!(
+        "query ($token: String) {{ out: {root}(limit: 50, nextToken: $token) {{ items {{ {selected} }} nextToken }} }}"
+    );
+    let document = Document::parse(&schema, &text, limits).unwrap();
+    let (mut pages, mut token) = (Vec::new(), Json::Null);
+    loop {
+        let variables = Map::from_iter([("token".to_owned(), token)]);
+        let bound = document.bind(None, &variables, &local(&schema), Side::Server).unwrap();
+        let got = answer(bound.execute(), db).unwrap();
+        assert!(got.errors.is_empty(), "{:?}", got.errors);
+        let data: Json = serde_json::from_slice(&got.data).unwrap();
+        let items = data["out"]["items"].as_array().unwrap();
+        pages.push(items.iter().map(|item| item["n"].as_i64().unwrap()).collect());
+        token = data["out"]["nextToken"].clone();
+        if token.is_null() {
+            return pages;
+        }
+    }
+}
+
+#[test]
+fn a_page_of_large_records_ends_early_and_the_next_goes_on() {
+    let mut db = Db::new(&schema());
+    // The last two of a page of ten are large.
+    let title = |i: usize| if i % 10 < 8 { "o".to_owned() } else { "p".repeat(3_000) };
+    let posts: Vec<_> = (0..40)
+        .map(|i| json!({"id": format!("{i:02}"), "rating": i, "title": title(i), "words": [], "authorID": "a"}))
+        .collect();
+    db.fill("Author", json!([{"id": "a", "name": "Ann", "active": true}]));
+    db.fill("Post", json!(posts));
+    let limits = QueryLimits {
+        page_bytes_max: 4_000,
+        answer_bytes_max: 20_000,
+        ..QueryLimits::default()
+    };
+    // Streamed, and with a relation in it.
+    for selected in ["n: rating title", "n: rating title author { name }"] {
+        for root in ["listPosts", "syncPosts"] {
+            let pages = pages(&mut db, &limits, root, selected);
+            let all: Vec<i64> = pages.concat();
+            let mut sorted = all.clone();
+            sorted.sort_unstable();
+            sorted.dedup();
+            assert_eq!((all.len(), sorted.len()), (40, 40), "{root} {selected}: {pages:?}");
+            assert!(
+                pages.len() > 2 && pages.iter().all(|page| !page.is_empty()),
+                "{root} {selected}: {pages:?}"
+            );
+        }
+    }
+    // One record that is larger than a page; and without a token to lead on, nothing is left out.
+    let limits = QueryLimits {
+        page_bytes_max: 10,
+        ..QueryLimits::default()
+    };
+    assert_eq!(pages(&mut db, &limits, "listPosts", "n: rating title").len(), 40);
+    let schema = Arc::clone(&db.schema);
+    let document = Document::parse(&schema, "{ listPosts(limit: 50) { items { id } } }", &limits).unwrap();
+    let bound = document.bind(None, &Map::new(), &local(&schema), Side::Server).unwrap();
+    let got: Json = serde_json::from_slice(&answer(bound.execute(), &mut db).unwrap().data).unwrap();
+    assert_eq!(got["listPosts"]["items"].as_array().unwrap().len(), 40);
+    // The app's own file has no such pages.
+    assert_eq!(
+        pages(&mut db, &QueryLimits::replica(), "listPosts", "n: rating title").len(),
+        1
+    );
 }
 
 #[test]

@@ -179,7 +179,9 @@ async fn a_filter_that_is_none_is_refused_in_words_that_clients_know() {
             "{filter}"
         );
     }
-    let many: Vec<Json> = (0..=FILTER_NODES_MAX).map(|n| json!({"name": {"eq": n.to_string()}})).collect();
+    let many: Vec<Json> = (0..=FILTER_NODES_MAX)
+        .map(|n| json!({"name": {"eq": n.to_string()}}))
+        .collect();
     let frame = begin(&mut socket, "1", &json!({ "or": many })).await;
     let message = frame["payload"]["errors"][0]["message"].as_str().unwrap();
     assert!(message.contains("Filters exceed maximum attributes limit"), "{frame}");
