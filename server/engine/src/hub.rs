@@ -83,7 +83,8 @@ pub(crate) enum Recent {
         /// There is more.
         more: bool,
     },
-    /// The ring does not reach back that far.
+    /// The ring does not reach back that far, or for a subscription to a model's mutations: something that it may be
+    /// interested in has left the ring.
     TooOld,
 }
 
@@ -110,11 +111,17 @@ struct State {
     by_model: BTreeMap<ModelId, BTreeSet<SubscriberId>>,
     by_value: BTreeMap<(ModelId, FieldId), BTreeMap<String, BTreeSet<SubscriberId>>>,
     by_replica: BTreeMap<ReplicaId, BTreeSet<SubscriberId>>,
+    /// The newest change of each model that has left the ring.
+    left: BTreeMap<ModelId, Position>,
+    /// Up to here there may have been changes that never came here.
+    unknown: Position,
 }
 
 struct Slot {
     waker: Option<Waker>,
     interests: Vec<Interest>,
+    /// The newest change that one of its equalities was interested in and that has left the ring.
+    left: Position,
     replica: Option<ReplicaId>,
     /// Models of which this replica's own mutations have moved the feed: a batch is due for each.
     due: BTreeSet<ModelId>,
@@ -175,6 +182,7 @@ impl Hub {
             Slot {
                 waker: None,
                 interests,
+                left: Position(0),
                 replica,
                 due: BTreeSet::new(),
             },
@@ -236,17 +244,13 @@ impl Hub {
             state.interested(&change, &mut woken);
             state.append(change, by);
         }
-        // Who is interested in little would sleep until the ring no longer reaches back to where it looked last, and then
-        // seem to have been too slow.
+        // The cursor of who is interested in little would stay where it is.
         if state.unseen.0 > self.changes_max / 2 || state.unseen.1 > self.bytes_max / 2 {
             state.unseen = (0, 0);
             woken.extend(state.subscribers.keys());
         }
         while state.ring.len() > self.changes_max || (state.bytes > self.bytes_max && !state.ring.is_empty()) {
-            if let Some(entry) = state.ring.pop_front() {
-                state.bytes -= entry.bytes;
-                state.start = entry.change.position;
-            }
+            state.drop_oldest();
         }
         for (replica, models) in own {
             for id in state.by_replica.get(replica).into_iter().flatten() {
@@ -285,11 +289,22 @@ impl Hub {
         self.state().after(position, Some(model), max)
     }
 
-    /// The same, of every model without one, for somebody who began at [`Hub::head`]: before the first commit that is 0,
-    /// whatever the store holds.
-    pub(crate) fn events_after(&self, position: Position, model: Option<ModelId>, max: usize) -> Recent {
+    /// The first `max` changes after `position`, of every model without one, for subscribers that began at [`Hub::head`] (before
+    /// the first commit that is 0, whatever the store holds), each with where it began. What has left the ring counts only
+    /// if one of them may be interested in it: a flood of one model's changes ends nobody who waits for another's.
+    pub(crate) fn events_after(
+        &self,
+        position: Position,
+        model: Option<ModelId>,
+        max: usize,
+        mut subscribers: impl Iterator<Item = (SubscriberId, Position)>,
+    ) -> Recent {
         let state = self.state();
-        state.after(position.max(state.origin), model, max)
+        let position = position.max(state.origin);
+        match subscribers.any(|(id, began)| state.left_of(id) > position.max(began)) {
+            true => Recent::TooOld,
+            false => state.after(position.max(state.start), model, max),
+        }
     }
 }
 
@@ -315,6 +330,31 @@ impl State {
         Recent::Entries { entries, through, more }
     }
 
+    /// The newest change that the subscriber may be interested in and that it can no longer have from here.
+    fn left_of(&self, id: SubscriberId) -> Position {
+        let Some(slot) = self.subscribers.get(&id) else {
+            return self.head;
+        };
+        let whole_models = slot.interests.iter().filter(|interest| interest.equality.is_none());
+        let of_models = whole_models.filter_map(|interest| self.left.get(&interest.model)).max();
+        of_models.copied().unwrap_or_default().max(slot.left).max(self.unknown)
+    }
+
+    fn drop_oldest(&mut self) {
+        let Some(entry) = self.ring.pop_front() else { return };
+        let position = entry.change.position;
+        self.bytes -= entry.bytes;
+        self.start = position;
+        self.left.insert(entry.change.model, position);
+        let mut equal = BTreeSet::new();
+        self.equal(&entry.change, &mut equal);
+        for id in equal {
+            if let Some(slot) = self.subscribers.get_mut(&id) {
+                slot.left = position;
+            }
+        }
+    }
+
     fn append(&mut self, change: Arc<Change>, by: Option<By>) {
         if change.position <= self.head {
             // Published late by a commit that was overtaken: the store has it, and so had the feed.
@@ -328,6 +368,10 @@ impl State {
             self.ring.clear();
             self.bytes = 0;
             self.start = Position(change.position.0 - 1);
+            // Before the first commit nobody who is here now had begun.
+            if self.head > Position(0) {
+                self.unknown = self.start;
+            }
         }
         let bytes = change.before.as_deref().map_or(0, size) + size(&change.after);
         self.head = change.position;
@@ -343,12 +387,17 @@ impl State {
 
     fn interested(&self, change: &Change, woken: &mut BTreeSet<SubscriberId>) {
         woken.extend(self.by_model.get(&change.model).into_iter().flatten());
+        self.equal(change, woken);
+    }
+
+    /// Those whose equality demands a value that the record has or had.
+    fn equal(&self, change: &Change, into: &mut BTreeSet<SubscriberId>) {
         let fields = (change.model, FieldId(0))..=(change.model, FieldId(usize::MAX));
         for ((_, field), values) in self.by_value.range(fields) {
             for record in change.before.as_deref().into_iter().chain([&*change.after]) {
                 let value = record.value(*field);
                 if indexable(value) {
-                    woken.extend(values.get(&index_text(value)).into_iter().flatten());
+                    into.extend(values.get(&index_text(value)).into_iter().flatten());
                 }
             }
         }

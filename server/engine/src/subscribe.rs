@@ -174,7 +174,7 @@ impl<S: Store> Engine<S> {
                 })
             }
             State::Events { input, position } => self
-                .next_event(input, position)?
+                .next_event(subscriber.id, input, position)?
                 .map(|change| Supplied::Record(Arc::clone(&change.after))),
         };
         let Some(with) = with else { return Ok(None) };
@@ -183,16 +183,18 @@ impl<S: Store> Engine<S> {
         Ok(Some(answer.into_bytes(None)))
     }
 
-    /// The changes after `position`, of all models; `None` if the server no longer keeps them all.
+    /// The changes after `position`, of all models; `None` if the server no longer keeps all that `subscribers` may be
+    /// interested in.
     ///
     /// For a listener that serves many model subscriptions of one client and has to keep one order among them, as a record's
     /// creation and its next update reach two subscriptions: it takes the changes from here and asks [`Engine::event`] of each
     /// subscription, instead of asking [`Engine::next`] of each for itself.
     #[must_use]
-    pub fn events(&self, position: Position) -> Option<Events> {
+    pub fn events<'s>(&self, position: Position, subscribers: impl Iterator<Item = &'s Subscriber>) -> Option<Events> {
         /// Looked at for one round: the listener looks after its socket between two of them.
         const CHANGES: usize = 64;
-        match self.hub.events_after(position, None, CHANGES) {
+        let subscribers = subscribers.map(|subscriber| (subscriber.id, subscriber.since().unwrap_or_default()));
+        match self.hub.events_after(position, None, CHANGES, subscribers) {
             Recent::Entries { entries, through, more } => Some(Events {
                 changes: entries.iter().map(|entry| Arc::clone(&entry.change)).collect(),
                 through,
@@ -232,13 +234,15 @@ impl<S: Store> Engine<S> {
 
     fn next_event(
         &self,
+        id: SubscriberId,
         input: &SubscriptionInput,
         position: &mut Position,
     ) -> Result<Option<Arc<Change>>, EngineError> {
         /// Looked at for one event: most subscribers are up with the head and see one or two.
         const CHANGES: usize = 64;
         loop {
-            let (entries, through, more) = match self.hub.events_after(*position, Some(input.model), CHANGES) {
+            let alone = std::iter::once((id, *position));
+            let (entries, through, more) = match self.hub.events_after(*position, Some(input.model), CHANGES, alone) {
                 Recent::Entries { entries, through, more } => (entries, through, more),
                 Recent::TooOld => {
                     let message = "too slow: this subscription fell behind what the server keeps; \

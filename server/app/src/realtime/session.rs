@@ -334,7 +334,8 @@ impl Session {
         let app = Arc::clone(&self.app);
         let Some(api) = app.api() else { return Err(COME_BACK) };
         let engine = api.engine();
-        let Some(events) = engine.events(self.position) else {
+        let subscribers = self.held.live().map(|(_, _, live)| &live.subscriber);
+        let Some(events) = engine.events(self.position, subscribers) else {
             tracing::info!("a client was too slow for the ring of recent changes; it is told to come back");
             return Err(COME_BACK);
         };

@@ -481,6 +481,7 @@ macro_rules! store_suite {
             a_session_behind_the_ring_reads_the_store,
             a_model_subscription_gets_what_matches,
             a_slow_model_subscription_ends_with_an_error,
+            a_flood_ends_only_whoever_missed_something,
             a_commit_wakes_only_the_interested,
             a_request_that_cannot_be_carried_out_is_rejected_for_good,
             one_page_by_query,

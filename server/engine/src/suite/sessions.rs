@@ -301,6 +301,40 @@ pub fn a_slow_model_subscription_ends_with_an_error(place: &impl Place) {
     assert!(errors[0].message.contains("too slow"));
 }
 
+/// Law: what nobody waits for ends nobody, however much of it there is at once; what somebody waited for is not passed over.
+pub fn a_flood_ends_only_whoever_missed_something(place: &impl Place) {
+    let server = Server::new(
+        place,
+        Settings {
+            ring_changes_max: 2,
+            ..Settings::default()
+        },
+    );
+    server.create("a", "x");
+    let of = |list: &str| server.subscribe(ON_UPDATE, json!({ "f": { "list": { "eq": list } } }), None);
+    let (mut rare, mut missed) = (of("rare"), of("2"));
+    let mut other = server.subscribe("subscription { gone: onDeleteLine { order } }", json!({}), None);
+    for list in ["1", "2", "3", "4", "5"] {
+        server.move_to("a", list);
+    }
+    let mut late = of("2");
+    let all = [&rare, &other];
+    let began = rare.since().unwrap();
+    assert!(server.0.events(began, all.into_iter()).is_some(), "many at once");
+    assert!(server.0.events(began, [&rare, &missed].into_iter()).is_none());
+    assert_eq!((server.next(&mut rare), server.next(&mut other)), (None, None));
+    assert!(block_on(server.0.next(&mut missed)).is_err());
+    assert_eq!(server.next(&mut late), None);
+    server.move_to("a", "2");
+    server.move_to("a", "rare");
+    for (session, list) in [(&mut late, "2"), (&mut rare, "rare")] {
+        assert_eq!(
+            server.next(session),
+            Some(json!({ "data": { "changed": { "id": "a", "list": list } } }))
+        );
+    }
+}
+
 /// Law: sleepers are not asked, and dropping a subscriber takes it out.
 pub fn a_commit_wakes_only_the_interested(place: &impl Place) {
     let server = Server::new(place, Settings::default());
