@@ -11,6 +11,7 @@
 //! - [`Hub`] holds the newest changes in a bounded ring and wakes those who are interested.
 
 mod accesses;
+mod commit;
 mod conflicts;
 pub mod decide;
 mod feed;

@@ -6,6 +6,11 @@ use std::time::Duration;
 /// lengthens the wait of the first.
 pub const BATCH_SUBMISSIONS_MAX: usize = 256;
 
+/// Bytes of the values given in one transaction after which it takes no further submission in: 2 MiB, which the ring reckons as
+/// some 8 with what stood there before, a quarter of [`RING_BYTES_MAX`]. So what many write at once reaches live subscribers
+/// before the next of it pushes it out of the ring.
+pub const BATCH_BYTES_MAX: usize = 2 << 20;
+
 /// Most changes kept in the hub's ring: some seconds of a busy server, so that a live subscriber never reads the store.
 pub const RING_CHANGES_MAX: usize = 16_384;
 

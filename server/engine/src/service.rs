@@ -5,13 +5,12 @@
 //! [`Engine::prepare`] → [`Engine::subscribe`] → [`Engine::next`] until it gives `None`, then again when woken.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use serde_json::Value as Json;
 use tombolo_core::access::AuthMode;
-use tombolo_core::id::{Cursor, Epoch, ModelId, Position, ReplicaId};
+use tombolo_core::id::{Cursor, Epoch, Position};
 use tombolo_core::query::{Answer, Bound, Cache, OperationKind, QueryLimits, RootField, Supplied};
 use tombolo_core::schema::{MutationKind, Schema};
 use tombolo_core::wire::envelope::{MutationAnswer, MutationEnvelope, MutationOutcome, OutcomeKind};
@@ -29,7 +28,7 @@ use crate::limits;
 use crate::prepare::{Body, Prepared, reason};
 use crate::request::{finish_without_the_store, formerly};
 use crate::retention::Notes;
-use crate::store::{MutationResult, Store, StoreError, Submission, Undecided, Verdict};
+use crate::store::{MutationResult, Store, StoreError, Submission, Verdict};
 
 /// What can be set; each default is the constant that its line names.
 #[derive(Clone, Debug)]
@@ -248,78 +247,6 @@ impl<S: Store> Engine<S> {
         }
     }
 
-    /// Decides and writes what is waiting, in order, and tells the hub. One verdict for each submission. To be called
-    /// from one place at a time: subscriptions to a model's mutations end with an error when commits overtake each other.
-    ///
-    /// Beyond [`Settings::batch_max`] it takes several transactions; those that fail after the first leave their
-    /// submissions undecided.
-    ///
-    /// # Errors
-    /// The store's: nothing was decided, the submitters may send again.
-    pub async fn commit(&self, batch: Vec<Submission>, now_ms: i64) -> Result<Vec<Verdict>, StoreError> {
-        let mut verdicts = Vec::with_capacity(batch.len());
-        let mut batch = batch.into_iter().peekable();
-        while batch.peek().is_some() {
-            let part: Arc<[Submission]> = batch.by_ref().take(self.settings.batch_max.max(1)).collect();
-            match self.store.write(Arc::clone(&part), now_ms).await {
-                // Something in one submission that the database refuses must not fail those that it came with.
-                Err(StoreError::Backend(_)) if part.len() > 1 => {
-                    verdicts.extend(self.commit_by_halves(&part, now_ms).await);
-                }
-                Ok(decided) => {
-                    self.publish(&decided, &replicas(&part));
-                    verdicts.extend(decided);
-                }
-                Err(error) if verdicts.is_empty() && batch.peek().is_none() => return Err(error),
-                Err(error) => verdicts.resize(verdicts.len() + part.len(), undecided(&error)),
-            }
-        }
-        self.note_some(now_ms).await;
-        Ok(verdicts)
-    }
-
-    /// Finds what a batch failed on in a few commits: one bad submission in 256 costs 16 of them, not 256.
-    async fn commit_by_halves(&self, batch: &[Submission], now_ms: i64) -> Vec<Verdict> {
-        let halve = |part: &[Submission]| {
-            let (first, second) = part.split_at(part.len() / 2);
-            // The first one on top, for it goes first.
-            [Arc::<[Submission]>::from(second), Arc::from(first)]
-        };
-        let mut verdicts = Vec::with_capacity(batch.len());
-        let mut parts = Vec::from(halve(batch));
-        while let Some(part) = parts.pop() {
-            match self.store.write(Arc::clone(&part), now_ms).await {
-                Ok(decided) => {
-                    self.publish(&decided, &replicas(&part));
-                    verdicts.extend(decided);
-                }
-                Err(StoreError::Backend(_)) if part.len() > 1 => parts.extend(halve(&part)),
-                Err(error) => verdicts.resize(verdicts.len() + part.len(), undecided(&error)),
-            }
-        }
-        verdicts
-    }
-
-    fn publish(&self, verdicts: &[Verdict], replicas: &[Option<ReplicaId>]) {
-        let mut changes = Vec::new();
-        let mut own: BTreeMap<ReplicaId, BTreeSet<ModelId>> = BTreeMap::new();
-        for (verdict, replica) in verdicts.iter().zip(replicas) {
-            let made = verdict
-                .results
-                .iter()
-                .filter_map(|result| result.change.as_ref().zip(Some(result.number)));
-            for (change, number) in made {
-                changes.push((Arc::clone(change), replica.clone().zip(number)));
-                if let Some(replica) = replica {
-                    own.entry(replica.clone()).or_default().insert(change.model);
-                }
-            }
-        }
-        if !changes.is_empty() {
-            self.hub.publish(changes, &own);
-        }
-    }
-
     /// The response to a mutation, with the outcomes of a replica's in `extensions.tombolo`.
     ///
     /// # Errors
@@ -500,20 +427,6 @@ pub(crate) fn refused_whole(
     ))
 }
 
-fn undecided(error: &StoreError) -> Verdict {
-    Verdict {
-        undecided: Some(Undecided::from(error)),
-        ..Verdict::default()
-    }
-}
-
-fn replicas(batch: &[Submission]) -> Vec<Option<ReplicaId>> {
-    batch
-        .iter()
-        .map(|submission| submission.envelope.as_ref().map(|envelope| envelope.replica.clone()))
-        .collect()
-}
-
 /// A mutation's result as its root field is answered.
 fn supply(result: &MutationResult) -> Supplied {
     match (result.outcome, &result.reason, &result.record) {
@@ -526,90 +439,5 @@ fn supply(result: &MutationResult) -> Supplied {
                 _ => Supplied::Error(error),
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::future::Future as _;
-    use std::pin::pin;
-    use std::sync::Mutex;
-    use std::task::{Context, Poll, Waker};
-
-    use tombolo_core::query::FilterColumn;
-
-    use super::*;
-    use crate::store::{ChangePage, Head, PageRequest, TracePage, TraceRequest};
-
-    /// Fails each transaction that holds a submission with the fresh id `poison`; notes the sizes of the others.
-    #[derive(Default)]
-    struct Picky(Mutex<Vec<usize>>);
-
-    impl Store for Picky {
-        async fn answer(&self, _: Arc<Bound>, _: Vec<(usize, Supplied)>) -> Result<Answer, StoreError> {
-            Err(StoreError::Closed)
-        }
-
-        async fn write(&self, batch: Arc<[Submission]>, _: i64) -> Result<Vec<Verdict>, StoreError> {
-            if batch.iter().any(|submission| submission.fresh_ids == ["poison"]) {
-                return Err(StoreError::Backend("no".into()));
-            }
-            self.0
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
-                .push(batch.len());
-            Ok(vec![Verdict::default(); batch.len()])
-        }
-
-        async fn changes(&self, _: PageRequest) -> Result<ChangePage, StoreError> {
-            Err(StoreError::Closed)
-        }
-
-        async fn traces(&self, _: TraceRequest) -> Result<TracePage, StoreError> {
-            Err(StoreError::Closed)
-        }
-
-        async fn head(&self) -> Result<Head, StoreError> {
-            Err(StoreError::Closed)
-        }
-
-        async fn watch_fields(&self, _: ModelId, _: BTreeSet<FilterColumn>) -> Result<Position, StoreError> {
-            Err(StoreError::Closed)
-        }
-
-        async fn note(&self, _: Vec<crate::ReplicaNote>, _: i64) -> Result<(), StoreError> {
-            Err(StoreError::Closed)
-        }
-
-        async fn prune(&self, _: i64, _: crate::Retention) -> Result<crate::Pruned, StoreError> {
-            Err(StoreError::Closed)
-        }
-
-        async fn renew_epoch(&self, _: Option<Epoch>) -> Result<Head, StoreError> {
-            Err(StoreError::Closed)
-        }
-    }
-
-    #[test]
-    fn a_submission_that_the_database_refuses_fails_alone() {
-        let schema = Schema::parse("type A @model { id: ID! }", "a.graphql").map(Arc::new);
-        let Ok(schema) = schema else {
-            unreachable!("the schema is good")
-        };
-        let engine = Engine::new(schema, Picky::default(), Settings::default());
-        let batch = ["a", "poison", "b"].map(|id| Submission {
-            envelope: None,
-            mutations: Vec::new(),
-            atomic: false,
-            fresh_ids: vec![id.to_owned()],
-            refusal: None,
-            ..Submission::default()
-        });
-        let committed = pin!(engine.commit(batch.into(), 0)).poll(&mut Context::from_waker(Waker::noop()));
-        let Poll::Ready(Ok(verdicts)) = committed else {
-            unreachable!("{committed:?}")
-        };
-        let undecided: Vec<bool> = verdicts.iter().map(|verdict| verdict.undecided.is_some()).collect();
-        assert_eq!(undecided, [false, true, false]);
     }
 }
