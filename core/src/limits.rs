@@ -20,10 +20,17 @@ pub const LIST_LIMIT_MAX: usize = 1_000;
 /// Most items that a replica gives in one page of a local query: memory of a phone, at some 300 B a record 30 MB.
 pub const LIST_LIMIT_MAX_LOCAL: usize = 100_000;
 
-/// How far before the `lastSync` of a sync query its delta begins, in milliseconds: two minutes. Some clients send their own
-/// clock's time of the last sync rather than the server's; as long as it is no further ahead than this, they miss nothing.
-/// Clients merge what they know already without effect.
+/// How far before the `lastSync` of a sync query its delta begins, in milliseconds, where that is a `startedAt` of the
+/// server's: two minutes. Clients merge what they know already without effect.
 pub const SYNC_OVERLAP_MS: i64 = 120_000;
+
+/// The same for any other `lastSync`, which is of a device's own clock: 26 hours, so that a device whose clock is ahead by up to a
+/// day misses nothing. From a time that is not yet, it is brought everything.
+pub const SYNC_OVERLAP_DEVICE_MS: i64 = 26 * 3_600_000;
+
+/// A sync's `startedAt` is a multiple of this, in milliseconds: ten seconds. By that a `lastSync` is known as the server's; one of a
+/// device's clock passes for one once in 10,000 times, and then the next does not.
+pub const SYNC_MOMENT_MS: i64 = 10_000;
 
 /// How far behind the server's clock a sync's `startedAt` may be where nothing has changed for longer, in milliseconds: an
 /// hour. DataStore fetches everything again when the `startedAt` of its last base sync is a day old, so the newest change

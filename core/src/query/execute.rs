@@ -8,6 +8,7 @@ use super::bind::Bound;
 use super::document::over;
 use super::filter::Filter;
 use super::leaf::write_text;
+use super::moment::moment;
 use super::plan::{BatchSlot, Child, Node, RootAnswer, RootPlan, Shape, Source, Tree};
 use super::rows::Rows;
 use super::sql::{Builder, ParentKeys};
@@ -153,6 +154,7 @@ impl<'b> Execution<'b> {
         let builder = Builder {
             schema: &self.bound.document.inner.schema,
             side: self.bound.side,
+            started_at: self.roots[root].started_at,
         };
         let state = &mut self.roots[root];
         let Some(step) = step.checked_sub(1) else {
@@ -160,7 +162,7 @@ impl<'b> Execution<'b> {
             let Source::List(list) = &node.source else { return None };
             let sync = list.sync.as_ref()?;
             // An empty model without a clock: the beginning of time.
-            state.started_at = Some(sync.started_at.unwrap_or(state.started_floor));
+            state.started_at = Some(sync.started_at.unwrap_or(moment(state.started_floor)));
             return sync.started_at.is_none().then(|| builder.newest_change(node));
         };
         let node = tree.nodes.get(step)?;
@@ -189,7 +191,7 @@ impl<'b> Execution<'b> {
         };
         let Some(step) = step.checked_sub(1) else {
             if let ValueRef::Int(at) = row.get(0) {
-                state.started_at = Some(at.max(state.started_floor));
+                state.started_at = Some(moment(at.max(state.started_floor)));
             }
             return;
         };

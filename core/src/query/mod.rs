@@ -32,6 +32,7 @@ mod filter_sql;
 mod introspect;
 mod leaf;
 mod list;
+mod moment;
 mod plan;
 mod request;
 mod roots;

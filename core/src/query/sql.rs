@@ -6,9 +6,9 @@
 use std::fmt::Write as _;
 
 use super::execute::Statement;
+use super::moment::delta_begins;
 use super::plan::{Child, Column, List, Node, Source};
 use super::request::Side;
-use crate::limits::SYNC_OVERLAP_MS;
 use crate::schema::{Model, Schema};
 use crate::value::Value;
 
@@ -19,6 +19,8 @@ const T: &str = "t";
 pub(super) struct Builder<'a> {
     pub(super) schema: &'a Schema,
     pub(super) side: Side,
+    /// Of a sync.
+    pub(super) started_at: Option<i64>,
 }
 
 /// The parents' keys for a child's statement: `keys[i]` is the key that group `i` belongs to.
@@ -116,9 +118,16 @@ impl Builder<'_> {
         if let Some(filter) = &list.filter {
             parts.push(filter.sql(model, T, params));
         }
-        if let Some(since) = list.sync.as_ref().and_then(|s| s.last_sync) {
-            let since = since.saturating_sub(SYNC_OVERLAP_MS);
-            parts.push(format!("{T}.\"_lastChangedAt\" >= {}", bind(params, Value::Int(since))));
+        let last_sync = list.sync.as_ref().and_then(|sync| sync.last_sync);
+        if let Some(since) = last_sync.and_then(|at| delta_begins(at, self.started_at.unwrap_or(0))) {
+            // Times never decrease in the order of positions. From the newest back to the first older one there are as many as the
+            // delta has; from the beginning there would be as many as the model has.
+            parts.push(format!(
+                "{T}.\"_position\" > COALESCE((SELECT o.\"_position\" FROM \"{}\" AS o WHERE o.\"_lastChangedAt\" < {} \
+                 ORDER BY o.\"_position\" DESC LIMIT 1), 0)",
+                model.name,
+                bind(params, Value::Int(since))
+            ));
         }
         if let Some(after) = &list.after {
             parts.push(beyond(model, list, after, params));

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value as Json, json};
 use tombolo_core::id::ModelId;
-use tombolo_core::limits::SYNC_OVERLAP_MS;
+use tombolo_core::limits::{SYNC_OVERLAP_DEVICE_MS, SYNC_OVERLAP_MS};
 use tombolo_core::schema::{FieldKind, FieldType, Model, RelationKind, Scalar, Schema};
 use tombolo_core::value::Value;
 
@@ -110,6 +110,10 @@ fn stored_value(json: &Json, ty: &FieldType) -> Value {
     }
 }
 
+/// When the first record of a model changed, and how much later the second two did, and so on: days, of which a delta has some.
+const BEGAN_MS: i64 = 200 * 3_600_000;
+const STEP_MS: i64 = 20 * 3_600_000;
+
 /// Records of every model; keys and the fields of indexes are never null.
 pub(crate) fn data(c: &mut Choices<'_>, schema: &Schema) -> Vec<(ModelId, Vec<Stored>)> {
     let mut all = Vec::new();
@@ -142,7 +146,7 @@ pub(crate) fn data(c: &mut Choices<'_>, schema: &Schema) -> Vec<(ModelId, Vec<St
                 values,
                 version: 1 + n as i64,
                 deleted: c.one_in(5),
-                changed_at: 1_000 + (n as i64 / 2),
+                changed_at: BEGAN_MS + STEP_MS * (n as i64 / 2),
                 position: 1 + n as i64,
             };
             if records.iter().all(|other| key(other) != key(&stored)) {
@@ -378,8 +382,15 @@ impl Writing<'_, '_, '_> {
         }
         match kind {
             Some("sync") if self.c.one_in(2) => {
-                let at = json!(SYNC_OVERLAP_MS + 1_000 + self.c.pick(3) as i64);
-                arguments.push(self.argument("lastSync", "AWSTimestamp", &at));
+                // A moment of the server's, or one of a device's clock, at, behind or before a record's.
+                let at = BEGAN_MS + STEP_MS * self.c.pick(6) as i64;
+                let at = match self.c.pick(4) {
+                    0 => at + SYNC_OVERLAP_MS,
+                    1 => at + SYNC_OVERLAP_MS + 10_000,
+                    2 => at + SYNC_OVERLAP_DEVICE_MS + 1,
+                    _ => at + SYNC_OVERLAP_DEVICE_MS - 1,
+                };
+                arguments.push(self.argument("lastSync", "AWSTimestamp", &json!(at)));
             }
             Some("rating") => {
                 if self.c.one_in(2) {

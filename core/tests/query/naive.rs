@@ -7,7 +7,7 @@ use apollo_compiler::resolvers::{Execution, FieldError, ObjectValue, ResolveInfo
 use apollo_compiler::response::{JsonMap, JsonValue};
 use serde_json::{Map, Value as Json, json};
 use tombolo_core::id::{FieldId, ModelId};
-use tombolo_core::limits::SYNC_OVERLAP_MS;
+use tombolo_core::limits::{SYNC_MOMENT_MS, SYNC_OVERLAP_DEVICE_MS, SYNC_OVERLAP_MS, SYNC_STARTED_LAG_MS};
 use tombolo_core::schema::{QueryRoot, RelationKind, Schema};
 
 use crate::support::Stored;
@@ -236,14 +236,19 @@ impl ObjectValue for Root<'_> {
             QueryRoot::Sync(id) => {
                 let mut records = all(*id);
                 let newest = records.iter().max_by_key(|r| r["_position"].as_i64());
-                let started_at = newest.map_or(json!(0), |r| r["_lastChangedAt"].clone());
-                let since = arguments["lastSync"]
-                    .as_i64()
-                    .unwrap_or(0)
-                    .saturating_sub(SYNC_OVERLAP_MS);
+                let newest = newest.map_or(0, |r| r["_lastChangedAt"].as_i64().unwrap());
+                let started_at = newest / SYNC_MOMENT_MS * SYNC_MOMENT_MS;
+                let last = arguments["lastSync"].as_i64().unwrap_or(0);
+                let since = if last % SYNC_MOMENT_MS == 0 {
+                    last - SYNC_OVERLAP_MS
+                } else if last > started_at + SYNC_STARTED_LAG_MS + SYNC_MOMENT_MS {
+                    0
+                } else {
+                    last.min(started_at) - SYNC_OVERLAP_DEVICE_MS
+                };
                 records.retain(|r| r["_lastChangedAt"].as_i64().unwrap() >= since);
                 Page {
-                    started_at: Some(started_at),
+                    started_at: Some(json!(started_at)),
                     ..world.page(*id, records, &arguments, &["_position".to_owned()])
                 }
             }

@@ -150,24 +150,25 @@ fn a_sync_keeps_the_moment_of_its_first_page() {
     let mut db = filled();
     let first = db.ask("{ syncPosts(limit: 5) { startedAt nextToken } }", json!({}));
     let page = &first["data"]["syncPosts"];
-    assert_eq!(page["startedAt"], 1_020);
+    // The newest change is of 1,020.
+    assert_eq!(page["startedAt"], 0);
     db.fill(
         "Post",
-        json!([{"id": "late", "rating": 0, "title": "t", "words": [], "_lastChangedAt": 5_000}]),
+        json!([{"id": "late", "rating": 0, "title": "t", "words": [], "_lastChangedAt": 205_000}]),
     );
     let next = db.ask(
         "query ($t: String) { syncPosts(limit: 500, nextToken: $t) { startedAt nextToken items { id _lastChangedAt } } }",
         json!({ "t": page["nextToken"] }),
     );
-    assert_eq!(next["data"]["syncPosts"]["startedAt"], 1_020);
-    let since = 1_020 + SYNC_OVERLAP_MS;
+    assert_eq!(next["data"]["syncPosts"]["startedAt"], 0);
+    let since = 10_000 + SYNC_OVERLAP_MS;
     let delta = db.ask(
         &format!("{{ syncPosts(lastSync: {since}) {{ items {{ id }} startedAt }} }}"),
         json!({}),
     );
     assert_eq!(
         delta["data"]["syncPosts"],
-        json!({"items": [{"id": "p19"}, {"id": "late"}], "startedAt": 5_000})
+        json!({"items": [{"id": "late"}], "startedAt": 200_000})
     );
 }
 
@@ -216,10 +217,13 @@ fn a_delta_begins_a_little_before_the_last_sync() {
     assert_eq!((delta(0), delta(-5)), (4, 4));
     assert_eq!(delta(400_000), 2);
     assert_eq!(delta(400_000 + SYNC_OVERLAP_MS), 1);
-    // A clock that is further ahead than the overlap, and one that is hours ahead: an empty delta.
-    assert_eq!(delta(400_001 + SYNC_OVERLAP_MS), 0);
+    // A moment of the server's beyond the newest change: an empty delta.
+    assert_eq!(delta(410_000 + SYNC_OVERLAP_MS), 0);
     assert_eq!(delta(400_000 + 12 * 3_600_000), 0);
-    assert_eq!((delta(i64::MAX), delta(1)), (0, 4));
+    // A device's clock: everything, however far it is ahead.
+    assert_eq!((delta(400_001), delta(400_001 + SYNC_OVERLAP_MS)), (4, 4));
+    assert_eq!(delta(400_001 + 12 * 3_600_000), 4);
+    assert_eq!((delta(i64::MAX), delta(1)), (4, 4));
 }
 
 #[test]
@@ -256,9 +260,9 @@ fn the_moment_of_a_sync_is_the_newest_change_or_little_less_than_now() {
         next["data"]["syncPosts"],
         json!({ "startedAt": now - SYNC_STARTED_LAG_MS, "nextToken": null })
     );
-    // A change within the hour is the moment itself.
-    db.fill("Post", json!([post("c", now - 5)]));
-    assert_eq!(started(&mut db, now), now - 5);
+    // A change within the hour is the moment, in steps of ten seconds.
+    db.fill("Post", json!([post("c", now - 25_000)]));
+    assert_eq!(started(&mut db, now), now - 30_000);
     // A plain list has no moment, told or not.
     let list = db.ask_at(now, "{ listPosts { startedAt } }", json!({}));
     assert_eq!(list["data"]["listPosts"]["startedAt"], Json::Null);
