@@ -42,8 +42,8 @@ const ON_FIELDS: [&str; 19] = [
     "refersTo",
 ];
 
-/// Accepted, and to come: warned about so that nobody counts on them yet.
-const NOT_IN_FORCE: [&str; 10] = [
+/// Accepted so that the rest of the schema can be served, and warned about so that nobody counts on them.
+const NOT_SERVED: [&str; 10] = [
     "searchable",
     "function",
     "http",
@@ -93,11 +93,11 @@ pub(super) fn check_list(
                 format!("@{name} is of Amplify's first transformer and does nothing here"),
                 *mend,
             );
-        } else if NOT_IN_FORCE.contains(&name) {
+        } else if NOT_SERVED.contains(&name) {
             report.warn(
                 place,
-                format!("@{name} is not in force yet"),
-                "nothing to do; it is kept for later",
+                format!("@{name} is not served: a field that needs it is not there or answers UnsupportedOperation"),
+                "the rest of the schema is served; move what uses it, or wait for it",
             );
         } else if !known && !defined.contains(name) {
             report.warn(

@@ -74,6 +74,13 @@ impl Schema {
                 check_plain(&mut report, &declared, object);
             }
         }
+        if drafts.is_empty() {
+            report.warn(
+                None,
+                "no type has @model, so there is nothing to serve",
+                "write `type Todo @model { id: ID! }`",
+            );
+        }
         relations::resolve(&mut report, &kinds, &mut drafts);
         for draft in &mut drafts {
             draft.add_generated(&mut report);

@@ -83,6 +83,8 @@ impl std::fmt::Display for SchemaMessage {
 pub struct SchemaErrors {
     /// At least one.
     pub errors: Vec<SchemaMessage>,
+    /// What was noticed besides, as far as the file could be read.
+    pub warnings: Vec<SchemaMessage>,
 }
 
 /// One `@model` type.

@@ -97,6 +97,7 @@ pub(super) fn read(sdl: &str, file: &str) -> Result<(Declared, Report), SchemaEr
                 problem,
                 mend,
             }],
+            warnings: Vec::new(),
         });
     }
     let document = Parser::new()
@@ -125,7 +126,10 @@ fn syntax_errors(file: &str, found: &apollo_compiler::validation::DiagnosticList
             }
         })
         .collect();
-    SchemaErrors { errors }
+    SchemaErrors {
+        errors,
+        warnings: Vec::new(),
+    }
 }
 
 fn declare(document: &Document, report: &mut Report) -> Declared {

@@ -43,10 +43,14 @@ impl Report {
         !self.errors.is_empty()
     }
 
-    /// The errors, in the order of the file.
+    /// The errors, and the warnings beside them, in the order of the file.
     pub(super) fn into_errors(mut self) -> SchemaErrors {
         self.errors.sort_by_key(|m| (m.line, m.column));
-        SchemaErrors { errors: self.errors }
+        self.warnings.sort_by_key(|m| (m.line, m.column));
+        SchemaErrors {
+            errors: self.errors,
+            warnings: self.warnings,
+        }
     }
 
     /// The warnings, in the order of the file.

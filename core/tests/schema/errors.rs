@@ -558,9 +558,9 @@ fn what_is_unknown_or_not_in_force_is_a_warning_by_place() {
         got,
         [
             "1:15 @shiny is unknown here and does nothing",
-            "2:10 @http is not in force yet",
-            "3:10 @mapsTo is not in force yet",
-            "4:13 @function is not in force yet",
+            "2:10 @http is not served: a field that needs it is not there or answers UnsupportedOperation",
+            "3:10 @mapsTo is not served: a field that needs it is not there or answers UnsupportedOperation",
+            "4:13 @function is not served: a field that needs it is not there or answers UnsupportedOperation",
             "5:3 the arguments of `e` do nothing on a model's field",
             "8:17 @odd is unknown here and does nothing",
         ]

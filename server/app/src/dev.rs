@@ -57,6 +57,9 @@ pub struct Args {
     /// Serve https and wss, with a certificate of its own that is kept in DIR/tls; nothing is installed
     #[arg(long)]
     tls: bool,
+    /// A further name or address of this machine that the certificate is for, such as tower.local
+    #[arg(long, value_name = "NAME", requires = "tls")]
+    tls_host: Vec<String>,
     /// Who is asked about conflicts of what is CUSTOM in the schema: an http(s) URL
     #[arg(long, value_name = "URL")]
     resolver: Option<String>,
@@ -84,7 +87,9 @@ pub async fn run(args: Args) -> Outcome {
     let (schema, example) = schema(&args)?;
     let database = args.data.join(DATABASE);
     let certificate = match args.tls {
-        true => Some(dev_tls::open(&args.data.join(TLS), Timestamp::now()).map_err(|e| failure(&e.into()))?),
+        true => Some(
+            dev_tls::open(&args.data.join(TLS), &args.tls_host, Timestamp::now()).map_err(|e| failure(&e.into()))?,
+        ),
         false => None,
     };
     let config = Config {

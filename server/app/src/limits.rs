@@ -189,27 +189,23 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The names of the limits that are 0, which none may be: a server that takes no connection serves no one.
+    /// What is wrong with them, by key: none may be 0, for a server that takes no connection serves no one.
     #[must_use]
-    pub fn zeros(&self) -> Vec<&'static str> {
-        let counts = [
-            ("connections_max", self.connections_max as u64),
-            ("body_bytes_max", self.body_bytes_max as u64),
-            ("header_read_timeout_ms", self.header_read_timeout_ms),
-            ("body_read_timeout_ms", self.body_read_timeout_ms),
-            ("init_timeout_ms", self.init_timeout_ms),
-            ("ping_interval_ms", self.ping_interval_ms),
-            ("silence_timeout_ms", self.silence_timeout_ms),
-            ("subscriptions_max", self.subscriptions_max as u64),
-            ("writer_queue_max", self.writer_queue_max as u64),
-            ("batch_max", self.batch_max as u64),
-            ("mutation_hold_ms", self.mutation_hold_ms),
-            ("shutdown_timeout_ms", self.shutdown_timeout_ms),
-        ];
-        counts
-            .into_iter()
-            .filter(|(_, n)| *n == 0)
-            .map(|(name, _)| name)
-            .collect()
+    pub fn problems(&self) -> Vec<(String, String)> {
+        let table = toml::Table::try_from(self).unwrap_or_default();
+        let zeros = table.iter().filter(|(_, value)| value.as_integer() == Some(0));
+        let mut problems: Vec<_> = zeros
+            .map(|(key, _)| (key.clone(), "is 0; leave it out for the default".to_owned()))
+            .collect();
+        if self.silence_timeout_ms > 0 && self.ping_interval_ms >= self.silence_timeout_ms {
+            problems.push((
+                "ping_interval_ms".to_owned(),
+                format!(
+                    "is {} and silence_timeout_ms is {}: a socket would be given up before it is asked; make it less than half",
+                    self.ping_interval_ms, self.silence_timeout_ms
+                ),
+            ));
+        }
+        problems
     }
 }

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tombolo_core::access::AuthMode;
 use tombolo_core::schema::{Schema, SchemaErrors};
 use tombolo_engine::{Engine, Settings};
 use tombolo_store_sqlite::{Options, SqliteStore};
 
 use crate::api::Api;
-use crate::auth::{AuthError, Gate, Keys};
+use crate::auth::{AuthError, Gate, Keys, unused};
 use crate::config::{Config, Database, SchemaSource, Synchronous};
 use crate::listener;
 use crate::rates::Rates;
@@ -115,6 +116,7 @@ impl Server {
         for warning in &schema.warnings {
             tracing::warn!("{warning}");
         }
+        warn_of_unused(&schema, &config);
         let resolver = Resolver::new(&config.resolver, &schema)?;
         let gate = Gate::open(Keys::new(config.api_keys.clone()), &config.auth)?;
         let certificate = match &config.tls {
@@ -181,6 +183,25 @@ impl Server {
                 Err(error)
             }
         }
+    }
+}
+
+/// Rules for callers that nobody can be, and permissions for what is not there.
+fn warn_of_unused(schema: &Schema, config: &Config) {
+    let mut open = config.auth.modes().unwrap_or_default();
+    if !config.api_keys.is_empty() {
+        open.insert(AuthMode::ApiKey);
+    }
+    for (mode, models) in unused::closed_modes(schema, &open) {
+        let models = models.join(", ");
+        tracing::warn!(
+            mode,
+            models,
+            "rules of the schema are for a mode that nobody can call by; docs/config.md says how to open it"
+        );
+    }
+    for entry in unused::unknown_fields(schema, &config.auth.iam) {
+        tracing::warn!(entry, "an IAM user may call what the API does not have");
     }
 }
 

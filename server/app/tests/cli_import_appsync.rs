@@ -255,12 +255,45 @@ fn older_records_do_not_go_behind_newer_ones() {
     world.write("old.json", &[line("b", 1, T, false)]);
     world.write("again.json", &[line("a", 2, T + 20, false)]);
     assert_eq!(world.import(&["new.json"]).0, 0);
-    let (code, _, said) = world.import(&["old.json"]);
-    assert_eq!(code, 1);
-    assert!(said.contains("import a model's files by one command"), "{said}");
-    let (code, _, said) = world.import(&["again.json"]);
-    assert_eq!(code, 1);
-    assert!(said.contains("at version 1, and comes at version 2"), "{said}");
+    for check in [&["--check"][..], &[]] {
+        let (code, summary, said) = world.import(&[check, &["old.json"]].concat());
+        assert_eq!((code, summary), (1, Json::Null));
+        assert!(said.contains("import all files of a model by one command"), "{said}");
+        let (code, _, said) = world.import(&[check, &["again.json"]].concat());
+        assert_eq!(code, 1);
+        assert!(said.contains("at version 1, and comes at version 2"), "{said}");
+    }
+    // What does not fit keeps the rest out, too, though it comes many blocks later.
+    let mut many: Vec<String> = (0..5_000)
+        .map(|i| line(&format!("n{i}"), 1, T + 100 + i, false))
+        .collect();
+    many.push(line("a", 2, T + 9_000, false));
+    world.write("many.json", &many);
+    assert_eq!(world.import(&["many.json"]).0, 1);
+    let running = world.serve();
+    assert_eq!(world.export(&running).len(), 1);
+    world.runtime.block_on(running.shutdown());
+}
+
+#[test]
+fn the_configuration_says_where_too_and_bad_lines_make_no_database() {
+    let world = World::new();
+    std::fs::create_dir(world.path("etc")).unwrap();
+    let config = "schema = \"../schema.graphql\"\ndatabase = \"../db.sqlite\"\n\
+                  [[api_keys]]\nname = \"k\"\nkey = \"0123456789abcdef\"\n";
+    std::fs::write(world.path("etc/tombolo.toml"), config).unwrap();
+    world.write("items.json", &[line("a", 1, T, false)]);
+    world.write("bad.json", &["{}".to_owned()]);
+    let import = |rest: &[&str]| world.run(&[&["import-appsync", "--model", "Note"], rest].concat());
+    let output = import(&["--config", "etc/tombolo.toml", "bad.json"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(!world.path("db.sqlite").exists());
+    let output = import(&["--config", "etc/tombolo.toml", "items.json"]);
+    assert!(output.status.success(), "{output:?}");
+    assert!(world.path("db.sqlite").exists());
+    for wrong in [&["items.json"][..], &["--schema", "schema.graphql", "items.json"]] {
+        assert_eq!(import(wrong).status.code(), Some(2), "{wrong:?}");
+    }
 }
 
 #[test]

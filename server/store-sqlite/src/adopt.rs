@@ -12,7 +12,7 @@ use tombolo_engine::decide::RowWrite;
 
 use crate::error::store_error;
 use crate::open::Db;
-use crate::tables::{self, quoted};
+use crate::tables::{self, Table, quoted};
 use crate::write::meta;
 
 /// What became of records that were to be taken over.
@@ -67,26 +67,15 @@ pub(crate) fn adopt(
         let mut adopted = Adopted::default();
         for record in records {
             let key = record.key(&definition.key);
-            if let Some(found) = tables::load(&tx, table, definition, &key)? {
-                let (here, coming) = (found.record.meta.version, record.meta.version);
-                if here < coming {
-                    return Ok(Err(AdoptError::Earlier {
-                        key: key.to_text(),
-                        here: here.0,
-                        coming: coming.0,
-                    }));
+            match fit(&tx, table, definition, &key, record, newest)? {
+                Ok(Fit::Stands) => adopted.standing += 1,
+                Ok(Fit::New) => {
+                    (head, newest) = (head + 1, record.meta.last_changed_at);
+                    tables::write(&tx, table, definition, &row(model, definition, key, record, head))?;
+                    adopted.added += 1;
                 }
-                adopted.standing += 1;
-                continue;
+                Err(error) => return Ok(Err(error)),
             }
-            let at = record.meta.last_changed_at;
-            if at < newest {
-                let key = key.to_text();
-                return Ok(Err(AdoptError::Late { key, at, newest }));
-            }
-            (head, newest) = (head + 1, at);
-            tables::write(&tx, table, definition, &row(model, definition, key, record, head))?;
-            adopted.added += 1;
         }
         let mut put = tx.prepare_cached("UPDATE _meta SET value = MAX(value, ?2) WHERE key = ?1")?;
         put.execute(("position", head))?;
@@ -96,6 +85,65 @@ pub(crate) fn adopt(
         Ok(Ok(adopted))
     };
     run().map_err(store_error)
+}
+
+/// Looks whether `records` could be taken over behind those that changed up to `newest`; writes nothing. Gives the time of
+/// the newest change after them.
+pub(crate) fn try_adopt(
+    db: &Db,
+    model: ModelId,
+    records: &[Record],
+    newest: i64,
+) -> Result<Result<i64, AdoptError>, StoreError> {
+    let (definition, table) = (&db.schema[model], db.tables.of(model));
+    let run = || -> rusqlite::Result<Result<i64, AdoptError>> {
+        let mut newest = newest_change(&db.conn, definition)?.max(newest);
+        for record in records {
+            let key = record.key(&definition.key);
+            match fit(&db.conn, table, definition, &key, record, newest)? {
+                Ok(Fit::Stands) => {}
+                Ok(Fit::New) => newest = record.meta.last_changed_at,
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        Ok(Ok(newest))
+    };
+    run().map_err(store_error)
+}
+
+enum Fit {
+    New,
+    Stands,
+}
+
+fn fit(
+    conn: &Connection,
+    table: &Table,
+    definition: &Model,
+    key: &Key,
+    record: &Record,
+    newest: i64,
+) -> rusqlite::Result<Result<Fit, AdoptError>> {
+    if let Some(found) = tables::load(conn, table, definition, key)? {
+        let (here, coming) = (found.record.meta.version, record.meta.version);
+        return Ok(match here < coming {
+            false => Ok(Fit::Stands),
+            true => Err(AdoptError::Earlier {
+                key: key.to_text(),
+                here: here.0,
+                coming: coming.0,
+            }),
+        });
+    }
+    let at = record.meta.last_changed_at;
+    Ok(match at < newest {
+        false => Ok(Fit::New),
+        true => Err(AdoptError::Late {
+            key: key.to_text(),
+            at,
+            newest,
+        }),
+    })
 }
 
 /// When each field last changed is not known: at the newest version, says this, so that an edit made on an earlier one

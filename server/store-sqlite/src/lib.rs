@@ -83,6 +83,17 @@ impl SqliteStore {
         self.lanes.write(move |db| adopt::adopt(db, model, &records)).await?
     }
 
+    /// Whether [`SqliteStore::adopt`] could take these over behind those that changed up to `newest` (in epoch milliseconds, 0 at
+    /// first); nothing is written. Gives the time of the newest change after them, for the next ones.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::adopt`].
+    pub async fn try_adopt(&self, model: ModelId, records: Vec<Record>, newest: i64) -> Result<i64, AdoptError> {
+        self.lanes
+            .write(move |db| adopt::try_adopt(db, model, &records, newest))
+            .await?
+    }
+
     fn watched_since(&self, model: ModelId, columns: &BTreeSet<FilterColumn>) -> Option<Position> {
         let watched = self.watched.read().unwrap_or_else(PoisonError::into_inner);
         let of_model = watched.get(&model);

@@ -14,6 +14,7 @@
 //! | [`jwt`], [`jwk`] | tokens and keys as they are written, signatures and claims checked |
 //! | [`sigv4`] | signed requests |
 //! | [`authorizer`] | the authorizer function |
+//! | `unused` | rules and permissions that nobody can come by |
 //! | `cache` | keeping what others said, with bounds |
 
 pub mod authorizer;
@@ -24,6 +25,7 @@ pub mod jwt;
 mod keys;
 mod shown;
 pub mod sigv4;
+pub(crate) mod unused;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -22,7 +22,7 @@ pub(super) fn failure(error: &Error, database: &Path) -> Failure {
         Error::Schema(_) | Error::SchemaFile { .. } => Failure::new(Exit::File, error.to_string()),
         Error::Incomplete(_) | Error::Endpoint(_) | Error::UnknownModel(_) => Failure::usage(error.to_string()),
         Error::Unauthorized(words) => Failure::network(format!(
-            "the server refused the credential: {words}; give --api-key or TOMBOLO_API_KEY"
+            "{words}; give another with --api-key or --token, or in TOMBOLO_API_KEY or TOMBOLO_TOKEN"
         )),
         Error::Request(_)
         | Error::NeedsNetwork(_)

@@ -90,7 +90,7 @@ pub async fn epoch(args: EpochArgs) -> Outcome {
     Ok(Exit::Done)
 }
 
-fn settings(config: &std::path::Path) -> Result<Settings, Failure> {
+pub(super) fn settings(config: &std::path::Path) -> Result<Settings, Failure> {
     Settings::load(config, serve::environment())
         .map_err(|errors| Failure::new(Exit::File, format!("the configuration cannot be used\n{errors}")))
 }

@@ -9,7 +9,8 @@
 //! line stays where it is, when its record changed, and a digest of its key (some 70 bytes of memory a record); then the lines are read again in the order of those times. Files
 //! of gzip cannot be read at a place, so all lines go to one temporary file in between.
 //!
-//! **All or nothing at first, exactly once always.** If any line is bad, all bad ones are told and nothing is written.
+//! **All or nothing at first, exactly once always.** If any line is bad, or does not fit what the database holds, that is told and
+//! nothing is written.
 //! Writing goes by blocks of one transaction. An import that was killed goes on when it is run again: what is there
 //! stands, and the order is the same.
 
@@ -24,6 +25,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use tombolo_core::id::ModelId;
+use tombolo_core::record::Record;
 use tombolo_core::schema::{Model, Schema};
 use tombolo_store_sqlite::{AdoptError, Options, SqliteStore};
 
@@ -31,7 +33,7 @@ use super::dynamodb;
 use super::lines::read_line;
 use super::output::{EXIT_CODES, Exit, Failure, Outcome, counted, json_line, progress, say};
 use crate::auth::CLOCK_LEEWAY;
-use crate::config::SchemaSource;
+use crate::config::{Database, SchemaSource};
 use crate::{serve, server};
 
 /// Records in one transaction: large enough that its commit costs little, small enough that a kill repeats little.
@@ -50,18 +52,21 @@ the database open. If a line is bad, all bad lines are told and nothing is writt
 killed; records that are there stay. The summary is JSON on standard output: {{\"added\":n,\"standing\":n,\"tombstones\":n}}.
 
 Examples:
-  tombolo import-appsync --schema schema.graphql --database tombolo.sqlite --model Post AWSDynamoDB/01234-abc/data
-  tombolo import-appsync --schema schema.graphql --database tombolo.sqlite --model Post items.json --check
+  tombolo import-appsync --config tombolo.toml --model Post AWSDynamoDB/01234-abc/data
+  tombolo import-appsync --config tombolo.toml --model Post items.json --check
 
 {EXIT_CODES}
             Here 1 means: lines are bad (standard error names them), or the database holds something else."))]
 pub struct Args {
+    /// The server's configuration, which names the schema and the database
+    #[arg(long, value_name = "FILE", env = "TOMBOLO_CONFIG", conflicts_with_all = ["schema", "database"])]
+    config: Option<PathBuf>,
     /// The schema that the server is started with
-    #[arg(long, value_name = "FILE")]
-    schema: PathBuf,
+    #[arg(long, value_name = "FILE", requires = "database")]
+    schema: Option<PathBuf>,
     /// The server's database; made if it is not there
-    #[arg(long, value_name = "FILE")]
-    database: PathBuf,
+    #[arg(long, value_name = "FILE", requires = "schema")]
+    database: Option<PathBuf>,
     /// The model whose table this is
     #[arg(long, value_name = "MODEL")]
     model: String,
@@ -95,7 +100,8 @@ struct Place {
 /// # Errors
 /// The arguments, the schema, a file or the database; see [`Failure`].
 pub async fn run(args: Args) -> Outcome {
-    let schema = server::read_schema(&SchemaSource::File(args.schema.clone()));
+    let (schema, database) = place(&args)?;
+    let schema = server::read_schema(&schema);
     let schema = Arc::new(schema.map_err(|e| serve::failure(&e))?);
     let model = schema.model_named(&args.model).ok_or_else(|| {
         let names: Vec<&str> = schema.models.iter().map(|m| m.name.as_str()).collect();
@@ -106,41 +112,52 @@ pub async fn run(args: Args) -> Outcome {
         ))
     })?;
     let files = files(&args.paths)?;
-    // Before the long part: a server that has it open is told at once.
-    let store = if args.check {
-        None
-    } else {
-        Some(tokio::task::block_in_place(|| open(&args.database, &schema))?)
+    // Before the long part: a server that has it open is told at once. One that is not there is not made for bad lines.
+    let mut store = match database.exists() {
+        true => Some(tokio::task::block_in_place(|| open(&database, &schema))?),
+        false => None,
     };
-    let beside = store.is_some().then_some(args.database.as_path());
+    let beside = (!args.check).then_some(database.as_path());
     let spooled = tokio::task::block_in_place(|| spool(&schema, model, &files, beside))?;
     let Some(mut spooled) = spooled else {
         return Ok(Exit::Failed);
     };
+    let places = std::mem::take(&mut spooled.places);
     let mut summary = Summary {
         tombstones: spooled.tombstones,
         ..Summary::default()
     };
-    let Some(store) = store else {
-        say(&format!(
-            "{} can be imported",
-            counted(spooled.places.len() as u64, "record")
-        ));
+    let mut read = |block: &[Place]| -> Result<Vec<Record>, Failure> {
+        let item = |place: &Place| {
+            let line = spooled.line(*place)?;
+            Ok(dynamodb::item(&schema, &schema[model], &line)
+                .map_err(Failure::failed)?
+                .record)
+        };
+        block.iter().map(item).collect()
+    };
+    if let Some(store) = &store {
+        let mut newest = 0;
+        for block in places.chunks(BLOCK) {
+            let tried = store.try_adopt(model, read(block)?, newest).await;
+            newest = tried.map_err(|e| refused(&database, &e))?;
+        }
+    }
+    if args.check {
+        say(&format!("{} can be imported", counted(places.len() as u64, "record")));
         json_line(&summary)?;
         return Ok(Exit::Done);
+    }
+    let store = match store.take() {
+        Some(store) => store,
+        None => tokio::task::block_in_place(|| open(&database, &schema))?,
     };
-    let bar = progress(Some(spooled.places.len() as u64), "records");
-    for block in std::mem::take(&mut spooled.places).chunks(BLOCK) {
-        let mut records = Vec::with_capacity(block.len());
-        for place in block {
-            let line = spooled.line(*place)?;
-            let item = dynamodb::item(&schema, &schema[model], &line).map_err(Failure::failed)?;
-            records.push(item.record);
-        }
+    let bar = progress(Some(places.len() as u64), "records");
+    for block in places.chunks(BLOCK) {
         let adopted = store
-            .adopt(model, records)
+            .adopt(model, read(block)?)
             .await
-            .map_err(|e| refused(&args.database, &e))?;
+            .map_err(|e| refused(&database, &e))?;
         summary.added += adopted.added;
         summary.standing += adopted.standing;
         bar.inc(block.len() as u64);
@@ -150,6 +167,25 @@ pub async fn run(args: Args) -> Outcome {
     Ok(Exit::Done)
 }
 
+/// The schema and the database, by the configuration or by the arguments.
+fn place(args: &Args) -> Result<(SchemaSource, PathBuf), Failure> {
+    let Some(config) = &args.config else {
+        return match (&args.schema, &args.database) {
+            (Some(schema), Some(database)) => Ok((SchemaSource::File(schema.clone()), database.clone())),
+            _ => Err(Failure::usage(
+                "give --config FILE, or --schema FILE and --database FILE",
+            )),
+        };
+    };
+    let settings = super::database::settings(config)?;
+    match settings.config.database {
+        Database::File(database) => Ok((settings.config.schema, database)),
+        Database::Memory => Err(Failure::usage(
+            "the database is in memory: it is gone when its server ends",
+        )),
+    }
+}
+
 fn open(database: &Path, schema: &Arc<Schema>) -> Result<SqliteStore, Failure> {
     SqliteStore::open(database, Arc::clone(schema), &Options::default())
         .map_err(|e| Failure::file(database, format!("{e}; no server may have it open meanwhile")))
@@ -157,9 +193,13 @@ fn open(database: &Path, schema: &Arc<Schema>) -> Result<SqliteStore, Failure> {
 
 fn refused(database: &Path, error: &AdoptError) -> Failure {
     let mend = match error {
-        AdoptError::Store(_) => "what was written before stands; run the same command again to go on",
-        AdoptError::Earlier { .. } => "one key is in the export twice, or the database has records of another origin",
-        AdoptError::Late { .. } => "import a model's files by one command, before a server is started on the database",
+        AdoptError::Store(_) => "what was written stands; run the same command again to go on",
+        AdoptError::Earlier { .. } => {
+            "the database has records of another origin, or an app has come before the import: import into a new one"
+        }
+        AdoptError::Late { .. } => {
+            "import all files of a model by one command, before apps come to the server, or into a new database"
+        }
     };
     Failure::failed(format!("{}: {error}: {mend}", database.display()))
 }

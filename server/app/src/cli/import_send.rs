@@ -447,6 +447,7 @@ mod tests {
         let args = super::super::remote::ServerArgs {
             url: "http://127.0.0.1:1/graphql".into(),
             api_key: None,
+            token: None,
             ca: None,
         };
         let remote = Remote::new(&args).unwrap();

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::{StatusCode, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -13,6 +13,7 @@ use tombolo_core::wire::envelope::MutationAnswer;
 use tombolo_core::wire::graphql::GraphqlError;
 
 use super::output::Failure;
+use crate::auth::API_KEY_HEADER;
 use crate::outbound::{self, chain};
 
 /// Longest wait for one answer. The server gives a page or a batch in well under a second; a minute allows for a slow
@@ -25,7 +26,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most bytes of a foreign answer that an error message quotes.
 const QUOTE_BYTES_MAX: usize = 300;
 
-/// Where the server is and who is asking; the same three options on every command that talks to one.
+/// Where the server is and who is asking; the same options on every command that talks to one.
 #[derive(Debug, clap::Args)]
 pub struct ServerArgs {
     /// The server's GraphQL URL, for example http://127.0.0.1:4000/graphql
@@ -34,6 +35,15 @@ pub struct ServerArgs {
     /// The API key
     #[arg(long, value_name = "KEY", env = "TOMBOLO_API_KEY", hide_env_values = true)]
     pub api_key: Option<String>,
+    /// A user's token, instead of a key
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "TOMBOLO_TOKEN",
+        hide_env_values = true,
+        conflicts_with = "api_key"
+    )]
+    pub token: Option<String>,
     /// Trust the certificates in this file (PEM) and no others
     #[arg(long, value_name = "FILE", env = "TOMBOLO_CA")]
     pub ca: Option<PathBuf>,
@@ -44,7 +54,8 @@ pub struct ServerArgs {
 pub struct Remote {
     http: reqwest::Client,
     url: Url,
-    key: Option<HeaderValue>,
+    /// Who is asking.
+    credential: Option<(HeaderName, HeaderValue)>,
 }
 
 impl std::fmt::Debug for Remote {
@@ -70,7 +81,9 @@ pub enum RemoteError {
         message: String,
     },
     /// The credential was refused (401, 403).
-    #[error("the server refused the credential ({status}): {message}; give --api-key or TOMBOLO_API_KEY")]
+    #[error(
+        "the server refused the credential ({status}): {message}; give --api-key or --token, or TOMBOLO_API_KEY or TOMBOLO_TOKEN"
+    )]
     Refused {
         /// HTTP status.
         status: u16,
@@ -149,21 +162,24 @@ impl Remote {
     /// The URL is no http(s) URL, the key holds characters that no header can carry, or there are no certificates.
     pub fn new(args: &ServerArgs) -> Result<Self, Failure> {
         let url = parse_url(&args.url)?;
-        let key = match &args.api_key {
-            Some(key) => {
-                let mut value = HeaderValue::from_str(key)
-                    .map_err(|_| Failure::usage("--api-key holds characters that an HTTP header cannot carry"))?;
-                value.set_sensitive(true);
-                Some(value)
-            }
-            None => None,
-        };
+        let given = [
+            ("--api-key", HeaderName::from_static(API_KEY_HEADER), &args.api_key),
+            ("--token", AUTHORIZATION, &args.token),
+        ];
+        let mut credential = None;
+        for (option, header, text) in given {
+            let Some(text) = text else { continue };
+            let mut value = HeaderValue::from_str(text)
+                .map_err(|_| Failure::usage(format!("{option} holds characters that an HTTP header cannot carry")))?;
+            value.set_sensitive(true);
+            credential = Some((header, value));
+        }
         let http = outbound::client(tls(url.scheme() == "https", args.ca.as_deref())?)
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(REQUEST_TIMEOUT)
             .build()
             .map_err(|e| Failure::network(format!("no HTTP client: {}", chain(&e))))?;
-        Ok(Self { http, url, key })
+        Ok(Self { http, url, credential })
     }
 
     /// The URL, without a user and password if it had some.
@@ -182,13 +198,13 @@ impl Remote {
             .post(self.url.clone())
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
             .body(body);
-        if let Some(key) = &self.key {
-            request = request.header("x-api-key", key.clone());
+        if let Some((header, value)) = &self.credential {
+            request = request.header(header.clone(), value.clone());
         }
         let response = request
             .send()
             .await
-            .map_err(|e| RemoteError::Unreachable(chain(&e.without_url())))?;
+            .map_err(|e| RemoteError::Unreachable(format!("{}: {}", self.url, chain(&e.without_url()))))?;
         let status = response.status();
         let bytes = response
             .bytes()

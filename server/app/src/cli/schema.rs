@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use tombolo_core::schema::{Schema, diff};
+use tombolo_core::schema::{Schema, SchemaMessage, diff};
 
 use super::output::{
     EXIT_CODES, Exit, Failure, Outcome, Paint, counted, json_line, paint, paint_stdout, say, stdout_bytes,
@@ -142,17 +142,22 @@ fn compare(old: &Path, new: &Path, json: bool) -> Outcome {
     Ok(if breaking > 0 { Exit::Failed } else { Exit::Done })
 }
 
+fn warn(warnings: &[SchemaMessage]) {
+    for warning in warnings {
+        say(&format!("{} {warning}", paint("warning:", Paint::Yellow)));
+    }
+}
+
 /// Reads a schema and tells its errors and warnings. `None` if it has errors.
 pub(super) fn read(file: &Path) -> Result<Option<Schema>, Failure> {
     let text = std::fs::read_to_string(file).map_err(|e| Failure::file(file, e))?;
     match Schema::parse(&text, &file.display().to_string()) {
         Ok(schema) => {
-            for warning in &schema.warnings {
-                say(&format!("{} {warning}", paint("warning:", Paint::Yellow)));
-            }
+            warn(&schema.warnings);
             Ok(Some(schema))
         }
         Err(errors) => {
+            warn(&errors.warnings);
             for error in &errors.errors {
                 say(&format!("{} {error}", paint("error:", Paint::Red)));
             }

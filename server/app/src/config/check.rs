@@ -7,8 +7,8 @@ use crate::tls::TlsFiles;
 
 /// The configuration, if nothing is wrong with it. `name` is what messages call the file.
 pub(super) fn finish(name: &str, draft: Draft, mut problems: Problems) -> Result<(Config, Log), ConfigErrors> {
-    for zero in draft.limits.zeros() {
-        problems.add(format!("{name}: limits.{zero}"), "is 0; leave it out for the default");
+    for (key, problem) in draft.limits.problems() {
+        problems.add(format!("{name}: limits.{key}"), problem);
     }
     for (key, problem) in draft.guards.problems() {
         problems.add(format!("{name}: guards.{key}"), problem);

@@ -97,6 +97,11 @@ fn what_is_wrong_is_refused_by_place() {
             &["t.toml: limits.batch_max: is 0"],
         ),
         (
+            &format!("{GOOD}[limits]\nping_interval_ms = 70000\nsilence_timeout_ms = 10000\n"),
+            &[],
+            &["t.toml: limits.ping_interval_ms: is 70000 and silence_timeout_ms is 10000"],
+        ),
+        (
             &format!("{GOOD}[log]\nformat = \"xml\"\n"),
             &[],
             &["t.toml:6:10: unknown variant `xml`"],

@@ -44,7 +44,7 @@ async fn connect(
 #[tokio::test]
 async fn https_and_wss_are_spoken_under_each_of_this_machines_names() {
     let dir = tempfile::tempdir().unwrap();
-    let own = dev_tls::open(dir.path(), Timestamp::now()).unwrap();
+    let own = dev_tls::open(dir.path(), &[], Timestamp::now()).unwrap();
     let server = secure(&own).await;
     assert!(server.url().starts_with("https://") && server.ws_url().starts_with("wss://"));
     let trust = trusting(&own);
@@ -83,7 +83,7 @@ async fn https_and_wss_are_spoken_under_each_of_this_machines_names() {
 #[tokio::test]
 async fn who_speaks_http_to_it_is_told_what_is_spoken() {
     let dir = tempfile::tempdir().unwrap();
-    let own = dev_tls::open(dir.path(), Timestamp::now()).unwrap();
+    let own = dev_tls::open(dir.path(), &[], Timestamp::now()).unwrap();
     let server = secure(&own).await;
     let reply = exchange(server.addr, &request("GET", "/readyz", &[], "")).await;
     assert_eq!(reply.status, 400);
@@ -98,8 +98,8 @@ async fn who_speaks_http_to_it_is_told_what_is_spoken() {
 async fn another_certificate_is_in_force_when_its_files_have_come() {
     let dir = tempfile::tempdir().unwrap();
     let (old, new) = (dir.path().join("old"), dir.path().join("new"));
-    let own = dev_tls::open(&old, Timestamp::now()).unwrap();
-    let next = dev_tls::open(&new, Timestamp::now()).unwrap();
+    let own = dev_tls::open(&old, &[], Timestamp::now()).unwrap();
+    let next = dev_tls::open(&new, &[], Timestamp::now()).unwrap();
     let certificate = Certificate::open(own.files.clone()).unwrap();
     assert!(!certificate.reload(false).unwrap(), "nothing has changed");
 
@@ -125,8 +125,8 @@ async fn a_hangup_brings_another_certificate_without_a_restart() {
     let _mine = signal(SignalKind::hangup()).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let (old, new) = (dir.path().join("old"), dir.path().join("new"));
-    let own = dev_tls::open(&old, Timestamp::now()).unwrap();
-    let next = dev_tls::open(&new, Timestamp::now()).unwrap();
+    let own = dev_tls::open(&old, &[], Timestamp::now()).unwrap();
+    let next = dev_tls::open(&new, &[], Timestamp::now()).unwrap();
     let server = secure(&own).await;
     let (old_trust, new_trust) = (trusting(&own), trusting(&next));
     let mut open = connect(&server, &old_trust, "localhost").await.unwrap();
@@ -163,8 +163,8 @@ async fn a_hangup_brings_another_certificate_without_a_restart() {
 #[tokio::test]
 async fn a_certificate_that_cannot_be_used_is_refused_by_its_file() {
     let dir = tempfile::tempdir().unwrap();
-    let own = dev_tls::open(&dir.path().join("a"), Timestamp::now()).unwrap();
-    let other = dev_tls::open(&dir.path().join("b"), Timestamp::now()).unwrap();
+    let own = dev_tls::open(&dir.path().join("a"), &[], Timestamp::now()).unwrap();
+    let other = dev_tls::open(&dir.path().join("b"), &[], Timestamp::now()).unwrap();
     let empty = dir.path().join("empty.pem");
     std::fs::write(&empty, "nothing").unwrap();
     let missing = dir.path().join("missing.pem");
