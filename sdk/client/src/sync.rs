@@ -1,5 +1,6 @@
 //! One bounded round of synchronisation, for background jobs and command lines.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -24,8 +25,12 @@ pub struct SyncReport {
     pub pulled: u64,
     /// Mutations still on their way.
     pub pending: u64,
-    /// Everything that the server had was here at the end.
+    /// Everything that the server had, but of [`SyncReport::refused`], was here at the end.
     pub up_to_date: bool,
+    /// The models whose scope the server refuses, each with its words: another schema, or rules that keep the user out. Nothing of
+    /// them was pulled, and nothing is left to do about them here.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub refused: BTreeMap<String, String>,
     /// The newest trouble, in words for people, if the round did not get through.
     #[serde(skip)]
     pub trouble: Option<String>,
@@ -115,6 +120,11 @@ fn report(before: Totals, after: Totals, status: &Status) -> SyncReport {
         pulled: after.pulled - before.pulled,
         pending: status.pending,
         up_to_date: status.up_to_date,
+        refused: status
+            .scopes
+            .iter()
+            .filter_map(|scope| Some((scope.model.clone(), scope.refused.clone()?)))
+            .collect(),
         trouble: status
             .last_error
             .as_ref()

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use tombolo::Scope;
-use tombolo_e2e::{Phone, Site};
+use tombolo_e2e::{Phone, SCHEMA, Site};
 
 async fn airline(site: &Site, name: &str, carrier: &str) -> Phone {
     let scope = Scope {
@@ -152,4 +152,21 @@ async fn a_scope_that_the_schema_does_not_bear_is_refused_and_the_old_one_stands
     assert_eq!(error.code(), "unknown_model");
     phone.sync().await;
     assert_eq!(phone.ids("Flight").await, ["f1", "f2", "f5"]);
+}
+
+#[tokio::test]
+async fn a_model_that_the_server_does_not_have_is_told_and_not_taken_for_empty() {
+    let site = site_with_flights().await;
+    let schema = format!("{SCHEMA}\ntype Train @model {{ id: ID! }}");
+    let builder = site.builder("newer").schema(&schema).offline(true);
+    let scopes = ["Flight", "Train"].map(|model| Scope {
+        model: model.to_owned(),
+        filter: None,
+    });
+    let phone = Phone::open(builder.scopes(scopes), site.replica("newer")).await;
+    let report = phone.sync().await;
+    assert_eq!(phone.ids("Flight").await.len(), 5);
+    assert!(report.is_complete(), "{report:?}");
+    let refused: Vec<&String> = report.refused.keys().collect();
+    assert_eq!(refused, ["Train"], "{report:?}");
 }

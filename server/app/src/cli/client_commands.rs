@@ -99,6 +99,9 @@ impl Replica<'_> {
             Err(error) => return Err(self.failure(&error)),
         };
         json_line(&report)?;
+        for (model, words) in &report.refused {
+            say(&format!("{model} is not synced, the server refuses it: {words}"));
+        }
         let status = self.client.status().borrow().clone();
         if status.rejected > 0 {
             say(&format!(
