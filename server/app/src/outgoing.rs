@@ -34,7 +34,7 @@ pub(crate) async fn write_out(
             match first {
                 None => {
                     for frame in beat {
-                        sink.feed(frame()).await?;
+                        in_time(sink.feed(frame())).await?;
                     }
                 }
                 Some(first) => {
@@ -42,7 +42,7 @@ pub(crate) async fn write_out(
                     let mut fed = 0;
                     while let Some(frame) = next {
                         let last = matches!(frame, Message::Close(_));
-                        sink.feed(frame).await?;
+                        in_time(sink.feed(frame)).await?;
                         fed += 1;
                         next = match last || fed >= FRAMES_PER_FLUSH {
                             true => None,
@@ -51,13 +51,23 @@ pub(crate) async fn write_out(
                     }
                 }
             }
-            sink.flush().await
+            in_time(sink.flush()).await
         };
-        match timeout(WRITE_TIMEOUT, write).await {
-            Ok(Ok(())) => {}
+        if write.await.is_err() {
             // The other side is gone, or reads no more. Dropping the channel ends everybody who sends into it.
-            Ok(Err(_)) | Err(_) => return,
+            return;
         }
+    }
+}
+
+/// The socket does not take it.
+struct Stuck;
+
+/// One frame or flush, for which the socket has [`WRITE_TIMEOUT`].
+async fn in_time<E>(writing: impl Future<Output = Result<(), E>>) -> Result<(), Stuck> {
+    match timeout(WRITE_TIMEOUT, writing).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) | Err(_) => Err(Stuck),
     }
 }
 

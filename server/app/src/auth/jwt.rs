@@ -166,7 +166,7 @@ impl Rules {
         let text = |name: &str| claims.get(name).and_then(Json::as_str);
         let time = |name: &str| moment(claims, name).map_err(|NoMoment| Wrong::Time);
         let latest = now.checked_add(CLOCK_LEEWAY).unwrap_or(Timestamp::MAX);
-        let over = |since: Timestamp, ttl: std::time::Duration| since.checked_add(ttl).is_ok_and(|end| end <= now);
+        let end = |since: Timestamp, ttl: std::time::Duration| since.checked_add(ttl).unwrap_or(Timestamp::MAX);
 
         // Records are owned by a subject: one without a name would own those of all others without.
         if text("sub").unwrap_or_default().is_empty() {
@@ -188,7 +188,7 @@ impl Rules {
                 return Err(Wrong::Audience);
             }
         }
-        let ends = time("exp")?.ok_or(Wrong::Endless)?;
+        let mut ends = time("exp")?.ok_or(Wrong::Endless)?;
         if ends <= now {
             return Err(Wrong::Ended);
         }
@@ -199,16 +199,18 @@ impl Rules {
         if issued.is_some_and(|issued| issued > latest) {
             return Err(Wrong::Early);
         }
-        if let Some(ttl) = self.iat_ttl
-            && issued.is_none_or(|issued| over(issued, ttl))
-        {
-            return Err(Wrong::Old);
+        if let Some(ttl) = self.iat_ttl {
+            ends = ends.min(end(issued.ok_or(Wrong::Old)?, ttl));
+            if ends <= now {
+                return Err(Wrong::Old);
+            }
         }
         let signed_in = time("auth_time")?;
-        if let Some(ttl) = self.auth_ttl
-            && signed_in.is_none_or(|signed_in| over(signed_in, ttl))
-        {
-            return Err(Wrong::Idle);
+        if let Some(ttl) = self.auth_ttl {
+            ends = ends.min(end(signed_in.ok_or(Wrong::Idle)?, ttl));
+            if ends <= now {
+                return Err(Wrong::Idle);
+            }
         }
         Ok(ends)
     }

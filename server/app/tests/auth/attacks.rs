@@ -1,6 +1,8 @@
 //! Tokens that must be refused, as a table: each row is one attack on one token that would be let in. And those that must be let
 //! in, lest the table be passed by refusing everything.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -427,6 +429,9 @@ async fn how_old_a_token_and_a_sign_in_may_be_can_be_bounded() {
         assert_eq!(answer.as_ref().err(), refusal.as_ref(), "{change}");
         if let Ok(admitted) = answer {
             assert_eq!(admitted.identity.mode(), Some(AuthMode::UserPools));
+            // What is open by it ends when a request with it would be refused.
+            let ends = now().checked_add(Duration::from_secs(1)).unwrap();
+            assert_eq!(admitted.expires, Some(ends), "{change}");
         }
     }
 }
