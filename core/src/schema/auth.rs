@@ -22,7 +22,7 @@ const READ: [AuthOperation; 5] = [
     AuthOperation::Search,
 ];
 
-const RULE_KEYS: [&str; 10] = [
+const RULE_KEYS: [&str; 8] = [
     "allow",
     "provider",
     "operations",
@@ -31,9 +31,10 @@ const RULE_KEYS: [&str; 10] = [
     "groups",
     "groupsField",
     "groupClaim",
-    "queries",
-    "mutations",
 ];
+
+/// Keys of Amplify's first transformer, which `operations` took the place of.
+const OLD_RULE_KEYS: [&str; 2] = ["queries", "mutations"];
 
 /// The rules of the `@auth` in `list`; `None` without one.
 pub(super) fn rules(report: &mut Report, list: &DirectiveList) -> Option<Vec<AuthRule>> {
@@ -66,11 +67,11 @@ fn rule(report: &mut Report, value: &Node<Ast>) -> Option<AuthRule> {
         return None;
     };
     for (name, _) in fields {
-        if !RULE_KEYS.contains(&name.as_str()) {
+        if !RULE_KEYS.contains(&name.as_str()) && !OLD_RULE_KEYS.contains(&name.as_str()) {
             report.error(
                 name.location().or_else(|| value.location()),
                 format!("a rule of @auth has no `{name}`"),
-                format!("it takes {}", RULE_KEYS[..8].join(", ")),
+                format!("it takes {}", RULE_KEYS.join(", ")),
             );
         }
     }

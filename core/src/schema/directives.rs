@@ -4,23 +4,14 @@ use apollo_compiler::Node;
 use apollo_compiler::ast::{Directive, DirectiveList, Value as Ast};
 use serde_json::Value as Json;
 
+use super::modes;
 use super::report::{Place, Report};
 
-/// Directives on a type that Tombolo acts on or knows to be harmless.
-const ON_TYPES: [&str; 9] = [
-    "model",
-    "auth",
-    "renamed",
-    "aws_api_key",
-    "aws_auth",
-    "aws_cognito_user_pools",
-    "aws_iam",
-    "aws_lambda",
-    "aws_oidc",
-];
+/// Directives on a type that Tombolo acts on or knows to be harmless, beside those of [`modes`].
+const ON_TYPES: [&str; 3] = ["model", "auth", "renamed"];
 
-/// Directives on a field that Tombolo acts on or knows to be harmless.
-const ON_FIELDS: [&str; 19] = [
+/// Directives on a field that Tombolo acts on or knows to be harmless, beside those of [`modes`].
+const ON_FIELDS: [&str; 13] = [
     "primaryKey",
     "index",
     "hasOne",
@@ -33,12 +24,6 @@ const ON_FIELDS: [&str; 19] = [
     "renamed",
     "deprecated",
     "aws_subscribe",
-    "aws_api_key",
-    "aws_auth",
-    "aws_cognito_user_pools",
-    "aws_iam",
-    "aws_lambda",
-    "aws_oidc",
     "refersTo",
 ];
 
@@ -83,8 +68,8 @@ pub(super) fn check_list(
         let name = directive.name.as_str();
         let place = directive.location();
         let known = match on {
-            On::Type => ON_TYPES.contains(&name),
-            On::Field => ON_FIELDS.contains(&name),
+            On::Type => ON_TYPES.contains(&name) || modes::is_mode(name),
+            On::Field => ON_FIELDS.contains(&name) || modes::is_mode(name),
             On::Other => matches!(name, "deprecated" | "specifiedBy") || name.starts_with("aws_"),
         };
         if let Some((_, mend)) = OLD.iter().find(|(old, _)| *old == name) {

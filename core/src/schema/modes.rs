@@ -21,6 +21,11 @@ const DIRECTIVES: [(&str, AuthMode); 6] = [
     ("aws_oidc", AuthMode::Oidc),
 ];
 
+/// Whether a directive of this name says by which mode a caller may come.
+pub(super) fn is_mode(name: &str) -> bool {
+    DIRECTIVES.iter().any(|(known, _)| *known == name)
+}
+
 /// The mode directives in `list`, in their order; `None` without one.
 pub(super) fn rules(report: &mut Report, list: &DirectiveList) -> Option<Vec<ModeRule>> {
     let mut rules = Vec::new();

@@ -118,7 +118,7 @@ async fn post(app: &App, parts: &Parts, body: Body) -> Result<Response, Problem>
     let hold_until = Instant::now() + Duration::from_millis(app.limits.mutation_hold_ms);
     // It may be a mutation, which a server that is about to be ready does not send away.
     let _ready_or_late = tokio::time::timeout_at(hold_until, app.life.started()).await;
-    let api = opened(app)?;
+    let api = ready(app)?;
     let early = match app.gate.needs_body(&Shown::headers(&parts.headers)) {
         true => None,
         false => Some(admitted_by(app, parts, Vec::new(), hold_until).await?),
@@ -168,7 +168,7 @@ async fn query(
 
 async fn get(app: &App, parts: &Parts) -> Result<Response, Problem> {
     let media = negotiated(parts)?;
-    let api = opened(app)?;
+    let api = ready(app)?;
     let identity = admitted(app, &shown(parts, Vec::new()))
         .await
         .map_err(Problem::refused)?;
@@ -192,7 +192,7 @@ fn negotiated(parts: &Parts) -> Result<Media, Problem> {
 }
 
 /// The API, if it is open.
-fn opened(app: &App) -> Result<&Api, Problem> {
+fn ready(app: &App) -> Result<&Api, Problem> {
     app.api().ok_or_else(Problem::starting)
 }
 

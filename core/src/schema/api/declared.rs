@@ -6,23 +6,15 @@ use apollo_compiler::Name;
 use apollo_compiler::ast::{DirectiveList, FieldDefinition, Type};
 
 use crate::schema::model::{MutationRoot, QueryRoot, Scalar, SubscriptionRoot};
+use crate::schema::modes;
 use crate::schema::read::is_root;
 use crate::schema::report::Report;
 use crate::schema::reserved::reserved;
 
 use super::Writer;
 
-/// Directives that mean something to those who read the API.
-const KEPT_DIRECTIVES: [&str; 8] = [
-    "deprecated",
-    "aws_subscribe",
-    "aws_api_key",
-    "aws_auth",
-    "aws_cognito_user_pools",
-    "aws_iam",
-    "aws_lambda",
-    "aws_oidc",
-];
+/// Directives that mean something to those who read the API, beside the mode directives.
+const KEPT_DIRECTIVES: [&str; 2] = ["deprecated", "aws_subscribe"];
 
 impl Writer<'_> {
     /// Root fields that the file declares itself.
@@ -174,7 +166,8 @@ impl Writer<'_> {
 
 fn kept(list: &DirectiveList) -> DirectiveList {
     let mut out = DirectiveList::new();
-    for directive in list.iter().filter(|d| KEPT_DIRECTIVES.contains(&d.name.as_str())) {
+    let is_kept = |name: &str| KEPT_DIRECTIVES.contains(&name) || modes::is_mode(name);
+    for directive in list.iter().filter(|directive| is_kept(&directive.name)) {
         out.push(directive.clone());
     }
     out
