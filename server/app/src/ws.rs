@@ -1,13 +1,7 @@
 //! `graphql-transport-ws`: operations of all three kinds, many on one socket.
 //!
-//! A session is three kinds of task. The *reader* takes one frame at a time and is the only one that starts operations;
-//! mutations enter the writer's queue in the reader itself, so their order on the wire is their order there. Each
-//! *operation* waits for its answer, or pulls its subscription. The *sink* writes what they send, through a channel of a
-//! few frames. Everything that waits, waits for somebody further on: a subscription pulls its next batch only when the
-//! socket has taken the last, the reader takes the next frame only when an operation has room. So a slow or a greedy client
-//! holds a bounded amount of memory and slows down nobody but itself.
-
-mod operations;
+//! A session is three kinds of task. The *reader* takes one frame at a time and hands it to the session's [`Desk`], whose
+//! *operations* send their frames through a channel of a few. The *sink* writes them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,23 +13,17 @@ use axum::response::Response;
 use futures_util::StreamExt as _;
 use futures_util::stream::SplitStream;
 use jiff::Timestamp;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::task::JoinSet;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
-use tokio_util::sync::CancellationToken;
-use tombolo_core::wire::graphql::{ErrorType, GraphqlError, Request};
+use tombolo_core::wire::graphql::Request;
 use tombolo_core::wire::ws::{ClientFrame, SUBPROTOCOL, close};
-use tombolo_engine::{EngineError, Subscriber};
 
-use crate::api::{Pending, Work};
 use crate::auth::{Admitted, Shown, Target, expiry};
-use crate::limits::{
-    CLOSE_TIMEOUT, OPERATION_ID_BYTES_MAX, OPERATIONS_IN_FLIGHT_MAX, OUTGOING_FRAMES, SOCKET_BUFFER_BYTES,
-};
+use crate::limits::{CLOSE_TIMEOUT, OPERATION_ID_BYTES_MAX, OUTGOING_FRAMES, SOCKET_BUFFER_BYTES};
 use crate::listener::Place;
+use crate::operations::{Desk, Stopped};
 use crate::outgoing;
 use crate::routes::App;
-use operations::{Operation, Operations, error_frame};
 
 /// "Service restart": a client that sees it comes back. 1000 and 1001 would tell many clients not to.
 pub const CLOSE_RESTART: u16 = 1012;
@@ -77,6 +65,15 @@ enum End {
     Gone,
 }
 
+impl From<Stopped> for End {
+    fn from(stopped: Stopped) -> Self {
+        match stopped {
+            Stopped::Ending => Self::Restart,
+            Stopped::Gone => Self::Gone,
+        }
+    }
+}
+
 /// The credential is not accepted, or no longer: the client needs another one.
 const FORBIDDEN: End = End::Close(close::FORBIDDEN, "Forbidden");
 
@@ -87,15 +84,12 @@ async fn serve(socket: WebSocket, app: Arc<App>, shown: Shown, spoken: bool) {
     let beat: &[fn() -> Message] = &[|| Message::Ping(axum::body::Bytes::new())];
     let mut writing = tokio::spawn(outgoing::write_out(sink, frames, ping, beat));
     let mut session = Session {
+        desk: Desk::new(Arc::clone(&app), out.clone()),
         app,
         shown,
         admitted: None,
         out,
         stream,
-        operations: Operations::default(),
-        tasks: JoinSet::new(),
-        room: Arc::new(Semaphore::new(OPERATIONS_IN_FLIGHT_MAX)),
-        failed: CancellationToken::new(),
     };
     let end = if spoken {
         session.read().await
@@ -116,12 +110,7 @@ struct Session {
     admitted: Option<Admitted>,
     out: mpsc::Sender<Message>,
     stream: SplitStream<WebSocket>,
-    operations: Operations,
-    tasks: JoinSet<()>,
-    /// Room for queries and mutations in work.
-    room: Arc<Semaphore>,
-    /// Cancelled by a subscription that cannot go on.
-    failed: CancellationToken,
+    desk: Desk,
 }
 
 impl Session {
@@ -129,7 +118,7 @@ impl Session {
         let init_deadline = Instant::now() + Duration::from_millis(self.app.limits.init_timeout_ms);
         let silence = Duration::from_millis(self.app.limits.silence_timeout_ms);
         let mut heard = Instant::now();
-        let app = Arc::clone(&self.app);
+        let (app, failed) = (Arc::clone(&self.app), self.desk.failed());
         loop {
             let (deadline, late) = match self.admitted {
                 None => (
@@ -141,10 +130,10 @@ impl Session {
             let message = tokio::select! {
                 biased;
                 () = app.life.ended() => return End::Restart,
-                () = self.failed.cancelled() => return End::Close(CLOSE_INTERNAL, "Internal server error"),
+                () = failed.cancelled() => return End::Close(CLOSE_INTERNAL, "Internal server error"),
                 () = self.out.closed() => return End::Gone,
                 () = expiry(self.admitted.as_ref().and_then(|a| a.expires)) => return FORBIDDEN,
-                Some(_) = self.tasks.join_next() => continue,
+                () = self.desk.tidy() => continue,
                 message = timeout_at(deadline, self.stream.next()) => match message {
                     Err(_) => return late,
                     Ok(None | Some(Err(_))) => return End::Gone,
@@ -177,7 +166,7 @@ impl Session {
             ClientFrame::Pong { .. } => Ok(()),
             ClientFrame::Subscribe { id, payload } => self.handle_subscribe(id, &payload).await,
             ClientFrame::Complete { id } => {
-                self.operations.cancel(&id);
+                self.desk.cancel(&id);
                 Ok(())
             }
         }
@@ -214,141 +203,27 @@ impl Session {
         if id.is_empty() || id.len() > OPERATION_ID_BYTES_MAX {
             return Err(End::Close(close::BAD_REQUEST, "Invalid message: id"));
         }
-        if self.operations.is_open(&id) {
+        if self.desk.is_open(&id) {
             return Err(End::Close(
                 close::SUBSCRIBER_EXISTS,
                 "Subscriber for this id already exists",
             ));
         }
-        let app = Arc::clone(&self.app);
-        let Some(api) = app.api() else {
-            return Err(End::Restart);
-        };
-        match api.prepare(identity, request) {
-            Err(errors) => self.send(error_frame(&id, &errors)).await,
-            Ok(Work::Query(prepared)) => {
-                if let Err(often) = self.app.rates.read(identity) {
-                    let error = GraphqlError::new(ErrorType::LimitExceeded, often.to_string());
-                    return self.send(error_frame(&id, &[error])).await;
-                }
-                let room = self.make_room().await?;
-                self.start(id, false, |operation| async move {
-                    let answer = match app.api() {
-                        Some(api) => api.query(prepared).await,
-                        None => return,
-                    };
-                    drop(room);
-                    operation.answer(answer).await;
-                });
-                Ok(())
-            }
-            Ok(Work::Mutation(mutation)) => {
-                let room = self.make_room().await?;
-                match api.enqueue(mutation).await {
-                    Ok(pending) => {
-                        self.start(id, false, |operation| settle(app, operation, pending, room));
-                        Ok(())
-                    }
-                    Err(failed) => self.send(error_frame(&id, &[failed.error()])).await,
-                }
-            }
-            Ok(Work::Subscription(prepared)) => {
-                let most = self.app.limits.subscriptions_max;
-                if self.operations.subscriptions() >= most {
-                    let message = format!("more than {most} subscriptions on one socket: open another one");
-                    return self
-                        .send(error_frame(
-                            &id,
-                            &[GraphqlError::new(ErrorType::LimitExceeded, message)],
-                        ))
-                        .await;
-                }
-                // Here and not in the operation's task: what is committed after a later answer on this socket reaches it.
-                let wake = Arc::new(Notify::new());
-                let waker = {
-                    let wake = Arc::clone(&wake);
-                    Arc::new(move || wake.notify_one())
-                };
-                match api.subscribe(&prepared, waker) {
-                    Ok(subscription) => {
-                        let failed = self.failed.clone();
-                        self.start(id, true, |operation| pull(app, operation, subscription, wake, failed));
-                        Ok(())
-                    }
-                    Err(errors) => self.send(error_frame(&id, &errors)).await,
-                }
-            }
-        }
-    }
-
-    /// Waits for room for one more query or mutation, unless the socket is gone.
-    async fn make_room(&self) -> Result<OwnedSemaphorePermit, End> {
-        tokio::select! {
-            permit = Arc::clone(&self.room).acquire_owned() => permit.map_err(|_| End::Gone),
-            () = self.out.closed() => Err(End::Gone),
-        }
-    }
-
-    fn start<F>(&mut self, id: String, subscription: bool, work: impl FnOnce(Operation) -> F)
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let (operation, serial) = self.operations.open(&id, subscription, self.out.clone());
-        let handle = self.tasks.spawn(work(operation));
-        self.operations.attach(&id, serial, handle);
+        self.desk.subscribe(identity, id, request).await.map_err(End::from)
     }
 
     async fn send(&self, message: Message) -> Result<(), End> {
-        self.out.send(message).await.map_err(|_| End::Gone)
+        self.desk.send(message).await.map_err(End::from)
     }
 
     /// Ends what is open, tells the other side why, and waits a little for it to agree.
-    async fn finish(mut self, end: End) {
+    async fn finish(self, end: End) {
+        self.desk.close(end == End::Restart).await;
         let close = match end {
             End::Close(code, reason) => Some((code, reason)),
-            End::Restart => {
-                self.operations.cancel_subscriptions();
-                while self.tasks.join_next().await.is_some() {}
-                Some((CLOSE_RESTART, "Service restart"))
-            }
+            End::Restart => Some((CLOSE_RESTART, "Service restart")),
             End::Gone => None,
         };
-        self.tasks.shutdown().await;
         outgoing::close(self.out, self.stream, close).await;
-    }
-}
-
-async fn settle(app: Arc<App>, operation: Operation, pending: Pending, room: OwnedSemaphorePermit) {
-    let answer = match app.api() {
-        Some(api) => api.settle(pending).await,
-        None => return,
-    };
-    drop(room);
-    operation.answer(answer).await;
-}
-
-/// Sends a subscription's payloads as the socket takes them.
-async fn pull(
-    app: Arc<App>,
-    operation: Operation,
-    mut subscription: Subscriber,
-    wake: Arc<Notify>,
-    failed: CancellationToken,
-) {
-    let Some(api) = app.api() else { return };
-    loop {
-        match api.next(&mut subscription).await {
-            Ok(Some(payload)) => {
-                if !operation.next(&payload).await {
-                    return;
-                }
-            }
-            Ok(None) => wake.notified().await,
-            Err(EngineError::Request(errors)) => return operation.refuse(&errors).await,
-            Err(EngineError::Store(error)) => {
-                tracing::error!(%error, "a subscription cannot go on");
-                return failed.cancel();
-            }
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! The open operations of one WebSocket session, and the frames they send.
+//! The open operations of one session, and the frames they send.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,7 @@ use tombolo_core::wire::graphql::GraphqlError;
 use crate::api::Failed;
 
 /// One open operation.
-pub(crate) struct Operation {
+pub(super) struct Operation {
     id: String,
     serial: u64,
     out: mpsc::Sender<Message>,
@@ -20,7 +20,7 @@ pub(crate) struct Operation {
 
 impl Operation {
     /// Sends one result once there is a place for it; false if nobody listens any more.
-    pub(crate) async fn next(&self, payload: &[u8]) -> bool {
+    pub(super) async fn next(&self, payload: &[u8]) -> bool {
         match next_frame(&self.id, payload) {
             Some(frame) => self.out.send(frame).await.is_ok(),
             None => false,
@@ -28,7 +28,7 @@ impl Operation {
     }
 
     /// Sends the only result and the end.
-    pub(crate) async fn answer(self, answer: Result<Vec<u8>, Failed>) {
+    pub(super) async fn answer(self, answer: Result<Vec<u8>, Failed>) {
         match answer {
             Ok(payload) => {
                 // Closed before the end is sent: whoever has seen the end may use the id again.
@@ -43,7 +43,7 @@ impl Operation {
     }
 
     /// Sends errors instead of a result.
-    pub(crate) async fn refuse(self, errors: &[GraphqlError]) {
+    pub(super) async fn refuse(self, errors: &[GraphqlError]) {
         if self.operations.close(&self.id, self.serial) {
             let _gone = self.out.send(error_frame(&self.id, errors)).await;
         }
@@ -52,7 +52,7 @@ impl Operation {
 
 /// The open operations of a session by id.
 #[derive(Clone, Default)]
-pub(crate) struct Operations(Arc<Mutex<Registry>>);
+pub(super) struct Operations(Arc<Mutex<Registry>>);
 
 #[derive(Default)]
 struct Registry {
@@ -72,16 +72,16 @@ impl Operations {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(crate) fn is_open(&self, id: &str) -> bool {
+    pub(super) fn is_open(&self, id: &str) -> bool {
         self.with(|r| r.open.contains_key(id))
     }
 
-    pub(crate) fn subscriptions(&self) -> usize {
+    pub(super) fn subscriptions(&self) -> usize {
         self.with(|r| r.subscriptions)
     }
 
     /// Opens an operation whose frames go to `out`; gives its serial number too, for [`Operations::attach`].
-    pub(crate) fn open(&self, id: &str, subscription: bool, out: mpsc::Sender<Message>) -> (Operation, u64) {
+    pub(super) fn open(&self, id: &str, subscription: bool, out: mpsc::Sender<Message>) -> (Operation, u64) {
         let serial = self.with(|r| {
             r.serial += 1;
             r.subscriptions += usize::from(subscription);
@@ -107,7 +107,7 @@ impl Operations {
     }
 
     /// Notes the task of an operation, if it is not over already.
-    pub(crate) fn attach(&self, id: &str, serial: u64, task: AbortHandle) {
+    pub(super) fn attach(&self, id: &str, serial: u64, task: AbortHandle) {
         self.with(|r| {
             if let Some(open) = r.open.get_mut(id).filter(|o| o.serial == serial) {
                 open.task = Some(task);
@@ -127,7 +127,7 @@ impl Operations {
     }
 
     /// Ends an operation from the other side. A mutation that is in the writer's queue is carried out all the same.
-    pub(crate) fn cancel(&self, id: &str) {
+    pub(super) fn cancel(&self, id: &str) {
         self.with(|r| {
             if let Some(task) = r.remove(id).and_then(|o| o.task) {
                 task.abort();
@@ -135,7 +135,7 @@ impl Operations {
         });
     }
 
-    pub(crate) fn cancel_subscriptions(&self) {
+    pub(super) fn cancel_subscriptions(&self) {
         self.with(|r| {
             for open in r.open.values().filter(|o| o.subscription) {
                 if let Some(task) = &open.task {
