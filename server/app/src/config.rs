@@ -21,6 +21,7 @@ use tombolo_core::access::AuthMode;
 use crate::auth::{ApiKey, AuthConfig};
 use crate::guards::Guards;
 use crate::limits::Limits;
+use crate::mqtt::MqttConfig;
 use crate::resolver::ResolverConfig;
 use crate::telemetry::Log;
 use crate::tls::TlsFiles;
@@ -58,6 +59,8 @@ pub struct Config {
     pub guards: Guards,
     /// The certificate, for https and wss; without one http and ws.
     pub tls: Option<TlsFiles>,
+    /// The ports of MQTT.
+    pub mqtt: MqttConfig,
     /// Who settles conflicts that the schema leaves to a resolver.
     pub resolver: ResolverConfig,
     /// How long things are kept for replicas that were away.
@@ -84,6 +87,7 @@ impl Config {
             limits: Limits::default(),
             guards: Guards::default(),
             tls: None,
+            mqtt: MqttConfig::default(),
             resolver: ResolverConfig::default(),
             retention: RetentionDays::default(),
             allow_breaking: Vec::new(),
@@ -194,6 +198,7 @@ struct Draft {
     guards: Guards,
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
+    mqtt: MqttConfig,
     resolver: ResolverConfig,
     retention: RetentionDays,
     log: Log,

@@ -14,6 +14,7 @@ use crate::config::{Config, Database, SchemaSource, Synchronous};
 use crate::dev_tls::{self, OwnCertificate};
 use crate::guards::Guards;
 use crate::limits::Limits;
+use crate::mqtt::MqttConfig;
 use crate::resolver::ResolverConfig;
 use crate::serve::{failure, until_signal};
 use crate::shutdown::Signals;
@@ -60,6 +61,9 @@ pub struct Args {
     /// A further name or address of this machine that the certificate is for, such as tower.local
     #[arg(long, value_name = "NAME", requires = "tls")]
     tls_host: Vec<String>,
+    /// Where to listen for MQTT, such as 127.0.0.1:1883; without it MQTT is spoken at /mqtt of the WebSocket alone
+    #[arg(long, value_name = "ADDR:PORT")]
+    mqtt: Option<String>,
     /// Who is asked about conflicts of what is CUSTOM in the schema: an http(s) URL
     #[arg(long, value_name = "URL")]
     resolver: Option<String>,
@@ -103,6 +107,10 @@ pub async fn run(args: Args) -> Outcome {
         limits: Limits::default(),
         guards: Guards::default(),
         tls: certificate.as_ref().map(|own| own.files.clone()),
+        mqtt: MqttConfig {
+            listen: args.mqtt.clone(),
+            tls_listen: None,
+        },
         resolver: args
             .resolver
             .clone()
@@ -206,6 +214,9 @@ fn welcome(running: &Running, shown: &Shown<'_>) -> String {
         quoted(&format!("x-api-key: {key}")),
         quoted(&serde_json::json!({ "query": list }).to_string()),
     );
+    for addr in &running.mqtt {
+        let _ = write!(text, "MQTT is spoken on {addr}: docs/mqtt.md.\n\n");
+    }
     if let (Some(own), Some(root)) = (shown.certificate, &root) {
         text.push_str(&dev_tls::how_to_trust(own, root));
         text.push('\n');

@@ -21,6 +21,7 @@ pub mod guards;
 pub mod http;
 pub mod limits;
 pub mod listener;
+pub mod mqtt;
 mod operations;
 pub mod outbound;
 mod outgoing;

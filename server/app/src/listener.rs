@@ -1,4 +1,4 @@
-//! The accept loop: bounded connections, bounded waits, and an end that finishes what was begun.
+//! The accept loops, of HTTP and of MQTT: bounded connections, bounded waits, and an end that finishes what was begun.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -16,7 +16,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tower::Service as _;
 
+use crate::auth::Shown;
 use crate::limits::{HANDSHAKE_TIMEOUT, HEADER_BYTES_MAX};
+use crate::mqtt;
 use crate::routes::App;
 use crate::tls::Certificate;
 
@@ -37,13 +39,39 @@ const TLS_HANDSHAKE: u8 = 0x16;
 const TLS_HERE: &str = "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\ncontent-length: 50\r\n\r\n\
                         TLS is spoken here: use an https:// or wss:// URL.";
 
+/// What is spoken on a port.
+#[derive(Clone, Debug)]
+pub enum Spoken {
+    /// HTTP, and what comes of its upgrades.
+    Http(Router),
+    /// MQTT.
+    Mqtt,
+}
+
+/// The places of all ports together.
+#[derive(Clone, Debug)]
+pub struct Places(Arc<Semaphore>);
+
+impl Places {
+    /// So many connections at once.
+    #[must_use]
+    pub fn new(connections_max: usize) -> Self {
+        Self(Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS))))
+    }
+}
+
 /// Accepts connections until the server ends; with a certificate over TLS alone.
-pub async fn accept(listener: TcpListener, router: Router, app: Arc<App>, certificate: Option<Arc<Certificate>>) {
-    let places = Arc::new(Semaphore::new(app.limits.connections_max.min(Semaphore::MAX_PERMITS)));
+pub async fn accept(
+    listener: TcpListener,
+    spoken: Spoken,
+    app: Arc<App>,
+    certificate: Option<Arc<Certificate>>,
+    places: Places,
+) {
     loop {
         let accepted = async {
             // The semaphore is never closed; if it were, there would be nothing left to accept for.
-            let permit = Arc::clone(&places).acquire_owned().await.ok()?;
+            let permit = Arc::clone(&places.0).acquire_owned().await.ok()?;
             Some((listener.accept().await, permit))
         };
         let (accepted, permit) = tokio::select! {
@@ -61,14 +89,14 @@ pub async fn accept(listener: TcpListener, router: Router, app: Arc<App>, certif
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "TCP_NODELAY");
                 }
-                let (router, app) = (router.clone(), Arc::clone(&app));
+                let (spoken, app) = (spoken.clone(), Arc::clone(&app));
                 match &certificate {
-                    None => app.life.tasks.clone().spawn(connection(stream, router, app, place)),
+                    None => app.life.tasks.clone().spawn(connection(stream, spoken, app, place)),
                     Some(certificate) => {
                         let acceptor = certificate.acceptor();
                         app.life.tasks.clone().spawn(async move {
-                            if let Some(stream) = shake_hands(stream, acceptor, &app).await {
-                                connection(stream, router, app, place).await;
+                            if let Some(stream) = shake_hands(stream, acceptor, &app, &spoken).await {
+                                connection(stream, spoken, app, place).await;
                             }
                         })
                     }
@@ -83,11 +111,18 @@ pub async fn accept(listener: TcpListener, router: Router, app: Arc<App>, certif
 }
 
 /// The connection inside TLS; `None` if there is none to be had in time.
-async fn shake_hands(mut stream: TcpStream, acceptor: TlsAcceptor, app: &App) -> Option<TlsStream<TcpStream>> {
+async fn shake_hands(
+    mut stream: TcpStream,
+    acceptor: TlsAcceptor,
+    app: &App,
+    spoken: &Spoken,
+) -> Option<TlsStream<TcpStream>> {
     let shaken = async {
         let mut first = [0];
         if stream.peek(&mut first).await? == 1 && first != [TLS_HANDSHAKE] {
-            stream.write_all(TLS_HERE.as_bytes()).await?;
+            if matches!(spoken, Spoken::Http(_)) {
+                stream.write_all(TLS_HERE.as_bytes()).await?;
+            }
             stream.shutdown().await?;
             // Until the other side has closed too: what it has sent is unread, and would reset the connection.
             tokio::io::copy(&mut stream, &mut tokio::io::sink()).await?;
@@ -108,10 +143,18 @@ async fn shake_hands(mut stream: TcpStream, acceptor: TlsAcceptor, app: &App) ->
     }
 }
 
-async fn connection<S>(stream: S, router: Router, app: Arc<App>, place: Place)
+async fn connection<S>(stream: S, spoken: Spoken, app: Arc<App>, place: Place)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let router = match spoken {
+        Spoken::Http(router) => router,
+        Spoken::Mqtt => {
+            let (reader, writer) = tokio::io::split(stream);
+            mqtt::serve(reader, writer, app, Shown::default()).await;
+            return drop(place);
+        }
+    };
     let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(place.clone());
         let mut router = router.clone();

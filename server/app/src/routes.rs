@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `/graphql` | GraphQL: POST and GET ([`crate::http`]), WebSocket ([`crate::ws`], and AppSync's by its subprotocol) |
 //! | `/graphql/realtime` | AppSync's WebSocket ([`crate::realtime`]) |
+//! | `/mqtt` | MQTT over a WebSocket ([`crate::mqtt`]) |
 //! | `/healthz` | the process is alive |
 //! | `/readyz` | it can serve: 503 while starting, ending, or unable to write |
 //! | `/` | what this is |
@@ -30,6 +31,7 @@ use crate::auth::Gate;
 use crate::guards::Guards;
 use crate::http::{self, ERROR_TYPE_HEADER, Problem, REQUEST_ID_HEADER};
 use crate::limits::{COMPRESS_BYTES_MIN, Limits};
+use crate::mqtt::{self, Devices};
 use crate::rates::Rates;
 use crate::realtime;
 use crate::shutdown::{Lifecycle, Phase};
@@ -50,6 +52,8 @@ pub struct App {
     pub limits: Limits,
     /// How often each identity may read and connect.
     pub rates: Rates,
+    /// Who is connected by MQTT.
+    pub mqtt: Arc<Devices>,
     /// The server's phase.
     pub life: Lifecycle,
 }
@@ -63,6 +67,7 @@ impl App {
             gate,
             limits,
             rates,
+            mqtt: Arc::default(),
             life: Lifecycle::default(),
         }
     }
@@ -103,6 +108,7 @@ pub fn router(app: Arc<App>, guards: &Guards) -> Router {
     Router::new()
         .route(GRAPHQL_PATH, any(http::graphql))
         .route(realtime::PATH, any(realtime::listen))
+        .route(mqtt::PATH, any(mqtt::listen))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/", get(about))
@@ -151,6 +157,7 @@ async fn about() -> &'static str {
          POST /graphql        queries and mutations; send x-api-key and a JSON body {\"query\": \"…\"}\n\
          GET  /graphql        queries; or a WebSocket with the subprotocol graphql-transport-ws\n\
          GET  /graphql/realtime   AppSync's WebSocket (subprotocol graphql-ws)\n\
+         GET  /mqtt           MQTT over a WebSocket (subprotocol mqtt)\n\
          GET  /healthz        the process is alive\n\
          GET  /readyz         the server can serve\n"
     )

@@ -15,7 +15,7 @@ use tombolo_store_sqlite::{Options, SqliteStore};
 use crate::api::Api;
 use crate::auth::{AuthError, Gate, Keys, unused};
 use crate::config::{Config, Database, SchemaSource, Synchronous};
-use crate::listener;
+use crate::listener::{self, Places, Spoken};
 use crate::rates::Rates;
 use crate::resolver::{Resolver, ResolverError};
 use crate::routes::{self, App};
@@ -88,9 +88,11 @@ pub struct Server;
 pub struct Running {
     /// Where it listens.
     pub addr: SocketAddr,
+    /// Where it listens for MQTT: plain, then over TLS, as far as these are configured.
+    pub mqtt: Vec<SocketAddr>,
     secure: bool,
     app: Arc<App>,
-    accepting: JoinHandle<()>,
+    accepting: Vec<JoinHandle<()>>,
     writing: JoinHandle<()>,
 }
 
@@ -123,23 +125,36 @@ impl Server {
             Some(files) => Some(Arc::new(Certificate::open(files.clone())?)),
             None => None,
         };
-        let listening = bind(&config.listen).await?;
-        let addr = listening.local_addr().map_err(|source| StartError::Listen {
-            listen: config.listen.clone(),
-            source,
-        })?;
+        let (listening, addr) = bind(&config.listen).await?;
+        let (mut mqtt, mut mqtt_addrs) = (Vec::new(), Vec::new());
+        for (listen, secured) in [(&config.mqtt.listen, false), (&config.mqtt.tls_listen, true)] {
+            if let Some(listen) = listen {
+                let (listening, addr) = bind(listen).await?;
+                mqtt.push((listening, secured));
+                mqtt_addrs.push(addr);
+            }
+        }
 
         let app = Arc::new(App::new(gate, config.limits.clone(), Rates::new(&config.guards)));
         let secure = certificate.is_some();
         if let Some(certificate) = &certificate {
             app.life.tasks.spawn(Arc::clone(certificate).watch(app.life.clone()));
         }
-        let accepting = tokio::spawn(listener::accept(
-            listening,
-            routes::router(Arc::clone(&app), &config.guards),
-            Arc::clone(&app),
-            certificate,
-        ));
+        let places = Places::new(app.limits.connections_max);
+        let accept = |listening, spoken, certificate| {
+            tokio::spawn(listener::accept(
+                listening,
+                spoken,
+                Arc::clone(&app),
+                certificate,
+                places.clone(),
+            ))
+        };
+        let http = Spoken::Http(routes::router(Arc::clone(&app), &config.guards));
+        let mut accepting = vec![accept(listening, http, certificate.clone())];
+        for (listening, secured) in mqtt {
+            accepting.push(accept(listening, Spoken::Mqtt, certificate.clone().filter(|_| secured)));
+        }
         let opened = async {
             let store = open(&config, &schema).await?;
             let settings = Settings {
@@ -166,9 +181,13 @@ impl Server {
         match opened.await {
             Ok(writing) => {
                 app.life.ready();
+                for addr in &mqtt_addrs {
+                    tracing::info!(%addr, "listening for MQTT");
+                }
                 tracing::info!(%addr, tls = secure, database = %config.database, models = schema.models.len(), "listening");
                 Ok(Running {
                     addr,
+                    mqtt: mqtt_addrs,
                     secure,
                     app,
                     accepting,
@@ -177,9 +196,11 @@ impl Server {
             }
             Err(error) => {
                 app.life.end();
-                accepting.abort();
+                accepting.iter().for_each(JoinHandle::abort);
                 // The port is free again when the caller learns of the error.
-                let _aborted = accepting.await;
+                for accepting in accepting {
+                    let _aborted = accepting.await;
+                }
                 Err(error)
             }
         }
@@ -244,7 +265,9 @@ impl Running {
         let timeout = Duration::from_millis(app.limits.shutdown_timeout_ms);
         let in_order = async {
             // An accept loop or a writer that has panicked has nothing left to finish.
-            let _ended = accepting.await;
+            for accepting in accepting {
+                let _ended = accepting.await;
+            }
             app.life.tasks.wait().await;
             if let Some(api) = app.opened() {
                 api.writer().close();
@@ -288,8 +311,14 @@ pub(crate) fn read_schema(source: &SchemaSource) -> Result<Schema, StartError> {
     }
 }
 
-async fn bind(listen: &str) -> Result<TcpListener, StartError> {
-    TcpListener::bind(listen).await.map_err(|source| match source.kind() {
+/// A port, and its address.
+async fn bind(listen: &str) -> Result<(TcpListener, SocketAddr), StartError> {
+    let bound = async {
+        let listening = TcpListener::bind(listen).await?;
+        let addr = listening.local_addr()?;
+        Ok((listening, addr))
+    };
+    bound.await.map_err(|source: std::io::Error| match source.kind() {
         std::io::ErrorKind::AddrInUse => StartError::InUse(listen.to_owned()),
         _ => StartError::Listen {
             listen: listen.to_owned(),

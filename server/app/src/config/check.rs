@@ -25,6 +25,12 @@ pub(super) fn finish(name: &str, draft: Draft, mut problems: Problems) -> Result
             None
         }
     };
+    if draft.mqtt.tls_listen.is_some() && tls.is_none() {
+        problems.add(
+            format!("{name}: mqtt.tls_listen"),
+            "needs a certificate; add [tls] with cert and key",
+        );
+    }
     let days = draft.retention;
     for (key, value) in [
         ("tombstones_days", days.tombstones_days),
@@ -59,6 +65,7 @@ pub(super) fn finish(name: &str, draft: Draft, mut problems: Problems) -> Result
                 limits: draft.limits,
                 guards: draft.guards,
                 tls,
+                mqtt: draft.mqtt,
                 resolver: draft.resolver,
                 retention: draft.retention,
                 allow_breaking: Vec::new(),

@@ -43,6 +43,8 @@ pub(super) fn lay_over(
             "auth_default" => draft.auth_form.default = Some(value),
             "authorizer_url" => draft.auth.authorizer.url = Some(value),
             "authorizer_header" => draft.auth.authorizer.header = Some(Secret(value)),
+            "mqtt_listen" => draft.mqtt.listen = Some(value),
+            "mqtt_tls_listen" => draft.mqtt.tls_listen = Some(value),
             "tls_cert" => draft.tls_cert = Some(PathBuf::from(value)),
             "tls_key" => draft.tls_key = Some(PathBuf::from(value)),
             "resolver_url" => draft.resolver.url = Some(value),

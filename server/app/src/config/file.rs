@@ -11,6 +11,7 @@ use crate::auth::issuer::IssuerConfig;
 use crate::auth::{ApiKey, AuthConfig, KEY_CHARS_MIN};
 use crate::guards::Guards;
 use crate::limits::Limits;
+use crate::mqtt::MqttConfig;
 use crate::resolver::ResolverConfig;
 use crate::telemetry::Log;
 use crate::upkeep::RetentionDays;
@@ -39,6 +40,8 @@ struct FileForm {
     guards: Guards,
     #[serde(default)]
     tls: TlsForm,
+    #[serde(default)]
+    mqtt: MqttConfig,
     #[serde(default)]
     resolver: ResolverConfig,
     #[serde(default)]
@@ -103,6 +106,7 @@ pub(super) fn read(name: &str, text: &str, base: &Path, problems: &mut Problems)
         guards: form.guards,
         tls_cert: form.tls.cert.map(|path| base.join(path)),
         tls_key: form.tls.key.map(|path| base.join(path)),
+        mqtt: form.mqtt,
         resolver: form.resolver,
         retention: form.retention,
         log: form.log,

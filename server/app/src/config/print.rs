@@ -8,6 +8,7 @@ use crate::auth::authorizer::AuthorizerConfig;
 use crate::auth::issuer::IssuerConfig;
 use crate::guards::Guards;
 use crate::limits::Limits;
+use crate::mqtt::MqttConfig;
 use crate::resolver::ResolverConfig;
 use crate::telemetry::Log;
 use crate::upkeep::RetentionDays;
@@ -31,6 +32,7 @@ impl Settings {
             guards: &'a Guards,
             #[serde(skip_serializing_if = "Option::is_none")]
             tls: Option<PrintedTls>,
+            mqtt: &'a MqttConfig,
             resolver: &'a ResolverConfig,
             retention: &'a RetentionDays,
             log: &'a Log,
@@ -75,6 +77,7 @@ impl Settings {
                 cert: files.cert.display().to_string(),
                 key: files.key.display().to_string(),
             }),
+            mqtt: &self.config.mqtt,
             resolver: &self.config.resolver,
             retention: &self.config.retention,
             log: &self.log,

@@ -267,6 +267,11 @@ fn guards_and_a_certificate_are_read_and_checked() {
 
     for (text, says) in [
         ("[tls]\ncert = \"c.pem\"\n", "tls.key: is missing"),
+        (
+            "[mqtt]\ntls_listen = \"[::]:8883\"\n",
+            "mqtt.tls_listen: needs a certificate",
+        ),
+        ("[mqtt]\nport = 1883\n", "unknown field `port`"),
         ("[tls]\nkey = \"k.pem\"\n", "tls.cert: is missing"),
         ("[tls]\ncerts = \"c.pem\"\n", "unknown field `certs`"),
         ("[guards]\nquery_depth_max = 76\n", "guards.query_depth_max: is 76"),

@@ -1,0 +1,183 @@
+//! The protocol's own state of one connection: what was read becomes packets, what is to be sent becomes bytes. Shared by the
+//! task that reads and the one that writes, under a lock that is never held while anybody waits.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use mqtt_protocol_core::mqtt::Version;
+use mqtt_protocol_core::mqtt::common::Cursor;
+use mqtt_protocol_core::mqtt::connection::prelude::*;
+use mqtt_protocol_core::mqtt::connection::{Connection, ConnectionOptions, role};
+use mqtt_protocol_core::mqtt::packet::Qos;
+use mqtt_protocol_core::mqtt::packet::prelude::*;
+use mqtt_protocol_core::mqtt::result_code::MqttError;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::packets::{self, Packet, Wire};
+use super::{IN_FLIGHT_MAX, RECEIVE_MAX};
+
+/// One connection.
+pub(super) struct Peer {
+    state: Mutex<State>,
+    /// Called when the other side has taken something, so that there is room for the next.
+    pub(super) room: Notify,
+}
+
+struct State {
+    protocol: Connection<role::Server>,
+    timers: BTreeMap<u8, (TimerKind, Instant)>,
+    in_flight: usize,
+}
+
+/// What came of a step.
+#[derive(Default)]
+pub(super) struct Step {
+    /// What was read.
+    pub(super) packets: Vec<Packet>,
+    /// To be written.
+    pub(super) bytes: Vec<u8>,
+    /// The connection is over once that is written.
+    pub(super) close: bool,
+    /// What was wrong.
+    pub(super) error: Option<MqttError>,
+}
+
+/// There is no room for another message now.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Full;
+
+impl Peer {
+    /// A connection that takes packets of up to `packet_bytes_max`.
+    pub(super) fn new(packet_bytes_max: u32) -> Self {
+        let options = ConnectionOptions::new()
+            .maximum_packet_size_recv(packet_bytes_max)
+            .receive_maximum(RECEIVE_MAX);
+        let mut protocol = Connection::with_options(Version::Undetermined, options);
+        protocol.set_auto_ping_response(true);
+        Self {
+            state: Mutex::new(State {
+                protocol,
+                timers: BTreeMap::new(),
+                in_flight: 0,
+            }),
+            room: Notify::new(),
+        }
+    }
+
+    /// Nothing that runs under the lock can panic halfway through a change.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn version(&self) -> Version {
+        self.state().protocol.get_protocol_version()
+    }
+
+    /// Takes bytes that came.
+    pub(super) fn receive(&self, bytes: &[u8]) -> Step {
+        let mut step = Step::default();
+        let mut cursor = Cursor::new(bytes);
+        while cursor.position() < bytes.len() as u64 && !step.close {
+            let mut state = self.state();
+            let events = state.protocol.recv(&mut cursor);
+            state.take(events, &mut step, &self.room);
+        }
+        step
+    }
+
+    /// The bytes of a packet that is to go out.
+    pub(super) fn send(&self, packet: Wire) -> Step {
+        let mut step = Step::default();
+        let mut state = self.state();
+        let events = state.protocol.send(packet);
+        state.take(events, &mut step, &self.room);
+        step
+    }
+
+    /// The bytes of a message for the device, if there is room for it: with QoS 1 as many are under way as both sides allow.
+    pub(super) fn message(&self, topic: &str, payload: Vec<u8>, qos: Qos) -> Result<Step, Full> {
+        let mut step = Step::default();
+        let mut state = self.state();
+        let id = match qos {
+            Qos::AtMostOnce => None,
+            Qos::AtLeastOnce | Qos::ExactlyOnce => {
+                if !state.has_room() {
+                    return Err(Full);
+                }
+                state.in_flight += 1;
+                Some(state.protocol.acquire_packet_id().map_err(|_| Full)?)
+            }
+        };
+        let version = state.protocol.get_protocol_version();
+        match packets::message(version, topic, id, payload) {
+            Ok(packet) => {
+                let events = state.protocol.send(packet);
+                state.take(events, &mut step, &self.room);
+            }
+            Err(error) => step.error = Some(error),
+        }
+        Ok(step)
+    }
+
+    /// Whether a message with this QoS may go out now.
+    pub(super) fn has_room(&self, qos: Qos) -> bool {
+        qos == Qos::AtMostOnce || self.state().has_room()
+    }
+
+    /// When the next of the protocol's own deadlines is.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.state().timers.values().map(|(_, at)| *at).min()
+    }
+
+    /// Looks at the protocol's own deadlines.
+    pub(super) fn look_at_deadlines(&self) -> Step {
+        let mut step = Step::default();
+        let now = Instant::now();
+        let mut state = self.state();
+        let due: Vec<(u8, TimerKind)> = state
+            .timers
+            .iter()
+            .filter(|(_, (_, at))| *at <= now)
+            .map(|(place, (kind, _))| (*place, *kind))
+            .collect();
+        for (place, kind) in due {
+            state.timers.remove(&place);
+            let events = state.protocol.notify_timer_fired(kind);
+            state.take(events, &mut step, &self.room);
+        }
+        step
+    }
+}
+
+impl State {
+    fn has_room(&self) -> bool {
+        let theirs = self.protocol.get_receive_maximum_vacancy_for_send();
+        self.in_flight < IN_FLIGHT_MAX && theirs.is_none_or(|room| room > 0)
+    }
+
+    fn take(&mut self, events: Vec<Event>, step: &mut Step, room: &Notify) {
+        for event in events {
+            match event {
+                GenericEvent::NotifyPacketReceived(packet) => step.packets.push(packets::read(packet)),
+                GenericEvent::RequestSendPacket { packet, .. } => {
+                    step.bytes.extend_from_slice(&packet.to_continuous_buffer());
+                }
+                GenericEvent::NotifyPacketIdReleased(_) => {
+                    self.in_flight = self.in_flight.saturating_sub(1);
+                    room.notify_one();
+                }
+                GenericEvent::RequestTimerReset { kind, duration_ms } => {
+                    let at = Instant::now() + Duration::from_millis(duration_ms);
+                    self.timers.insert(kind as u8, (kind, at));
+                }
+                GenericEvent::RequestTimerCancel(kind) => {
+                    self.timers.remove(&(kind as u8));
+                }
+                GenericEvent::NotifyError(error) => step.error = Some(error),
+                GenericEvent::RequestClose => step.close = true,
+            }
+        }
+    }
+}
