@@ -47,7 +47,7 @@ pub enum Supplied {
     Now(i64),
 }
 
-/// One run of a bound operation. `while let Some(s) = ex.next_statement() { for each row of s { ex.row(row) } }`, then
+/// One run of a bound operation. `while let Some(s) = ex.next_statement() { for each row of s, while ex.row(row) {} }`, then
 /// [`Execution::finish`]; [`answer`] does that.
 #[derive(Debug)]
 pub struct Execution<'b> {
@@ -180,64 +180,53 @@ impl<'b> Execution<'b> {
         ))
     }
 
-    /// Takes one row of the statement given last.
-    pub fn row(&mut self, row: &dyn Row) {
+    /// Takes one row of the statement given last; false: it needs no more of them.
+    pub fn row(&mut self, row: &dyn Row) -> bool {
         let (root, step) = self.at;
         let (Some(plan), Some(state)) = (self.bound.plans.get(root), self.roots.get_mut(root)) else {
-            return;
+            return false;
         };
         let (RootAnswer::Read(tree) | RootAnswer::Given(tree)) = &plan.answer else {
-            return;
+            return false;
         };
         let Some(step) = step.checked_sub(1) else {
             if let ValueRef::Int(at) = row.get(0) {
                 state.started_at = Some(moment(at.max(state.started_floor)));
             }
-            return;
+            return false;
         };
-        let Some(node) = tree.nodes.get(step) else { return };
-        if state.over {
-            return;
-        }
-        let bytes = if let Some(stream) = &mut state.stream {
+        let Some(node) = tree.nodes.get(step).filter(|_| !state.over) else {
+            return false;
+        };
+        let limits = &self.bound.document.inner.limits;
+        let (bytes, more) = if let Some(stream) = &mut state.stream {
             let key = self.bound.roots().get(root).map_or("", |r| r.response_key.as_str());
-            stream.take(&mut self.writer, node, row, state.started_at, key)
+            let more = stream.take(&mut self.writer, node, row, state.started_at, key);
+            (stream.bytes(), more)
         } else {
             let read = &mut state.read[step];
-            if let Source::Child(child) = &node.source {
-                let ValueRef::Int(k) = row.get(0) else { return };
-                let at = read.rows.len();
-                let Some(group) = usize::try_from(k).ok().and_then(|k| read.groups.get_mut(k)) else {
-                    return;
-                };
-                if group.0 == group.1 {
-                    *group = (at, at);
+            let more = match &node.source {
+                Source::Child(child) => {
+                    read.take_child(child, row);
+                    true
                 }
-                if group.1 - group.0 == child.list.limit + usize::from(child.list.probe) {
-                    return;
+                Source::List(list) => {
+                    read.take_root(row);
+                    if list.probe && state.page_ends.is_none() && read.rows.bytes() > limits.page_bytes_max {
+                        // One more row says that there is a next page.
+                        state.page_ends = Some(read.rows.len());
+                    }
+                    read.rows.len() <= state.page_ends.unwrap_or(usize::MAX)
                 }
-                group.1 = at + 1;
-                read.rows.push(row, 1);
-            } else {
-                if read.rows.len() > state.page_ends.unwrap_or(usize::MAX) {
-                    return;
+                Source::Key(_) | Source::Given => {
+                    read.take_root(row);
+                    true
                 }
-                read.rows.push(row, 0);
-                read.groups = vec![(0, read.rows.len())];
-                if let Source::List(list) = &node.source
-                    && list.probe
-                    && state.page_ends.is_none()
-                    && read.rows.bytes() > self.bound.document.inner.limits.page_bytes_max
-                {
-                    // One more row says that there is a next page.
-                    state.page_ends = Some(read.rows.len());
-                }
-            }
-            read.rows.bytes()
+            };
+            (read.rows.bytes(), more)
         };
-        if bytes > self.bound.document.inner.limits.answer_bytes_max {
-            state.over = true;
-        }
+        state.over = bytes > limits.answer_bytes_max;
+        more && !state.over
     }
 
     /// The answer.
@@ -499,6 +488,27 @@ fn present(value: ValueRef<'_>) -> Option<Value> {
 }
 
 impl NodeRows {
+    fn take_root(&mut self, row: &dyn Row) {
+        self.rows.push(row, 0);
+        self.groups = vec![(0, self.rows.len())];
+    }
+
+    /// A row of a child: the number of its key, then its columns. Beyond a list's limit it is dropped.
+    fn take_child(&mut self, child: &Child, row: &dyn Row) {
+        let ValueRef::Int(k) = row.get(0) else { return };
+        let at = self.rows.len();
+        let Some(group) = usize::try_from(k).ok().and_then(|k| self.groups.get_mut(k)) else {
+            return;
+        };
+        if group.0 == group.1 {
+            *group = (at, at);
+        }
+        if group.1 - group.0 < child.list.limit + usize::from(child.list.probe) {
+            group.1 = at + 1;
+            self.rows.push(row, 1);
+        }
+    }
+
     fn with_width(width: usize) -> Self {
         Self {
             rows: Rows::new(width),
@@ -536,11 +546,11 @@ pub trait RunStatement {
     /// Why a statement failed.
     type Error;
 
-    /// Runs `statement` and gives each row to `row`.
+    /// Runs `statement` and gives each row to `row`, until that says false: it has enough.
     ///
     /// # Errors
     /// The driver's.
-    fn run(&mut self, statement: &Statement, row: &mut dyn FnMut(&dyn Row)) -> Result<(), Self::Error>;
+    fn run(&mut self, statement: &Statement, row: &mut dyn FnMut(&dyn Row) -> bool) -> Result<(), Self::Error>;
 }
 
 /// Runs an execution to its end.

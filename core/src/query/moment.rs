@@ -57,6 +57,10 @@ mod tests {
                 }
             }
         }
+        // Nor is who is right on a model that was quiet, though its newest change is behind the clock.
+        let quiet = moment(NOW - SYNC_STARTED_LAG_MS);
+        assert_eq!(delta_begins(NOW - 7, quiet), Some(quiet - 26 * HOUR));
+        assert_eq!(delta_begins(NOW + 9_993, quiet), Some(quiet - 26 * HOUR));
         // And who is right is not brought everything.
         assert_eq!(delta_begins(NOW - HOUR + 1, NOW), Some(NOW - HOUR + 1 - 26 * HOUR));
         assert_eq!(

@@ -119,7 +119,9 @@ impl Builder<'_> {
             parts.push(filter.sql(model, T, params));
         }
         let last_sync = list.sync.as_ref().and_then(|sync| sync.last_sync);
-        if let Some(since) = last_sync.and_then(|at| delta_begins(at, self.started_at.unwrap_or(0))) {
+        let since = last_sync.and_then(|at| delta_begins(at, self.started_at.unwrap_or(0)));
+        // A later page begins inside of the delta anyway.
+        if let Some(since) = since.filter(|_| list.after.is_none()) {
             // Times never decrease in the order of positions. From the newest back to the first older one there are as many as the
             // delta has; from the beginning there would be as many as the model has.
             parts.push(format!(

@@ -43,7 +43,12 @@ impl Stream {
         })
     }
 
-    /// Takes one row; gives the bytes gathered so far.
+    /// About how many bytes are gathered.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Takes one row; false: it needs no more.
     pub(super) fn take(
         &mut self,
         writer: &mut Writer<'_>,
@@ -51,14 +56,14 @@ impl Stream {
         row: &dyn Row,
         started_at: Option<i64>,
         root_key: &str,
-    ) -> usize {
+    ) -> bool {
         let (Source::List(list), Shape::Many(shape)) = (&node.source, &node.shape) else {
-            return 0;
+            return false;
         };
         let page_max = writer.parsed.limits.page_bytes_max;
         if self.count == list.limit || (list.probe && self.bytes > page_max) {
             self.more = true;
-            return self.bytes;
+            return false;
         }
         let root = Path::Key(&Path::Top, root_key);
         let mut bytes = 0;
@@ -80,7 +85,7 @@ impl Stream {
         if list.probe && (self.count == list.limit || bytes > page_max) {
             self.token = Some(token_of(&writer.parsed.schema, node, list, row, None, started_at));
         }
-        bytes
+        true
     }
 
     pub(super) fn write(self, out: &mut Vec<u8>, shape: &ConnectionShape, started_at: Option<i64>) {

@@ -169,6 +169,29 @@ fn a_page_of_large_records_ends_early_and_the_next_goes_on() {
             );
         }
     }
+    // A page that is full by its limit and by its bytes at the same row has no more than its limit.
+    let exact = QueryLimits {
+        page_bytes_max: 4_000,
+        ..QueryLimits::default()
+    };
+    let schema = Arc::clone(&db.schema);
+    for limit in [9, 10] {
+        let text = format!("{{ listPosts(limit: {limit}) {{ items {{ id title author {{ name }} }} nextToken }} }}");
+        let document = Document::parse(&schema, &text, &exact).unwrap();
+        let bound = document.bind(None, &Map::new(), &local(&schema), Side::Server).unwrap();
+        let got: Json = serde_json::from_slice(&answer(bound.execute(), &mut db).unwrap().data).unwrap();
+        assert_eq!(got["listPosts"]["items"].as_array().unwrap().len(), limit, "{got}");
+        assert!(got["listPosts"]["nextToken"].is_string());
+    }
+    // What is read of the table is the page and one row.
+    db.rows_read = 0;
+    let page = &pages(&mut db, &limits, "listPosts", "n: rating title")[0];
+    assert!(
+        page.len() < 40 && db.rows_read < 50,
+        "{} of {}",
+        db.rows_read,
+        page.len()
+    );
     // One record that is larger than a page; and without a token to lead on, nothing is left out.
     let limits = QueryLimits {
         page_bytes_max: 10,
@@ -176,10 +199,13 @@ fn a_page_of_large_records_ends_early_and_the_next_goes_on() {
     };
     assert_eq!(pages(&mut db, &limits, "listPosts", "n: rating title").len(), 40);
     let schema = Arc::clone(&db.schema);
-    let document = Document::parse(&schema, "{ listPosts(limit: 50) { items { id } } }", &limits).unwrap();
-    let bound = document.bind(None, &Map::new(), &local(&schema), Side::Server).unwrap();
-    let got: Json = serde_json::from_slice(&answer(bound.execute(), &mut db).unwrap().data).unwrap();
-    assert_eq!(got["listPosts"]["items"].as_array().unwrap().len(), 40);
+    for selected in ["id", "id author { name }"] {
+        let text = format!("{{ listPosts(limit: 50) {{ items {{ {selected} }} }} }}");
+        let document = Document::parse(&schema, &text, &limits).unwrap();
+        let bound = document.bind(None, &Map::new(), &local(&schema), Side::Server).unwrap();
+        let got: Json = serde_json::from_slice(&answer(bound.execute(), &mut db).unwrap().data).unwrap();
+        assert_eq!(got["listPosts"]["items"].as_array().unwrap().len(), 40, "{selected}");
+    }
     // The app's own file has no such pages.
     assert_eq!(
         pages(&mut db, &QueryLimits::replica(), "listPosts", "n: rating title").len(),

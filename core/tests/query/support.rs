@@ -84,6 +84,8 @@ pub(crate) struct Db {
     pub(crate) schema: Arc<Schema>,
     pub(crate) connection: Connection,
     pub(crate) statements: Vec<String>,
+    /// Rows that statements gave.
+    pub(crate) rows_read: usize,
 }
 
 impl Db {
@@ -119,6 +121,7 @@ impl Db {
             schema: Arc::clone(schema),
             connection,
             statements: Vec::new(),
+            rows_read: 0,
         }
     }
 
@@ -236,12 +239,15 @@ pub(crate) fn refused(text: &str, variables: Json) -> Vec<GraphqlError> {
 impl RunStatement for Db {
     type Error = rusqlite::Error;
 
-    fn run(&mut self, s: &Statement, row: &mut dyn FnMut(&dyn Row)) -> Result<(), rusqlite::Error> {
+    fn run(&mut self, s: &Statement, row: &mut dyn FnMut(&dyn Row) -> bool) -> Result<(), rusqlite::Error> {
         self.statements.push(s.sql.clone());
         let mut statement = self.connection.prepare_cached(&s.sql)?;
         let mut rows = statement.query(rusqlite::params_from_iter(s.params.iter().map(bound)))?;
         while let Some(found) = rows.next()? {
-            row(&Lent(found));
+            self.rows_read += 1;
+            if !row(&Lent(found)) {
+                break;
+            }
         }
         Ok(())
     }

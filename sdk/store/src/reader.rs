@@ -83,13 +83,15 @@ pub(crate) struct Runner<'a>(pub &'a Connection);
 impl RunStatement for Runner<'_> {
     type Error = StoreError;
 
-    fn run(&mut self, statement: &Statement, row: &mut dyn FnMut(&dyn Row)) -> Result<(), StoreError> {
+    fn run(&mut self, statement: &Statement, row: &mut dyn FnMut(&dyn Row) -> bool) -> Result<(), StoreError> {
         let mut prepared = self.0.prepare_cached(&statement.sql).map_err(failure)?;
         let mut rows = prepared
             .query(params_from_iter(statement.params.iter().map(Param)))
             .map_err(failure)?;
         while let Some(found) = rows.next().map_err(failure)? {
-            row(&SqlRow(found));
+            if !row(&SqlRow(found)) {
+                break;
+            }
         }
         Ok(())
     }

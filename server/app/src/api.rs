@@ -196,9 +196,13 @@ impl Api {
     ) -> Result<Vec<u8>, Failed> {
         let mut ended = std::pin::pin!(ended);
         let mut pauses = HoldPauses::default();
+        // Asked once it has the time that it has for everybody, however long the request has been on its way.
+        let mut asking_until = Instant::now() + RESOLVING_MAX;
         loop {
             let mut pending = self.enqueue(prepared.clone()).await?;
-            let (verdict, again) = self.attempt(&mut pending, deadline).await;
+            let (verdict, again) = self.attempt(&mut pending, asking_until).await;
+            // What it is asked again has what is left.
+            asking_until = deadline;
             let pause = pauses.next();
             if !again || Instant::now() + pause > deadline {
                 return self.conclude(pending, verdict?).await;
@@ -230,7 +234,11 @@ impl Api {
                 let again = verdict.undecided.is_some();
                 (Ok(verdict), again)
             }
-            Err(error) => (Err(error), false),
+            // Nothing was written of it: it was alone in its submission.
+            Err(error) => {
+                let again = error.can_retry();
+                (Err(error), again)
+            }
         }
     }
 

@@ -212,12 +212,17 @@ async fn admitted(app: &App, shown: &Shown) -> Result<Identity, Refusal> {
 /// Who is asking, if they may. It may be with a mutation, which is not sent away because an issuer or the authorizer function
 /// cannot be asked at the moment: they are asked again until `hold_until`.
 async fn admitted_by(app: &App, parts: &Parts, body: Vec<u8>, hold_until: Instant) -> Result<Identity, Problem> {
+    let kib = u32::try_from(body.len() >> 10).unwrap_or(u32::MAX).saturating_add(1);
     let shown = shown(parts, body);
+    let mut room = None;
     let mut pauses = HoldPauses::default();
     loop {
         let pause = pauses.next();
         match admitted(app, &shown).await {
             Err(refusal) if refusal.is_temporary() && Instant::now() + pause < hold_until => {
+                if room.is_none() {
+                    room = Some(app.held.try_acquire_many(kib).map_err(|_| Problem::refused(refusal))?);
+                }
                 tokio::select! {
                     () = tokio::time::sleep(pause) => {}
                     () = app.life.ended() => return Err(Problem::refused(refusal)),

@@ -106,6 +106,10 @@ pub const HOLD_PAUSE_MIN: Duration = Duration::from_millis(50);
 /// The longest pause between two tries of a held mutation.
 pub const HOLD_PAUSE_MAX: Duration = Duration::from_secs(2);
 
+/// Bytes of requests that are held because nobody can tell who sends them: 64 MiB of bodies, some 12 of the largest or
+/// 60,000 small ones. Beyond it a request is answered with 503 at once.
+pub const HELD_ADMISSION_BYTES_MAX: usize = 64 << 20;
+
 /// The pauses between tries of what is held: [`HOLD_PAUSE_MIN`], doubled each time up to [`HOLD_PAUSE_MAX`].
 #[derive(Debug, Default)]
 pub(crate) struct HoldPauses(Duration);

@@ -20,6 +20,7 @@ use axum::http::{HeaderValue, Method, Request, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get};
+use tokio::sync::Semaphore;
 use tombolo_core::wire::graphql::ErrorType;
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
@@ -30,7 +31,7 @@ use crate::api::Api;
 use crate::auth::Gate;
 use crate::guards::Guards;
 use crate::http::{self, ERROR_TYPE_HEADER, Problem, REQUEST_ID_HEADER};
-use crate::limits::{COMPRESS_BYTES_MIN, Limits};
+use crate::limits::{COMPRESS_BYTES_MIN, HELD_ADMISSION_BYTES_MAX, Limits};
 use crate::mqtt::{self, Devices};
 use crate::rates::Rates;
 use crate::realtime;
@@ -52,6 +53,8 @@ pub struct App {
     pub limits: Limits,
     /// How often each identity may read and connect.
     pub rates: Rates,
+    /// Room for requests whose caller cannot be told at the moment, in KiB of [`HELD_ADMISSION_BYTES_MAX`].
+    pub held: Semaphore,
     /// Who is connected by MQTT.
     pub mqtt: Arc<Devices>,
     /// The server's phase.
@@ -67,6 +70,7 @@ impl App {
             gate,
             limits,
             rates,
+            held: Semaphore::new(HELD_ADMISSION_BYTES_MAX >> 10),
             mqtt: Arc::default(),
             life: Lifecycle::default(),
         }

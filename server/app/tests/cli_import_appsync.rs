@@ -276,6 +276,23 @@ fn older_records_do_not_go_behind_newer_ones() {
 }
 
 #[test]
+fn neither_a_check_nor_bad_lines_fit_the_database_to_another_schema() {
+    let world = World::new();
+    world.write("items.json", &[line("a", 1, T, false)]);
+    world.write("more.json", &[line("b", 1, T + 1, false)]);
+    world.write("bad.json", &["{}".to_owned()]);
+    assert_eq!(world.import(&["items.json"]).0, 0);
+    let wider = format!("{SCHEMA}\ntype Other @model {{ id: ID! }}");
+    std::fs::write(world.path("schema.graphql"), wider).unwrap();
+    let before = std::fs::read(world.path("db.sqlite")).unwrap();
+    assert_eq!(world.import(&["more.json", "--check"]).0, 0);
+    assert_eq!(world.import(&["bad.json"]).0, 1);
+    assert_eq!(std::fs::read(world.path("db.sqlite")).unwrap(), before);
+    assert_eq!(world.import(&["more.json"]).0, 0);
+    assert_ne!(std::fs::read(world.path("db.sqlite")).unwrap(), before);
+}
+
+#[test]
 fn the_configuration_says_where_too_and_bad_lines_make_no_database() {
     let world = World::new();
     std::fs::create_dir(world.path("etc")).unwrap();

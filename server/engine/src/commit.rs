@@ -15,7 +15,7 @@ impl<S: Store> Engine<S> {
     /// Decides and writes what is waiting, in order, and tells the hub. One verdict for each submission. To be called
     /// from one place at a time: subscriptions to a model's mutations end with an error when commits overtake each other.
     ///
-    /// Beyond [`Settings::batch_max`] and [`limits::BATCH_BYTES_MAX`] it takes several transactions; those that fail after the first leave their
+    /// Beyond [`Settings::batch_max`](crate::Settings::batch_max) and [`limits::BATCH_BYTES_MAX`] it takes several transactions; those that fail after the first leave their
     /// submissions undecided.
     ///
     /// # Errors

@@ -439,3 +439,44 @@ impl std::fmt::Debug for Hub {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tombolo_core::id::Version;
+    use tombolo_core::record::Meta;
+
+    use super::*;
+
+    fn change(position: i64) -> Arc<Change> {
+        let after = Record {
+            values: vec![Value::Text("a".into())],
+            meta: Meta {
+                version: Version(1),
+                deleted: false,
+                last_changed_at: position,
+            },
+        };
+        Arc::new(Change {
+            model: ModelId(0),
+            position: Position(position),
+            before: None,
+            after: Arc::new(after),
+        })
+    }
+
+    #[test]
+    fn after_a_commit_that_was_not_published_nobody_is_told_that_there_was_nothing() {
+        let hub = Hub::new(10, 1_000_000);
+        let waiting = hub.register(vec![Interest::of(ModelId(0), None)], None);
+        hub.publish(vec![(change(5), None)], &BTreeMap::new());
+        let ask = |began: i64| {
+            let one = std::iter::once((waiting, Position(began)));
+            hub.events_after(Position(began), None, 10, one)
+        };
+        assert!(matches!(ask(4), Recent::Entries { entries, .. } if entries.len() == 1));
+        // Position 6 never came here.
+        hub.publish(vec![(change(7), None)], &BTreeMap::new());
+        assert!(matches!(ask(5), Recent::TooOld));
+        assert!(matches!(ask(6), Recent::Entries { entries, .. } if entries.len() == 1));
+    }
+}

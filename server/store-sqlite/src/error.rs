@@ -40,6 +40,12 @@ pub enum OpenError {
         /// Everything that does not fit.
         misfits: Vec<Misfit>,
     },
+    /// It would have to be changed, and was to be opened as it is.
+    #[error("{} is of another schema or version and would have to be fitted to this one first: start a server on it", path.display())]
+    Unfit {
+        /// The database.
+        path: PathBuf,
+    },
     /// The lock file could not be made or locked.
     #[error("{}: {source}: check that its folder exists and may be written", path.display())]
     Lock {

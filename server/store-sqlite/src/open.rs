@@ -43,6 +43,8 @@ pub struct Options {
     /// Names of breaking changes of the schema that may be made although they lose data: what [`crate::Misfit::allow`] gave.
     /// Default: none.
     pub allow_breaking: BTreeSet<String>,
+    /// Open the database only if nothing has to be changed for it; otherwise [`OpenError::Unfit`]. Default: false.
+    pub as_it_is: bool,
 }
 
 impl Default for Options {
@@ -54,6 +56,7 @@ impl Default for Options {
             busy_timeout: Duration::from_secs(5),
             epoch: None,
             allow_breaking: BTreeSet::new(),
+            as_it_is: false,
         }
     }
 }
@@ -251,7 +254,7 @@ fn open_writer(
             known: internal::VERSION,
         });
     }
-    if path.is_some() {
+    if path.is_some() && !options.as_it_is {
         // The answer is the mode that was reached; a file system without shared memory keeps the old one, which works too.
         conn.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))
             .map_err(fail)?;
@@ -266,8 +269,15 @@ fn open_writer(
         .epoch
         .clone()
         .unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-    internal::upgrade(&tx, version, &epoch).map_err(fail)?;
-    migrate::fit(&tx, schema, &shown, &options.allow_breaking)?;
+    if options.as_it_is {
+        let fits = version == internal::VERSION && migrate::is_current(&tx, schema).map_err(fail)?;
+        if !fits {
+            return Err(OpenError::Unfit { path: shown });
+        }
+    } else {
+        internal::upgrade(&tx, version, &epoch).map_err(fail)?;
+        migrate::fit(&tx, schema, &shown, &options.allow_breaking)?;
+    }
     tx.commit().map_err(fail)?;
     let watched = watched(&conn, schema).map_err(fail)?;
     let served = migrate::served(&conn).map_err(fail)?;

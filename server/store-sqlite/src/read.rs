@@ -23,11 +23,8 @@ struct Runner<'a>(&'a Connection);
 impl RunStatement for Runner<'_> {
     type Error = rusqlite::Error;
 
-    fn run(&mut self, statement: &Statement, give: &mut dyn FnMut(&dyn Row)) -> rusqlite::Result<()> {
-        each(self.0, statement, |row| {
-            give(&SqlRow(row));
-            true
-        })
+    fn run(&mut self, statement: &Statement, give: &mut dyn FnMut(&dyn Row) -> bool) -> rusqlite::Result<()> {
+        each(self.0, statement, |row| give(&SqlRow(row)))
     }
 }
 

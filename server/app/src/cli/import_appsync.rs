@@ -27,7 +27,7 @@ use sha2::{Digest as _, Sha256};
 use tombolo_core::id::ModelId;
 use tombolo_core::record::Record;
 use tombolo_core::schema::{Model, Schema};
-use tombolo_store_sqlite::{AdoptError, Options, SqliteStore};
+use tombolo_store_sqlite::{AdoptError, OpenError, Options, SqliteStore};
 
 use super::dynamodb;
 use super::lines::read_line;
@@ -112,11 +112,9 @@ pub async fn run(args: Args) -> Outcome {
         ))
     })?;
     let files = files(&args.paths)?;
-    // Before the long part: a server that has it open is told at once. One that is not there is not made for bad lines.
-    let mut store = match database.exists() {
-        true => Some(tokio::task::block_in_place(|| open(&database, &schema))?),
-        false => None,
-    };
+    // Before the long part: a server that has it open is told at once. What is not there, or not of this schema, is not made so
+    // for lines that may be bad.
+    drop(tokio::task::block_in_place(|| open_as_it_is(&database, &schema))?);
     let beside = (!args.check).then_some(database.as_path());
     let spooled = tokio::task::block_in_place(|| spool(&schema, model, &files, beside))?;
     let Some(mut spooled) = spooled else {
@@ -136,6 +134,10 @@ pub async fn run(args: Args) -> Outcome {
         };
         block.iter().map(item).collect()
     };
+    let store = match args.check {
+        true => tokio::task::block_in_place(|| open_as_it_is(&database, &schema))?,
+        false => Some(tokio::task::block_in_place(|| open(&database, &schema))?),
+    };
     if let Some(store) = &store {
         let mut newest = 0;
         for block in places.chunks(BLOCK) {
@@ -143,14 +145,10 @@ pub async fn run(args: Args) -> Outcome {
             newest = tried.map_err(|e| refused(&database, &e))?;
         }
     }
-    if args.check {
+    let Some(store) = store.filter(|_| !args.check) else {
         say(&format!("{} can be imported", counted(places.len() as u64, "record")));
         json_line(&summary)?;
         return Ok(Exit::Done);
-    }
-    let store = match store.take() {
-        Some(store) => store,
-        None => tokio::task::block_in_place(|| open(&database, &schema))?,
     };
     let bar = progress(Some(places.len() as u64), "records");
     for block in places.chunks(BLOCK) {
@@ -189,6 +187,26 @@ fn place(args: &Args) -> Result<(SchemaSource, PathBuf), Failure> {
 fn open(database: &Path, schema: &Arc<Schema>) -> Result<SqliteStore, Failure> {
     SqliteStore::open(database, Arc::clone(schema), &Options::default())
         .map_err(|e| Failure::file(database, format!("{e}; no server may have it open meanwhile")))
+}
+
+/// The database, if it is there and can be opened without a change.
+fn open_as_it_is(database: &Path, schema: &Arc<Schema>) -> Result<Option<SqliteStore>, Failure> {
+    if !database.exists() {
+        return Ok(None);
+    }
+    let options = Options {
+        as_it_is: true,
+        ..Options::default()
+    };
+    match SqliteStore::open(database, Arc::clone(schema), &options) {
+        Ok(store) => Ok(Some(store)),
+        // Fitted when it is written to; whether the records fit is seen then.
+        Err(OpenError::Unfit { .. }) => Ok(None),
+        Err(e) => Err(Failure::file(
+            database,
+            format!("{e}; no server may have it open meanwhile"),
+        )),
+    }
 }
 
 fn refused(database: &Path, error: &AdoptError) -> Failure {

@@ -2,13 +2,13 @@
 //!
 //! A device publishes frames of `graphql-transport-ws` to `tombolo/DEVICE/request` and is answered in such frames on
 //! `tombolo/DEVICE/response` ([`topics`]). So CONNECT takes the place of `connection_init`, and all else is as on that
-//! WebSocket: any number of operations of all kinds, through the same [`Desk`](crate::operations::Desk).
+//! WebSocket: any number of operations of all kinds, through the same `Desk`.
 //! `docs/mqtt.md` is the description for people.
 //!
 //! A connection is two tasks. One reads, and hands requests to the desk one after the other: a request with QoS 1 is
 //! acknowledged when a mutation in it has entered the writer's queue. The other writes, takes the next frame only when the
 //! device has room for it, and puts acknowledgements first. The protocol's own rules (packets, ids, windows, keep-alive) are
-//! `mqtt-protocol-core`'s ([`peer`]).
+//! `mqtt-protocol-core`'s (`peer`).
 //!
 //! | module | |
 //! |---|---|

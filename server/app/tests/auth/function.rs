@@ -324,3 +324,35 @@ async fn a_mutation_is_not_sent_away_while_the_function_is_down() {
     assert_eq!(reply.json()["data"]["createTodo"]["title"], "kept");
     running.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_server_that_ends_answers_what_it_holds() {
+    let fake = Fake::start(Act::Status(500)).await;
+    let config = Config {
+        api_keys: Vec::new(),
+        default_auth: AuthMode::Function,
+        auth: AuthConfig {
+            authorizer: fake.config(),
+            ..AuthConfig::default()
+        },
+        ..Config::in_memory(SCHEMA, "not used")
+    };
+    let running = Server::start(config).await.unwrap();
+    let headers = [("authorization", "Custom abc"), ("content-type", "application/json")];
+    let sent = request(
+        "POST",
+        "/graphql",
+        &headers,
+        &json!({ "query": "{ __typename }" }).to_string(),
+    );
+    let (addr, began) = (running.addr, std::time::Instant::now());
+    let ended = async {
+        while fake.calls() < 2 {
+            tokio::task::yield_now().await;
+        }
+        running.shutdown().await
+    };
+    let (reply, _) = tokio::join!(exchange(addr, &sent), ended);
+    assert_eq!(reply.status, 503, "{reply:?}");
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+}

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use axum::{Json as Body, Router};
 use serde_json::{Value as Json, json};
+use tombolo_server::limits::Limits;
 use tombolo_server::outbound::Secret;
 use tombolo_server::resolver::{RESOLVER_ROUNDS_MAX, RESOLVER_TRIES, ResolverConfig};
 use tombolo_server::{Config, Running, Server, StartError};
@@ -88,6 +89,14 @@ impl World {
     }
 
     async fn with(acts: &[Act], change: impl FnOnce(&mut ResolverConfig)) -> Self {
+        Self::of(acts, |config| change(&mut config.resolver)).await
+    }
+
+    async fn limited(acts: &[Act], change: impl FnOnce(&mut Limits)) -> Self {
+        Self::of(acts, |config| change(&mut config.limits)).await
+    }
+
+    async fn of(acts: &[Act], change: impl FnOnce(&mut Config)) -> Self {
         let fake = Arc::new(Fake::default());
         fake.acts.lock().unwrap().extend(acts.iter().cloned());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -99,7 +108,7 @@ impl World {
         let mut config = Config::in_memory(SCHEMA, KEY);
         config.resolver = ResolverConfig::at(url);
         config.resolver.header = Some(Secret("X-Secret: s3cret".into()));
-        change(&mut config.resolver);
+        change(&mut config);
         let running = Server::start(config).await.unwrap();
         fake.server.set(running.addr).unwrap();
         let create = "mutation ($input: CreateNoteInput!) { createNote(input: $input) { id } }";
@@ -242,6 +251,16 @@ async fn a_client_that_would_throw_its_mutation_away_waits_for_a_resolver_that_i
     assert_eq!(answer["data"]["updateNote"]["_version"], 3, "{answer}");
     assert_eq!(world.body().await["body"], "both");
     assert_eq!(world.calls(), acts.len());
+    world.running.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_first_question_has_its_own_time_however_long_a_request_may_be_held() {
+    let fake = [Act::Status(503), Act::Answer(resolve("both"))];
+    // The pause before the second try alone is longer than a request is held.
+    let world = World::limited(&fake, |limits| limits.mutation_hold_ms = 1).await;
+    let answer = update(world.running.addr, json!({ "id": "a", "body": "late", "_version": 1 })).await;
+    assert_eq!(answer["data"]["updateNote"]["_version"], 3, "{answer}");
     world.running.shutdown().await;
 }
 

@@ -322,6 +322,11 @@ pub fn a_flood_ends_only_whoever_missed_something(place: &impl Place) {
     let began = rare.since().unwrap();
     assert!(server.0.events(began, all.into_iter()).is_some(), "many at once");
     assert!(server.0.events(began, [&rare, &missed].into_iter()).is_none());
+    let later = [&rare, &late];
+    assert!(
+        server.0.events(began, later.into_iter()).is_some(),
+        "one that began after the flood"
+    );
     assert_eq!((server.next(&mut rare), server.next(&mut other)), (None, None));
     assert!(block_on(server.0.next(&mut missed)).is_err());
     assert_eq!(server.next(&mut late), None);

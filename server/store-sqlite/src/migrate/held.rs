@@ -80,7 +80,7 @@ pub(super) fn type_of(schema: &Schema, text: &str) -> FieldType {
 }
 
 /// Whether the tables were last fitted to this very schema.
-pub(super) fn is_current(conn: &Connection, schema: &Schema) -> rusqlite::Result<bool> {
+pub(crate) fn is_current(conn: &Connection, schema: &Schema) -> rusqlite::Result<bool> {
     let sdl: Option<String> = conn
         .query_row(
             "SELECT sdl FROM _schemas WHERE hash = (SELECT value FROM _meta WHERE key = 'schema')",

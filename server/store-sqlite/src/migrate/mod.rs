@@ -25,7 +25,7 @@ use tombolo_core::schema::{Field, FieldKind, FieldOrigin, FieldType, Model, Scal
 use crate::error::{Misfit, OpenError, store_error};
 use crate::tables::quoted;
 use held::Held;
-pub(crate) use held::served;
+pub(crate) use held::{is_current, served};
 
 /// Fits the tables to `schema`, inside the caller's transaction; `allowed` are the names of breaking changes that may be
 /// made. On an error the transaction is to be dropped.
