@@ -1,6 +1,6 @@
 //! `graphql-transport-ws`: operations of all three kinds, many on one socket.
 //!
-//! A session is three kinds of task. The *reader* takes one frame at a time and hands it to the session's [`Desk`], whose
+//! A session is three kinds of task. The *reader* takes one frame at a time and hands it to the session's `Desk`, whose
 //! *operations* send their frames through a channel of a few. The *sink* writes them.
 
 use std::sync::Arc;
