@@ -148,6 +148,12 @@ impl Task {
         self.command.status().is_ok_and(|status| status.success())
     }
 
+    /// Whether it starts, whatever it says then.
+    pub(crate) fn starts(mut self) -> bool {
+        self.command.stdout(Stdio::null()).stderr(Stdio::null());
+        self.command.status().is_ok()
+    }
+
     fn line(&self) -> String {
         let program = Path::new(self.command.get_program());
         let mut line = program

@@ -155,6 +155,7 @@ fn tools_step(house: &House, _: Mode) -> Result<Outcome, Failed> {
         if std::env::var_os("TOMBOLO_CHROMIUM").is_none() {
             needed.push(tools::CHROMIUM);
         }
+        needed.push(tools::MOSQUITTO);
     }
     tools::ensure(house, &needed)?;
     tools::ensure_rust_components(house)?;
@@ -291,7 +292,7 @@ mod tests {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/clients");
         let packages = client_packages(&folder).unwrap();
         let names: Vec<_> = packages.iter().skip(1).filter_map(|p| p.file_name()).collect();
-        assert_eq!(names, ["amplify5", "appsync4", "browser", "datastore6"]);
+        assert_eq!(names, ["amplify5", "appsync4", "browser", "datastore6", "mqtt"]);
         assert_eq!(packages.first(), Some(&folder), "the shared one first");
     }
 

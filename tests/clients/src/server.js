@@ -18,9 +18,9 @@ process.on('exit', () => running.forEach((child) => child.kill('SIGKILL')));
  * Starts a server with a data folder of its own. `end` ends it with a signal and leaves the data; `start` starts it again on
  * the same port; `stop` ends it well and removes its data.
  */
-export async function startServer(schema = join(here, '../schema.graphql'), { tls = false } = {}) {
+export async function startServer(schema = join(here, '../schema.graphql'), { tls = false, mqtt = false } = {}) {
   const data = mkdtempSync(join(tmpdir(), 'tombolo-clients-'));
-  const more = tls ? ['--tls'] : [];
+  const more = [...(tls ? ['--tls'] : []), ...(mqtt ? ['--mqtt', '127.0.0.1:0'] : [])];
   return run(data, schema, (listen) => ['dev', '--schema', schema, '--data', data, '--listen', listen, '--api-key', apiKey, ...more]);
 }
 
@@ -70,6 +70,8 @@ class Server {
         // `dev` prints the URL, `serve` logs the address.
         const plain = line.replace(/\x1b\[[0-9;]*m/g, '');
         const found = /(https?):\/\/127\.0\.0\.1:(\d+)\/graphql/.exec(plain) ?? /listening.*addr=()127\.0\.0\.1:(\d+)/.exec(plain);
+        const mqtt = /MQTT is spoken on 127\.0\.0\.1:(\d+)/.exec(plain);
+        if (mqtt) this.mqttPort = Number(mqtt[1]);
         if (found && found[2] !== '0') resolve(`${found[1] || 'http'}://127.0.0.1:${found[2]}/graphql`);
       };
       createInterface({ input: child.stdout }).on('line', look);
