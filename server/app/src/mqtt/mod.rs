@@ -17,7 +17,8 @@
 //! | `legacy` | MQTT 3.1 |
 //! | `peer` | the protocol's state of one connection |
 //! | `devices` | who is connected |
-//! | `session` | one connection's life |
+//! | `session` | one connection's life, and the task that reads |
+//! | `writing` | the task that writes |
 
 mod devices;
 mod legacy;
@@ -25,6 +26,7 @@ mod packets;
 mod peer;
 mod session;
 pub mod topics;
+mod writing;
 
 use std::sync::Arc;
 use std::time::Duration;

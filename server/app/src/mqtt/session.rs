@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::ws::{Message, Utf8Bytes};
+use axum::extract::ws::Message;
 use jiff::Timestamp;
 use mqtt_protocol_core::mqtt::Version;
 use mqtt_protocol_core::mqtt::packet::Qos;
 use mqtt_protocol_core::mqtt::result_code::{
     ConnectReasonCode, DisconnectReasonCode, MqttError, PubackReasonCode, SubackReasonCode, UnsubackReasonCode,
 };
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tombolo_core::wire::graphql::{ErrorType, GraphqlError};
@@ -21,9 +21,10 @@ use super::legacy::{self, Beginning};
 use super::packets::{self, Connect, Packet, Publish, Welcome, Wire};
 use super::peer::{Peer, Step};
 use super::topics::Topics;
+use super::writing::{Writing, goodbye};
 use super::{CONTROL_MAX, HANDED_OVER_MAX, KEEP_ALIVE_MAX, PACKET_BYTES_MAX};
 use crate::auth::{Admitted, Refusal, Shown, expiry};
-use crate::limits::{CLOSE_TIMEOUT, OPERATION_ID_BYTES_MAX, OUTGOING_FRAMES, SOCKET_BUFFER_BYTES, WRITE_TIMEOUT};
+use crate::limits::{CLOSE_TIMEOUT, OPERATION_ID_BYTES_MAX, OUTGOING_FRAMES, SOCKET_BUFFER_BYTES};
 use crate::operations::{Desk, Stopped, error_frame};
 use crate::routes::App;
 
@@ -517,113 +518,4 @@ fn credential(name: Option<&str>, value: Option<&[u8]>) -> Option<Shown> {
     let value = std::str::from_utf8(value?).ok()?;
     let object = serde_json::Map::from_iter([(name?.to_owned(), value.into())]);
     Some(Shown::object(&object)).filter(Shown::is_anything)
-}
-
-/// The task that writes.
-struct Writing<W> {
-    writer: W,
-    peer: Arc<Peer>,
-    /// Where messages for the device go.
-    topic: String,
-    granted: Arc<Granted>,
-}
-
-impl<W: AsyncWrite + Unpin> Writing<W> {
-    /// Writes until nobody has anything to write any more, or the socket takes no more. Dropping the channels ends whoever
-    /// sends into them.
-    async fn run(mut self, mut controls: mpsc::Receiver<Vec<u8>>, mut frames: mpsc::Receiver<Message>) {
-        // A frame that is taken and has no room yet.
-        let mut waiting: Option<Utf8Bytes> = None;
-        let (mut controls_end, mut frames_end) = (false, false);
-        while !(controls_end && (frames_end || waiting.is_some())) {
-            let peer = Arc::clone(&self.peer);
-            let next = tokio::select! {
-                biased;
-                control = controls.recv(), if !controls_end => {
-                    controls_end = control.is_none();
-                    Next::Bytes(control.unwrap_or_default())
-                }
-                frame = frames.recv(), if waiting.is_none() && !frames_end => match frame {
-                    Some(Message::Text(frame)) => Next::Frame(frame),
-                    Some(Message::Close(_)) => {
-                        let why = "The server ends; come back.";
-                        Next::Bytes(goodbye(&peer, DisconnectReasonCode::ServerShuttingDown, why))
-                    }
-                    Some(_) => continue,
-                    None => {
-                        frames_end = true;
-                        continue;
-                    }
-                },
-                () = peer.room.notified(), if waiting.is_some() => match waiting.take() {
-                    Some(frame) => Next::Frame(frame),
-                    None => continue,
-                },
-            };
-            let bytes = match next {
-                Next::Bytes(bytes) => bytes,
-                Next::Frame(frame) => match self.message(frame.as_bytes()) {
-                    Ok(Some(bytes)) => bytes,
-                    Ok(None) => {
-                        waiting = Some(frame);
-                        continue;
-                    }
-                    Err(TooLarge) => break,
-                },
-            };
-            if !bytes.is_empty() && !self.write(&bytes).await {
-                return;
-            }
-        }
-        // The other side may have gone before.
-        let _gone = timeout(CLOSE_TIMEOUT, self.writer.shutdown()).await;
-    }
-
-    /// A message's bytes; none while nobody of the device listens, and `None` while there is no room.
-    fn message(&self, frame: &[u8]) -> Result<Option<Vec<u8>>, TooLarge> {
-        let Some(qos) = self.granted.get() else {
-            return Ok(Some(Vec::new()));
-        };
-        if !self.peer.has_room(qos) {
-            return Ok(None);
-        }
-        match self.peer.message(&self.topic, frame.to_vec(), qos) {
-            Ok(Step { error: Some(_), .. }) => Err(TooLarge),
-            Ok(step) => Ok(Some(step.bytes)),
-            Err(_) => Ok(None),
-        }
-    }
-
-    async fn write(&mut self, bytes: &[u8]) -> bool {
-        let writing = async {
-            self.writer.write_all(bytes).await?;
-            self.writer.flush().await
-        };
-        matches!(timeout(WRITE_TIMEOUT, writing).await, Ok(Ok(())))
-    }
-
-    /// Writes one packet and ends.
-    async fn last(mut self, packet: Wire) {
-        let bytes = self.peer.send(packet).bytes;
-        if self.write(&bytes).await {
-            let _gone = timeout(CLOSE_TIMEOUT, self.writer.shutdown()).await;
-        }
-    }
-}
-
-/// What is written next.
-enum Next {
-    Bytes(Vec<u8>),
-    Frame(Utf8Bytes),
-}
-
-/// The device takes no message of that size, or none any more.
-struct TooLarge;
-
-/// The bytes of a DISCONNECT; none for versions that have no such packet from a server.
-fn goodbye(peer: &Peer, code: DisconnectReasonCode, why: &str) -> Vec<u8> {
-    match packets::goodbye(peer.version(), code, why) {
-        Ok(Some(packet)) => peer.send(packet).bytes,
-        Ok(None) | Err(_) => Vec::new(),
-    }
 }
