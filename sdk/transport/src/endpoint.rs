@@ -96,7 +96,7 @@ impl std::fmt::Display for Endpoint {
     }
 }
 
-fn without_user(url: &str) -> String {
+pub(crate) fn without_user(url: &str) -> String {
     match (url.find("://"), url.rfind('@')) {
         (Some(scheme), Some(at)) if at > scheme => format!("{}://…{}", &url[..scheme], &url[at..]),
         _ => url.to_owned(),

@@ -6,6 +6,7 @@
 //! sync machine's.
 //!
 //! - [`websocket`]: `graphql-transport-ws`, every operation on one socket;
+//! - `mqtt`, with the feature of that name: the same over MQTT;
 //! - [`http`]: one request, one answer: catch-up pages, and everything where no socket gets through;
 //! - [`Network`]: the two together for one [`Endpoint`], which is what an app uses;
 //! - [`loopback`]: no network at all, for tests and examples;
@@ -15,9 +16,12 @@ mod close;
 mod counted;
 mod credential;
 mod endpoint;
+mod frame;
 pub mod http;
 pub mod limits;
 pub mod loopback;
+#[cfg(feature = "mqtt")]
+pub mod mqtt;
 mod network;
 pub mod tls;
 pub mod websocket;

@@ -6,7 +6,6 @@
 //! pings of its own when it is quiet, and gives the next message. There is no task behind it, so dropping it ends
 //! everything.
 
-mod frame;
 mod link;
 
 use std::sync::{Arc, OnceLock};
@@ -22,6 +21,7 @@ use tombolo_core::wire::graphql::Request;
 use tombolo_core::wire::ws::SUBPROTOCOL;
 
 use crate::counted::{Counted, Received};
+use crate::frame;
 use crate::{
     BoxFuture, CloseReason, Credential, Endpoint, Incoming, Link, OperationId, Outgoing, Transport, limits, tls,
 };

@@ -50,6 +50,9 @@ impl Site {
         change(&mut config);
         let running = Server::start(config.clone()).await.unwrap();
         config.listen = running.addr.to_string();
+        if let Some(addr) = running.mqtt.first() {
+            config.mqtt.listen = Some(addr.to_string());
+        }
         Self {
             running: Some(running),
             config,
@@ -85,6 +88,12 @@ impl Site {
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}/graphql", self.address())
+    }
+
+    /// Where it speaks MQTT; the same after a restart.
+    #[must_use]
+    pub fn mqtt_address(&self) -> &str {
+        self.config.mqtt.listen.as_deref().expect("MQTT is configured")
     }
 
     /// Ends the server in good order; its file is free afterwards.

@@ -22,6 +22,7 @@ mod kill_client;
 mod kill_server;
 mod lifecycle;
 mod live;
+mod mqtt;
 mod offline;
 mod scopes;
 mod stuck;

@@ -13,9 +13,9 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message, Utf8Bytes};
 
-use super::frame::{self, Frame};
 use super::{Stream, Timing};
 use crate::counted::Received;
+use crate::frame::{self, Frame};
 use crate::{BoxFuture, CloseReason, Incoming, Link, Outgoing, SendError, limits};
 
 /// The code of a close that carries none, RFC 6455 section 7.1.5.

@@ -70,6 +70,10 @@ const HANDED_OVER_MAX: usize = 4;
 /// Acknowledgements that wait for the socket: with them waits whoever reads.
 const CONTROL_MAX: usize = 16;
 
+/// Time for a device to take the answers to what was accepted when the server ends: one that acknowledges nothing must not hold
+/// up the end.
+const LAST_ANSWERS_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Longest keep-alive: a device that says nothing for half as long again is given up. One that asks for a longer one, or for none,
 /// is told this one (MQTT 5), or held to it.
 pub const KEEP_ALIVE_MAX: Duration = Duration::from_secs(20 * 60);

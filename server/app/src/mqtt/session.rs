@@ -22,7 +22,7 @@ use super::packets::{self, Connect, Packet, Publish, Welcome, Wire};
 use super::peer::{Peer, Step};
 use super::topics::Topics;
 use super::writing::{Writing, goodbye};
-use super::{CONTROL_MAX, HANDED_OVER_MAX, KEEP_ALIVE_MAX, PACKET_BYTES_MAX};
+use super::{CONTROL_MAX, HANDED_OVER_MAX, KEEP_ALIVE_MAX, LAST_ANSWERS_TIMEOUT, PACKET_BYTES_MAX};
 use crate::auth::{Admitted, Refusal, Shown, expiry};
 use crate::limits::{CLOSE_TIMEOUT, OPERATION_ID_BYTES_MAX, OUTGOING_FRAMES, SOCKET_BUFFER_BYTES};
 use crate::operations::{Desk, Stopped, error_frame};
@@ -117,9 +117,30 @@ where
         Ok(()) => session.run(&mut reader, inbound, handed_over).await,
         Err(end) => end,
     };
-    session.finish(end).await;
-    if timeout(CLOSE_TIMEOUT, &mut writing).await.is_err() {
+    let peer = Arc::clone(&session.peer);
+    let ending = async {
+        session.finish(end).await;
+        timeout(CLOSE_TIMEOUT, &mut writing).await.is_ok()
+    };
+    // What the device acknowledges meanwhile makes room for what it is still to be told. Once it is gone there is nobody to tell.
+    let ended = tokio::select! {
+        ended = ending => ended,
+        () = hear_out(&mut reader, &peer) => false,
+    };
+    if !ended {
         writing.abort();
+    }
+}
+
+/// Reads acknowledgements, and nothing else any more, until the other side is gone.
+async fn hear_out<R: AsyncRead + Unpin>(reader: &mut R, peer: &Peer) {
+    let mut bytes = Vec::with_capacity(SOCKET_BUFFER_BYTES);
+    loop {
+        bytes.clear();
+        match reader.read_buf(&mut bytes).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => drop(peer.receive(&bytes)),
+        }
     }
 }
 
@@ -497,7 +518,10 @@ impl Session {
 
     /// Ends what is open, and tells the other side why if it can hear.
     async fn finish(self, end: End) {
-        self.desk.close(end == End::Restart).await;
+        let in_order = end == End::Restart;
+        if timeout(LAST_ANSWERS_TIMEOUT, self.desk.close(in_order)).await.is_err() {
+            tracing::debug!("a device did not take its last answers");
+        }
         // A socket that takes nothing more needs no goodbye.
         let _gone = match end {
             End::Goodbye(code, why) => {

@@ -1,7 +1,9 @@
 // What a device may not: every topic of another, every wildcard, what is retained; and how each is refused.
 import { after, test } from 'node:test';
 import assert from 'node:assert/strict';
+import { connect } from 'node:net';
 import mqtt from 'mqtt';
+import { parser, writeToStream } from 'mqtt-packet';
 import { apiKey, startConfigured, startServer } from '../../src/server.js';
 import { until } from '../../src/until.js';
 import { Device } from '../device.js';
@@ -58,28 +60,52 @@ for (const [name, act, code, then] of violations) {
   });
 }
 
+/** A connection whose packets are the test's own: a client would not send what the server has said it does not do. */
+async function raw(at, id) {
+  const socket = connect(at.mqttPort, '127.0.0.1');
+  const packets = [];
+  const read = parser({ protocolVersion: 5 });
+  read.on('packet', (packet) => packets.push(packet));
+  socket.on('data', (data) => read.parse(data));
+  socket.on('error', () => {});
+  const say = (packet) => writeToStream(packet, socket, { protocolVersion: 5 });
+  say({ cmd: 'connect', protocolId: 'MQTT', protocolVersion: 5, clean: true, clientId: id, keepalive: 60, username: 'x-api-key', password: Buffer.from(apiKey) });
+  await until('it is connected', () => packets.length === 1);
+  assert.equal(packets[0].reasonCode, 0);
+  return { socket, packets, say };
+}
+
 test('MQTT 5: retained messages and QoS 2 end the connection with their codes', async () => {
-  // The client itself would not send what the server has said it does not do.
-  const { writeToStream, parser } = await import('mqtt-packet');
-  const { connect } = await import('node:net');
   for (const [more, code] of [[{ retain: true, qos: 1, messageId: 1 }, 0x9a], [{ qos: 2, messageId: 1 }, 0x9b]]) {
-    const socket = connect(server.mqttPort, '127.0.0.1');
-    const packets = [];
-    const read = parser({ protocolVersion: 5 });
-    read.on('packet', (packet) => packets.push(packet));
-    socket.on('data', (data) => read.parse(data));
-    const options = { protocolVersion: 5 };
-    writeToStream({ cmd: 'connect', protocolId: 'MQTT', protocolVersion: 5, clean: true, clientId: 'raw', keepalive: 60, username: 'x-api-key', password: Buffer.from(apiKey) }, socket, options);
-    await until('it is connected', () => packets.length === 1);
-    const { properties, reasonCode } = packets[0];
-    assert.equal(reasonCode, 0);
+    const { socket, packets, say } = await raw(server, 'raw');
+    const { properties } = packets[0];
     assert.deepEqual([properties.maximumQoS, properties.retainAvailable, properties.wildcardSubscriptionAvailable, properties.sharedSubscriptionAvailable], [1, false, false, false]);
-    writeToStream({ cmd: 'publish', topic: 'tombolo/raw/request', payload: '{}', ...more }, socket, options);
+    say({ cmd: 'publish', topic: 'tombolo/raw/request', payload: '{}', ...more });
     await until('it is told', () => packets.length === 2);
     assert.deepEqual([packets[1].cmd, packets[1].reasonCode], ['disconnect', code]);
     await until('and closed', () => socket.closed || socket.readableEnded);
     socket.destroy();
   }
+});
+
+test('a device that acknowledges nothing has its window full of messages, and holds up nobody', async () => {
+  const own = await startServer(undefined, { mqtt: true });
+  const { socket, packets, say } = await raw(own, 'mute');
+  say({ cmd: 'subscribe', messageId: 1, subscriptions: [{ topic: 'tombolo/mute/response', qos: 1 }] });
+  await until('it listens', () => packets.length === 2);
+  for (let i = 0; i < 30; i += 1) {
+    const payload = JSON.stringify({ id: `${i}`, type: 'subscribe', payload: { query: '{ __typename }' } });
+    say({ cmd: 'publish', topic: 'tombolo/mute/request', payload, qos: 0 });
+  }
+  const messages = () => packets.filter((packet) => packet.cmd === 'publish').length;
+  await until('the window is full', () => messages() === 16);
+  const other = await Device.open(own, 'other');
+  assert.equal((await other.ask('{ __typename }')).__typename, 'Query');
+  assert.equal(messages(), 16);
+  const began = Date.now();
+  assert.equal((await own.stop()).code, 0, 'in order');
+  assert.ok(Date.now() - began < 15_000);
+  socket.destroy();
 });
 
 test('MQTT 3.1.1: a foreign topic ends the connection', async () => {

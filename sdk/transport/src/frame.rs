@@ -11,7 +11,7 @@ use crate::{CloseReason, Incoming, OperationId, Outgoing};
 
 /// A frame from the server.
 #[derive(Debug, PartialEq)]
-pub(super) enum Frame {
+pub(crate) enum Frame {
     /// The session is open.
     Ack,
     /// To be answered with a pong.
@@ -23,7 +23,7 @@ pub(super) enum Frame {
 }
 
 /// Reads a text message.
-pub(super) fn read(text: &str) -> Result<Frame, CloseReason> {
+pub(crate) fn read(text: &str) -> Result<Frame, CloseReason> {
     // The frames are told apart by hand because serde buffers internally tagged enums, and raw JSON cannot be buffered.
     #[derive(Deserialize)]
     struct Parts<'a> {
@@ -74,7 +74,7 @@ pub(super) fn read(text: &str) -> Result<Frame, CloseReason> {
 }
 
 /// Writes a message of the owner.
-pub(super) fn write(message: Outgoing) -> Result<String, CloseReason> {
+pub(crate) fn write(message: Outgoing) -> Result<String, CloseReason> {
     encode(&match message {
         Outgoing::Start { id, request } => ClientFrame::Subscribe {
             id: id.0.to_string(),
@@ -85,15 +85,15 @@ pub(super) fn write(message: Outgoing) -> Result<String, CloseReason> {
 }
 
 /// Writes `connection_init`.
-pub(super) fn init(payload: Option<Json>) -> Result<String, CloseReason> {
+pub(crate) fn init(payload: Option<Json>) -> Result<String, CloseReason> {
     encode(&ClientFrame::ConnectionInit { payload })
 }
 
 /// Writes a ping.
-pub(super) const PING: &str = r#"{"type":"ping"}"#;
+pub(crate) const PING: &str = r#"{"type":"ping"}"#;
 
 /// Writes a pong.
-pub(super) const PONG: &str = r#"{"type":"pong"}"#;
+pub(crate) const PONG: &str = r#"{"type":"pong"}"#;
 
 fn encode(frame: &ClientFrame) -> Result<String, CloseReason> {
     serde_json::to_string(frame).map_err(|e| CloseReason::protocol(e.to_string()))
