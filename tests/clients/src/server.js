@@ -69,8 +69,8 @@ class Server {
         this.#said += line + '\n';
         // `dev` prints the URL, `serve` logs the address.
         const plain = line.replace(/\x1b\[[0-9;]*m/g, '');
-        const found = /(https?):\/\/127\.0\.0\.1:(\d+)\/graphql/.exec(plain) ?? /listening.*addr=()127\.0\.0\.1:(\d+)/.exec(plain);
-        const mqtt = /MQTT is spoken on 127\.0\.0\.1:(\d+)/.exec(plain);
+        const found = /(https?):\/\/127\.0\.0\.1:(\d+)\/graphql/.exec(plain) ?? /listening addr=()127\.0\.0\.1:(\d+)/.exec(plain);
+        const mqtt = /(?:MQTT is spoken on |listening for MQTT addr=)127\.0\.0\.1:(\d+)/.exec(plain);
         if (mqtt) this.mqttPort = Number(mqtt[1]);
         if (found && found[2] !== '0') resolve(`${found[1] || 'http'}://127.0.0.1:${found[2]}/graphql`);
       };

@@ -183,3 +183,47 @@ async fn a_certificate_that_cannot_be_used_is_refused_by_its_file() {
         assert!(error.contains(says), "{name}: {error}");
     }
 }
+
+#[tokio::test]
+async fn mqtt_is_spoken_over_tls_on_its_own_port() {
+    let dir = tempfile::tempdir().unwrap();
+    let own = dev_tls::open(dir.path(), &[], Timestamp::now()).unwrap();
+    let mut config = Config::in_memory(SCHEMA, KEY);
+    config.tls = Some(own.files.clone());
+    config.mqtt.listen = Some("127.0.0.1:0".to_owned());
+    config.mqtt.tls_listen = Some("127.0.0.1:0".to_owned());
+    let server = Server::start(config).await.unwrap();
+    let [plain, secured] = *server.mqtt.as_slice() else {
+        panic!("{:?}", server.mqtt)
+    };
+    // CONNECT of MQTT 3.1.1: clean session, user name and password.
+    let mut body = b"\x00\x04MQTT\x04\xc2\x00\x3c\x00\x01d\x00\x09x-api-key".to_vec();
+    body.extend_from_slice(&u16::try_from(KEY.len()).unwrap().to_be_bytes());
+    body.extend_from_slice(KEY.as_bytes());
+    let connect = [&[0x10, u8::try_from(body.len()).unwrap()], body.as_slice()].concat();
+    let mut connack = [0; 4];
+
+    let mut stream = TcpStream::connect(plain).await.unwrap();
+    stream.write_all(&connect).await.unwrap();
+    patiently(stream.read_exact(&mut connack)).await.unwrap();
+    assert_eq!(connack, [0x20, 2, 0, 0]);
+
+    let connector = TlsConnector::from(trusting(&own));
+    let stream = TcpStream::connect(secured).await.unwrap();
+    let mut stream = connector
+        .connect(ServerName::try_from("localhost").unwrap(), stream)
+        .await
+        .unwrap();
+    stream.write_all(&connect).await.unwrap();
+    connack = [9; 4];
+    patiently(stream.read_exact(&mut connack)).await.unwrap();
+    assert_eq!(connack, [0x20, 2, 0, 0]);
+
+    // Who speaks plainly there is closed, and is told nothing in another protocol's words.
+    let mut stream = TcpStream::connect(secured).await.unwrap();
+    stream.write_all(&connect).await.unwrap();
+    let mut said = Vec::new();
+    let _reset = patiently(stream.read_to_end(&mut said)).await;
+    assert!(said.is_empty(), "{said:?}");
+    server.shutdown().await;
+}

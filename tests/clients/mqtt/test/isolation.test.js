@@ -118,8 +118,6 @@ test('a second connection under a client id takes the place of the first; anothe
   const own = await startConfigured(
     '[[api_keys]]\nname = "a"\nkey = "the key of a, sixteen"\n[[api_keys]]\nname = "b"\nkey = "the key of b, sixteen"\n[mqtt]\nlisten = "127.0.0.1:0"\n',
   );
-  await until('the port is told', () => /listening for MQTT.*127\.0\.0\.1:(\d+)/.exec(own.said().replace(/\x1b\[[0-9;]*m/g, '')));
-  own.mqttPort = Number(/listening for MQTT.*127\.0\.0\.1:(\d+)/.exec(own.said().replace(/\x1b\[[0-9;]*m/g, ''))[1]);
   const as = (key) => ({ password: `the key of ${key}, sixteen` });
   const first = await Device.open(own, 'same', as('a'));
   const other = await Device.open(own, 'same', as('b'));
