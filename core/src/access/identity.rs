@@ -143,6 +143,24 @@ impl Identity {
         }
     }
 
+    /// Whether a fresh credential gives the rights that this one gave: it differs at most in when and for how long it was given
+    /// (the registered claims of RFC 7519 for that, and Cognito's names of one sign-in).
+    #[must_use]
+    pub fn has_rights_of(&self, other: &Self) -> bool {
+        const OF_ONE_TOKEN: [&str; 7] = ["exp", "iat", "nbf", "jti", "auth_time", "event_id", "origin_jti"];
+        let lasting = |user: &User| -> Map<String, Json> {
+            let claims = user
+                .claims
+                .iter()
+                .filter(|(name, _)| !OF_ONE_TOKEN.contains(&name.as_str()));
+            claims.map(|(name, value)| (name.clone(), value.clone())).collect()
+        };
+        match (self, other) {
+            (Self::User(a), Self::User(b)) => a.mode == b.mode && lasting(a) == lasting(b),
+            _ => self == other,
+        }
+    }
+
     /// The name under which its work is kept; `None` on the device.
     #[must_use]
     pub fn author(&self) -> Option<String> {

@@ -57,9 +57,14 @@ pub const OUTGOING_FRAMES: usize = 4;
 /// the same.
 pub const FRAMES_PER_FLUSH: usize = 64;
 
-/// Most queries and mutations of one socket in work at once; the next frame is read when one is done. Twice the window
-/// in which a replica pipelines its mutations, so that group commit has something to group.
-pub const OPERATIONS_IN_FLIGHT_MAX: usize = 512;
+/// Most mutations of one socket in work at once, from the queue until the other side has taken the answer; the next frame is
+/// looked at when one is done. Twice the window in which a replica pipelines its mutations, so that group commit has something
+/// to group.
+pub const MUTATIONS_IN_FLIGHT_MAX: usize = 512;
+
+/// The same for queries, whose answers are larger, a page of a mebibyte: with 32 a client that asks and takes no answer holds
+/// tens of mebibytes, and one that does take them waits for nothing.
+pub const QUERIES_IN_FLIGHT_MAX: usize = 32;
 
 /// Most subscriptions open on one socket: DataStore opens three for each model and gives up real time altogether when one is
 /// refused, so this is three times what 100 models need. Measured: one costs 7 kB, a socket without any 9 kB.

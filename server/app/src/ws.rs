@@ -209,7 +209,10 @@ impl Session {
                 "Subscriber for this id already exists",
             ));
         }
-        self.desk.subscribe(identity, id, request).await.map_err(End::from)
+        self.desk
+            .subscribe(identity, None, id, request)
+            .await
+            .map_err(End::from)
     }
 
     async fn send(&self, message: Message) -> Result<(), End> {

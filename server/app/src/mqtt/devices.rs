@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mqtt_protocol_core::mqtt::packet::Qos;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tombolo_core::wire::ws::ClientFrame;
+
+use crate::auth::Admitted;
 
 /// What a connection granted of the response topic: nothing, or a QoS.
 #[derive(Debug)]
@@ -40,6 +42,32 @@ impl Granted {
     }
 }
 
+/// A request that another connection of a device has brought: with its own rights, and it is told when the request is in.
+#[derive(Debug)]
+pub(super) struct HandedOver {
+    pub(super) frame: Slot,
+    /// It may have come before.
+    pub(super) again: bool,
+    pub(super) caller: Admitted,
+    /// Sent when the request is where its acknowledgement promises it to be.
+    pub(super) done: oneshot::Sender<()>,
+}
+
+/// A frame that whoever comes first takes: the connection that is to carry it out, or the one that has brought it, once the
+/// other has ended.
+#[derive(Clone, Debug)]
+pub(super) struct Slot(Arc<Mutex<Option<ClientFrame>>>);
+
+impl Slot {
+    pub(super) fn new(frame: ClientFrame) -> Self {
+        Self(Arc::new(Mutex::new(Some(frame))))
+    }
+
+    pub(super) fn take(&self) -> Option<ClientFrame> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
 /// One connection, as others see it.
 #[derive(Clone, Debug)]
 struct Seat {
@@ -47,7 +75,7 @@ struct Seat {
     /// Another connection has taken its client id.
     taken_over: CancellationToken,
     granted: Arc<Granted>,
-    frames: mpsc::Sender<ClientFrame>,
+    frames: mpsc::Sender<HandedOver>,
 }
 
 /// Whose device: an identity's name and the device's.
@@ -89,7 +117,7 @@ impl Devices {
         author: String,
         device: String,
         client_id: String,
-        frames: mpsc::Sender<ClientFrame>,
+        frames: mpsc::Sender<HandedOver>,
     ) -> Held {
         let owner = (author, device);
         let (taken_over, granted) = (CancellationToken::new(), Arc::new(Granted::default()));
@@ -136,7 +164,7 @@ impl Devices {
 
 impl Held {
     /// Another connection of the device that listens to its responses, if this one does not.
-    pub(super) fn listener(&self) -> Option<mpsc::Sender<ClientFrame>> {
+    pub(super) fn listener(&self) -> Option<mpsc::Sender<HandedOver>> {
         if self.granted.get().is_some() {
             return None;
         }

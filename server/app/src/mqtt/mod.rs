@@ -14,14 +14,17 @@
 //! |---|---|
 //! | [`topics`] | which topics a device has |
 //! | `packets` | both versions' packets as one |
-//! | `legacy` | MQTT 3.1 |
+//! | `beginning` | CONNECTs that are written anew before they are read |
 //! | `peer` | the protocol's state of one connection |
 //! | `devices` | who is connected |
-//! | `session` | one connection's life, and the task that reads |
+//! | `inbound` | what comes in, read while a request is worked on too |
+//! | `session` | one connection's life |
 //! | `writing` | the task that writes |
 
+mod beginning;
 mod devices;
-mod legacy;
+mod inbound;
+
 mod packets;
 mod peer;
 mod session;
@@ -61,8 +64,15 @@ pub const PACKET_BYTES_MAX: usize = 5 * 1024 * 1024;
 /// seconds. A device of MQTT 5 may want fewer.
 pub const IN_FLIGHT_MAX: usize = 16;
 
-/// Requests with QoS 1 that a device may have under way: they are worked on one after the other anyway.
-pub const RECEIVE_MAX: u16 = 32;
+/// Largest CONNECT, in bytes, and what came with it: credentials are far smaller, and who brings them has shown nothing yet.
+pub const CONNECT_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of packets that wait while one is worked on, beyond which no more are read until it is done: a queue of a thousand
+/// mutations of a kilobyte, which a client of MQTT 3.1.1 sends without waiting for an acknowledgement.
+pub const PACKETS_WAITING_BYTES_MAX: usize = 1024 * 1024;
+
+/// A device from which so much waits, and which does not take the answers that would make room, is given up after this long.
+const STUCK_TIMEOUT: Duration = crate::limits::WRITE_TIMEOUT;
 
 /// Requests that wait at a connection for which another one of its device has brought them.
 const HANDED_OVER_MAX: usize = 4;
@@ -70,8 +80,8 @@ const HANDED_OVER_MAX: usize = 4;
 /// Acknowledgements that wait for the socket: with them waits whoever reads.
 const CONTROL_MAX: usize = 16;
 
-/// Time for a device to take the answers to what was accepted when the server ends: one that acknowledges nothing must not hold
-/// up the end.
+/// Time for a device to take the answers to what was accepted when the server ends, or the device has said its last: one that
+/// acknowledges nothing must not hold up the end.
 const LAST_ANSWERS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Longest keep-alive: a device that says nothing for half as long again is given up. One that asks for a longer one, or for none,

@@ -37,6 +37,21 @@ pub(super) enum Packet {
     Other,
 }
 
+impl Packet {
+    /// About how much memory it holds.
+    pub(super) fn bytes(&self) -> usize {
+        const ITSELF: usize = 128;
+        ITSELF
+            + match self {
+                Self::Publish(publish) => publish.payload.len() + publish.topic.len(),
+                Self::Subscribe { filters, .. } => filters.iter().map(|(filter, _)| ITSELF + filter.len()).sum(),
+                Self::Unsubscribe { filters, .. } => filters.iter().map(|filter| ITSELF + filter.len()).sum(),
+                Self::Authenticate { data, .. } => data.as_ref().map_or(0, Vec::len),
+                Self::Connect(_) | Self::Disconnect | Self::Other => 0,
+            }
+    }
+}
+
 /// Who connects.
 #[derive(Debug)]
 pub(super) struct Connect {

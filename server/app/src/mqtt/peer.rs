@@ -2,6 +2,7 @@
 //! task that reads and the one that writes, under a lock that is never held while anybody waits.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,8 +16,8 @@ use mqtt_protocol_core::mqtt::result_code::MqttError;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::IN_FLIGHT_MAX;
 use super::packets::{self, Packet, Wire};
-use super::{IN_FLIGHT_MAX, RECEIVE_MAX};
 
 /// One connection.
 pub(super) struct Peer {
@@ -51,9 +52,8 @@ pub(super) struct Full;
 impl Peer {
     /// A connection that takes packets of up to `packet_bytes_max`.
     pub(super) fn new(packet_bytes_max: u32) -> Self {
-        let options = ConnectionOptions::new()
-            .maximum_packet_size_recv(packet_bytes_max)
-            .receive_maximum(RECEIVE_MAX);
+        // No Receive Maximum: 3.1.1 cannot be told one, clients of 5 pass over it, and what waits is bounded in bytes.
+        let options = ConnectionOptions::new().maximum_packet_size_recv(packet_bytes_max);
         let mut protocol = Connection::with_options(Version::Undetermined, options);
         protocol.set_auto_ping_response(true);
         Self {
@@ -81,8 +81,14 @@ impl Peer {
         let mut cursor = Cursor::new(bytes);
         while cursor.position() < bytes.len() as u64 && !step.close {
             let mut state = self.state();
-            let events = state.protocol.recv(&mut cursor);
-            state.take(events, &mut step, &self.room);
+            let receiving = || state.protocol.recv(&mut cursor);
+            // Version 0.7.9 panics at a second QoS 2 with packet id 0.
+            if let Ok(events) = catch_unwind(AssertUnwindSafe(receiving)) {
+                state.take(events, &mut step, &self.room);
+            } else {
+                step.error = Some(MqttError::MalformedPacket);
+                step.close = true;
+            }
         }
         step
     }

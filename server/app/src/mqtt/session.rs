@@ -1,5 +1,6 @@
 //! One connection's life: who it is, what it asks, what it is told, and how it ends.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,26 +12,27 @@ use mqtt_protocol_core::mqtt::result_code::{
     ConnectReasonCode, DisconnectReasonCode, MqttError, PubackReasonCode, SubackReasonCode, UnsubackReasonCode,
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
-use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout, timeout_at};
+use tombolo_core::access::Identity;
 use tombolo_core::wire::graphql::{ErrorType, GraphqlError};
 use tombolo_core::wire::ws::ClientFrame;
 
-use super::devices::{Granted, Held};
-use super::legacy::{self, Beginning};
+use super::devices::{Granted, HandedOver, Held, Slot};
+use super::inbound::{self, Inbound};
 use super::packets::{self, Connect, Packet, Publish, Welcome, Wire};
-use super::peer::{Peer, Step};
+use super::peer::Peer;
 use super::topics::Topics;
 use super::writing::{Writing, goodbye};
 use super::{CONTROL_MAX, HANDED_OVER_MAX, KEEP_ALIVE_MAX, LAST_ANSWERS_TIMEOUT, PACKET_BYTES_MAX};
-use crate::auth::{Admitted, Refusal, Shown, expiry};
+use crate::auth::{Admitted, Refusal, Shown};
 use crate::limits::{CLOSE_TIMEOUT, OPERATION_ID_BYTES_MAX, OUTGOING_FRAMES, SOCKET_BUFFER_BYTES};
 use crate::operations::{Desk, Stopped, error_frame};
 use crate::routes::App;
 
 /// Why a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
+pub(super) enum End {
     /// We end it; MQTT 5 is told why.
     Goodbye(DisconnectReasonCode, &'static str),
     /// The server ends: what was accepted is finished first.
@@ -69,15 +71,14 @@ where
     let (control, controls) = mpsc::channel(CONTROL_MAX);
     let (out, frames) = mpsc::channel(OUTGOING_FRAMES);
     let granted = Arc::new(Granted::default());
-    let mut inbound = Inbound::default();
     let deadline = Instant::now() + Duration::from_millis(app.limits.init_timeout_ms);
     let connecting = async {
-        let connect = inbound.connect(&mut reader, &peer).await?;
-        Some(Session::admit(&app, &peer, &shown, connect).await)
+        let (connect, packets) = inbound::connect(&mut reader, &peer).await?;
+        Ok((Session::admit(&app, &peer, &shown, connect).await, packets))
     };
     let admitted = tokio::select! {
-        () = app.life.ended() => None,
-        admitted = timeout_at(deadline, connecting) => admitted.ok().flatten(),
+        () = app.life.ended() => Err(Vec::new()),
+        admitted = timeout_at(deadline, connecting) => admitted.unwrap_or(Err(Vec::new())),
     };
     let mut writing = Writing {
         writer,
@@ -85,10 +86,11 @@ where
         topic: String::new(),
         granted,
     };
-    let (guest, welcome) = match admitted {
-        Some(Ok(both)) => both,
-        Some(Err(Some(refused))) => return writing.last(refused).await,
-        Some(Err(None)) | None => return,
+    let ((guest, welcome), packets) = match admitted {
+        Ok((Ok(both), packets)) => (both, packets),
+        Ok((Err(Some(refused)), _)) => return writing.last(refused).await,
+        Ok((Err(None), _)) => return,
+        Err(said) => return writing.last_bytes(said).await,
     };
     let (handed, handed_over) = mpsc::channel(HANDED_OVER_MAX);
     let author = guest.admitted.identity.author().unwrap_or_default();
@@ -114,7 +116,7 @@ where
         out,
     };
     let end = match session.say(welcome).await {
-        Ok(()) => session.run(&mut reader, inbound, handed_over).await,
+        Ok(()) => session.run(&mut reader, packets, handed_over).await,
         Err(end) => end,
     };
     let peer = Arc::clone(&session.peer);
@@ -144,6 +146,12 @@ async fn hear_out<R: AsyncRead + Unpin>(reader: &mut R, peer: &Peer) {
     }
 }
 
+/// What is done next.
+enum Next {
+    Packet(Packet),
+    HandedOver(HandedOver),
+}
+
 /// Who has come, and where he sits.
 struct Guest {
     admitted: Admitted,
@@ -151,49 +159,6 @@ struct Guest {
     client_id: String,
     /// Of enhanced authentication.
     method: Option<String>,
-}
-
-/// Bytes that came, and packets read from them that are not looked at yet.
-#[derive(Default)]
-struct Inbound {
-    packets: std::collections::VecDeque<Packet>,
-}
-
-impl Inbound {
-    /// Reads until there is a CONNECT. `None`: there is none, or something else.
-    async fn connect<R: AsyncRead + Unpin>(&mut self, reader: &mut R, peer: &Peer) -> Option<Connect> {
-        let mut first = Vec::with_capacity(SOCKET_BUFFER_BYTES);
-        let rest = loop {
-            if reader.read_buf(&mut first).await.ok()? == 0 {
-                return None;
-            }
-            match legacy::beginning(&first) {
-                Beginning::Short => {}
-                Beginning::Other => break first,
-                Beginning::Legacy(mut anew, taken) => {
-                    anew.extend_from_slice(first.get(taken..).unwrap_or_default());
-                    break anew;
-                }
-            }
-        };
-        let mut step = peer.receive(&rest);
-        loop {
-            if step.close || step.error.is_some() {
-                return None;
-            }
-            self.packets.extend(step.packets);
-            match self.packets.pop_front() {
-                Some(Packet::Connect(connect)) => return Some(connect),
-                Some(_) => return None,
-                None => {}
-            }
-            let mut more = Vec::with_capacity(SOCKET_BUFFER_BYTES);
-            if reader.read_buf(&mut more).await.ok()? == 0 {
-                return None;
-            }
-            step = peer.receive(&more);
-        }
-    }
 }
 
 struct Session {
@@ -246,6 +211,15 @@ impl Session {
             let why = "A client id is DEVICE or DEVICE:NAME, of 1 to 128 bytes, without / + # and control characters.";
             return Err((ConnectReasonCode::ClientIdentifierNotValid, why.to_owned()));
         };
+        if connect.method.is_none() && connect.data.is_some() {
+            let why = "Authentication Data comes with an Authentication Method.";
+            return Err((ConnectReasonCode::ProtocolError, why.to_owned()));
+        }
+        let unknown = |method: &String| credential(Some(method), Some(b"?")).is_none();
+        if connect.method.as_ref().is_some_and(unknown) {
+            let why = "An Authentication Method is authorization or x-api-key.";
+            return Err((ConnectReasonCode::BadAuthenticationMethod, why.to_owned()));
+        }
         let given = credential(connect.method.as_deref(), connect.data.as_deref())
             .or_else(|| credential(connect.user.as_deref(), connect.password.as_deref()));
         let shown = given.as_ref().unwrap_or(shown);
@@ -287,83 +261,73 @@ impl Session {
     async fn run<R: AsyncRead + Unpin>(
         &mut self,
         reader: &mut R,
-        mut inbound: Inbound,
-        mut handed_over: mpsc::Receiver<ClientFrame>,
+        packets: VecDeque<Packet>,
+        mut handed_over: mpsc::Receiver<HandedOver>,
     ) -> End {
-        let (app, failed) = (Arc::clone(&self.app), self.desk.failed());
-        let silence = KEEP_ALIVE_MAX + KEEP_ALIVE_MAX / 2;
-        let mut heard = Instant::now();
-        let mut bytes = Vec::with_capacity(SOCKET_BUFFER_BYTES);
+        let mut inbound = Inbound {
+            reader,
+            app: Arc::clone(&self.app),
+            peer: Arc::clone(&self.peer),
+            control: self.control.clone(),
+            out: self.out.clone(),
+            taken_over: self.held.taken_over.clone(),
+            failed: self.desk.failed(),
+            expires: None,
+            packets,
+            heard: Instant::now(),
+            unsaid: Vec::new(),
+            over: None,
+            stuck: None,
+        };
         loop {
-            while let Some(packet) = inbound.packets.pop_front() {
-                if let Err(end) = self.handle(packet).await {
-                    return end;
-                }
-            }
-            let deadline = self.peer.deadline().unwrap_or(heard + silence);
-            bytes.clear();
-            let step = tokio::select! {
-                biased;
-                () = app.life.ended() => return End::Restart,
-                () = self.held.taken_over.cancelled() => {
-                    return End::Goodbye(DisconnectReasonCode::SessionTakenOver, "Another connection has this client id.");
-                }
-                () = failed.cancelled() => {
-                    return End::Goodbye(DisconnectReasonCode::UnspecifiedError, "A subscription cannot go on; come back.");
-                }
-                () = self.out.closed() => return End::Gone,
-                () = expiry(self.admitted.expires) => {
-                    return End::Goodbye(DisconnectReasonCode::NotAuthorized, "The credential has expired.");
-                }
+            inbound.expires = self.admitted.expires;
+            let next = tokio::select! {
+                Some(handed) = handed_over.recv() => Next::HandedOver(handed),
                 () = self.desk.tidy() => continue,
-                Some(frame) = handed_over.recv() => match self.handle_frame(frame, false).await {
-                    Ok(()) => continue,
+                packet = inbound.next() => match packet {
+                    Ok(packet) => Next::Packet(packet),
                     Err(end) => return end,
                 },
-                () = sleep_until(deadline.min(heard + silence)) => {
-                    if heard + silence <= Instant::now() {
-                        return End::Goodbye(DisconnectReasonCode::KeepAliveTimeout, "Nothing came for too long.");
-                    }
-                    self.peer.look_at_deadlines()
-                }
-                read = reader.read_buf(&mut bytes) => match read {
-                    Ok(0) | Err(_) => return End::Gone,
-                    Ok(_) => {
-                        heard = Instant::now();
-                        self.peer.receive(&bytes)
-                    }
-                },
             };
-            match self.take(step).await {
-                Ok(packets) => inbound.packets.extend(packets),
-                Err(end) => return end,
+            let handling = async {
+                match next {
+                    Next::Packet(packet) => self.handle(packet).await,
+                    Next::HandedOver(handed) => self.handle_handed_over(handed).await,
+                }
+            };
+            let handled = tokio::select! {
+                handled = handling => handled,
+                end = inbound.attend() => Err(end),
+            };
+            if let Err(end) = handled {
+                return end;
             }
-        }
-    }
-
-    /// Writes what a step wants written; gives what it has read.
-    async fn take(&mut self, step: Step) -> Result<Vec<Packet>, End> {
-        if !step.bytes.is_empty() {
-            self.control.send(step.bytes).await.map_err(|_| End::Gone)?;
-        }
-        match (step.close, step.error) {
-            (_, Some(error)) => {
-                tracing::debug!(%error, "MQTT broken by the device");
-                Err(End::Said)
-            }
-            (true, None) => Err(End::Said),
-            (false, None) => Ok(step.packets),
         }
     }
 
     async fn say(&mut self, packet: Wire) -> Result<(), End> {
         let step = self.peer.send(packet);
-        self.take(step).await.map(drop)
+        if !step.bytes.is_empty() {
+            self.control.send(step.bytes).await.map_err(|_| End::Gone)?;
+        }
+        match (step.close, step.error) {
+            (false, None) => Ok(()),
+            (_, error) => {
+                tracing::debug!(?error, "an MQTT packet could not be sent");
+                Err(End::Said)
+            }
+        }
     }
 
     async fn handle(&mut self, packet: Packet) -> Result<(), End> {
         let version = self.peer.version();
         match packet {
+            Packet::Subscribe { id: 0, .. }
+            | Packet::Unsubscribe { id: 0, .. }
+            | Packet::Publish(Publish { id: Some(0), .. }) => Err(End::Goodbye(
+                DisconnectReasonCode::ProtocolError,
+                "A packet id is 1 to 65,535.",
+            )),
             Packet::Publish(publish) => self.handle_publish(publish).await,
             Packet::Subscribe { id, filters } => {
                 let codes = filters.iter().map(|(filter, qos)| self.grant(filter, *qos)).collect();
@@ -384,22 +348,21 @@ impl Session {
         if let Some(refusal) = self.topics.refusal(filter) {
             return refusal;
         }
-        match qos {
-            Qos::AtMostOnce => {
-                self.held.granted.set(Some(Qos::AtMostOnce));
-                SubackReasonCode::GrantedQos0
-            }
-            Qos::AtLeastOnce | Qos::ExactlyOnce => {
-                self.held.granted.set(Some(Qos::AtLeastOnce));
-                SubackReasonCode::GrantedQos1
-            }
-        }
+        let (granted, code) = match qos {
+            Qos::AtMostOnce => (Qos::AtMostOnce, SubackReasonCode::GrantedQos0),
+            Qos::AtLeastOnce | Qos::ExactlyOnce => (Qos::AtLeastOnce, SubackReasonCode::GrantedQos1),
+        };
+        self.held.granted.set(Some(granted));
+        // What waits for an acknowledgement may need none any more.
+        self.peer.room.notify_one();
+        code
     }
 
     fn withdraw(&self, filter: &str) -> UnsubackReasonCode {
         match filter == self.topics.response && self.held.granted.get().is_some() {
             true => {
                 self.held.granted.set(None);
+                self.peer.room.notify_one();
                 UnsubackReasonCode::Success
             }
             false => UnsubackReasonCode::NoSubscriptionExisted,
@@ -433,16 +396,60 @@ impl Session {
                 .acknowledge(publish.id, PubackReasonCode::PayloadFormatInvalid)
                 .await;
         };
-        match self.held.listener() {
-            Some(listener) => {
-                // Its connection may be ending: then nobody hears the answer, as when nobody ever listened.
-                if let Err(mpsc::error::SendError(frame)) = listener.send(frame).await {
-                    self.handle_frame(frame, publish.again).await?;
-                }
-            }
-            None => self.handle_frame(frame, publish.again).await?,
+        let left = match self.held.listener() {
+            Some(listener) => self.hand_over(&listener, frame, publish.again).await?,
+            None => Some(frame),
+        };
+        if let Some(frame) = left {
+            let caller = self.admitted.identity.clone();
+            self.handle_frame(frame, publish.again, &caller, None).await?;
         }
         self.acknowledge(publish.id, PubackReasonCode::Success).await
+    }
+
+    /// Gives a request to the connection of the device that listens, and waits until it is in; gives it back if that connection
+    /// has ended before: then nobody hears the answer, as when nobody ever listened.
+    async fn hand_over(
+        &self,
+        listener: &mpsc::Sender<HandedOver>,
+        frame: ClientFrame,
+        again: bool,
+    ) -> Result<Option<ClientFrame>, End> {
+        let (done, is_done) = oneshot::channel();
+        let slot = Slot::new(frame);
+        let handed = HandedOver {
+            frame: slot.clone(),
+            again,
+            caller: self.admitted.clone(),
+            done,
+        };
+        if listener.send(handed).await.is_ok() && is_done.await.is_ok() {
+            return Ok(None);
+        }
+        match slot.take() {
+            Some(frame) => Ok(Some(frame)),
+            // Perhaps it is carried out, perhaps not: the device has no acknowledgement, and sends it again.
+            None => Err(End::Goodbye(
+                DisconnectReasonCode::UnspecifiedError,
+                "The connection that was to answer has ended; come back.",
+            )),
+        }
+    }
+
+    async fn handle_handed_over(&mut self, handed: HandedOver) -> Result<(), End> {
+        let HandedOver {
+            frame,
+            again,
+            caller,
+            done,
+        } = handed;
+        if let Some(frame) = frame.take() {
+            self.handle_frame(frame, again, &caller.identity, caller.expires)
+                .await?;
+            // Who has brought it may be gone.
+            let _gone = done.send(());
+        }
+        Ok(())
     }
 
     /// What the device may not do. Version 3.1.1 has no code for it: the connection is closed.
@@ -462,8 +469,15 @@ impl Session {
         self.say(packet).await
     }
 
-    /// One frame of `graphql-transport-ws`; `again`: it may have come before.
-    async fn handle_frame(&mut self, frame: ClientFrame, again: bool) -> Result<(), End> {
+    /// One frame of `graphql-transport-ws`; `again`: it may have come before. A subscription ends when its caller's credential
+    /// `expires`, if that is not the one that ends the connection.
+    async fn handle_frame(
+        &mut self,
+        frame: ClientFrame,
+        again: bool,
+        caller: &Identity,
+        expires: Option<Timestamp>,
+    ) -> Result<(), End> {
         let refusal = |message: &str| GraphqlError::new(ErrorType::BadRequest, message);
         match frame {
             ClientFrame::Subscribe { id, payload } => {
@@ -478,7 +492,7 @@ impl Session {
                     let error = refusal("An operation with this id is open: choose another, or complete it first.");
                     return Ok(self.desk.send(error_frame(&id, &[error])).await?);
                 }
-                Ok(self.desk.subscribe(&self.admitted.identity, id, &payload).await?)
+                Ok(self.desk.subscribe(caller, expires, id, &payload).await?)
             }
             ClientFrame::Complete { id } => {
                 self.desk.cancel(&id);
@@ -505,11 +519,17 @@ impl Session {
             return refused("No credential.");
         };
         match self.app.gate.admit(&shown, Timestamp::now()).await {
-            Ok(admitted) if admitted.identity.author() == self.admitted.identity.author() => {
+            Ok(admitted) if admitted.identity.author() != self.admitted.identity.author() => {
+                refused("Another caller than the one who has connected.")
+            }
+            // What is open was allowed by the rights of before.
+            Ok(admitted) if !admitted.identity.has_rights_of(&self.admitted.identity) => {
+                refused("The caller's rights have changed: connect with them.")
+            }
+            Ok(admitted) => {
                 self.admitted = admitted;
                 self.say(packets::authenticated(&named)?).await
             }
-            Ok(_) => refused("Another caller than the one who has connected."),
             // The one before counts for as long as it lasts.
             Err(refusal) if refusal.is_temporary() => Ok(()),
             Err(_) => refused("The credential is refused."),

@@ -61,7 +61,12 @@ impl<W: AsyncWrite + Unpin> Writing<W> {
                         waiting = Some(frame);
                         continue;
                     }
-                    Err(TooLarge) => break,
+                    Err(TooLarge) => {
+                        let why = "An answer is larger than the Maximum Packet Size: ask for a smaller page.";
+                        let bytes = goodbye(&self.peer, DisconnectReasonCode::PacketTooLarge, why);
+                        self.write(&bytes).await;
+                        break;
+                    }
                 },
             };
             if !bytes.is_empty() && !self.write(&bytes).await {
@@ -96,8 +101,13 @@ impl<W: AsyncWrite + Unpin> Writing<W> {
     }
 
     /// Writes one packet and ends.
-    pub(super) async fn last(mut self, packet: Wire) {
+    pub(super) async fn last(self, packet: Wire) {
         let bytes = self.peer.send(packet).bytes;
+        self.last_bytes(bytes).await;
+    }
+
+    /// Writes this and ends.
+    pub(super) async fn last_bytes(mut self, bytes: Vec<u8>) {
         if self.write(&bytes).await {
             let _gone = timeout(CLOSE_TIMEOUT, self.writer.shutdown()).await;
         }

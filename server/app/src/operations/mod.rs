@@ -13,6 +13,7 @@ mod registry;
 use std::sync::Arc;
 
 use axum::extract::ws::Message;
+use jiff::Timestamp;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -21,7 +22,8 @@ use tombolo_core::wire::graphql::{ErrorType, GraphqlError, Request};
 use tombolo_engine::{EngineError, Subscriber};
 
 use crate::api::{Pending, Work};
-use crate::limits::OPERATIONS_IN_FLIGHT_MAX;
+use crate::auth::{Refusal, expiry};
+use crate::limits::{MUTATIONS_IN_FLIGHT_MAX, QUERIES_IN_FLIGHT_MAX};
 use crate::routes::App;
 pub(crate) use registry::error_frame;
 use registry::{Operation, Operations};
@@ -41,8 +43,10 @@ pub(crate) struct Desk {
     out: mpsc::Sender<Message>,
     operations: Operations,
     tasks: JoinSet<()>,
-    /// Room for queries and mutations in work.
-    room: Arc<Semaphore>,
+    /// Room for queries, until their answers are taken.
+    queries: Arc<Semaphore>,
+    /// The same for mutations.
+    mutations: Arc<Semaphore>,
     /// Cancelled by a subscription that cannot go on.
     failed: CancellationToken,
 }
@@ -55,7 +59,8 @@ impl Desk {
             out,
             operations: Operations::default(),
             tasks: JoinSet::new(),
-            room: Arc::new(Semaphore::new(OPERATIONS_IN_FLIGHT_MAX)),
+            queries: Arc::new(Semaphore::new(QUERIES_IN_FLIGHT_MAX)),
+            mutations: Arc::new(Semaphore::new(MUTATIONS_IN_FLIGHT_MAX)),
             failed: CancellationToken::new(),
         }
     }
@@ -81,10 +86,12 @@ impl Desk {
         self.operations.cancel(id);
     }
 
-    /// Starts an operation under an id that is not in use.
+    /// Starts an operation under an id that is not in use. A subscription ends when its caller's credential `expires`, unless
+    /// that ends the whole session.
     pub(crate) async fn subscribe(
         &mut self,
         identity: &Identity,
+        expires: Option<Timestamp>,
         id: String,
         request: &Request,
     ) -> Result<(), Stopped> {
@@ -99,19 +106,19 @@ impl Desk {
                     let error = GraphqlError::new(ErrorType::LimitExceeded, often.to_string());
                     return self.send(error_frame(&id, &[error])).await;
                 }
-                let room = self.make_room().await?;
+                let room = self.make_room(&self.queries).await?;
                 self.start(id, false, |operation| async move {
                     let answer = match app.api() {
                         Some(api) => api.query(prepared).await,
                         None => return,
                     };
-                    drop(room);
                     operation.answer(answer).await;
+                    drop(room);
                 });
                 Ok(())
             }
             Ok(Work::Mutation(mutation)) => {
-                let room = self.make_room().await?;
+                let room = self.make_room(&self.mutations).await?;
                 match api.enqueue(mutation).await {
                     Ok(pending) => {
                         self.start(id, false, |operation| settle(app, operation, pending, room));
@@ -140,7 +147,16 @@ impl Desk {
                 match api.subscribe(&prepared, waker) {
                     Ok(subscription) => {
                         let failed = self.failed.clone();
-                        self.start(id, true, |operation| pull(app, operation, subscription, wake, failed));
+                        self.start(id, true, |operation| async move {
+                            let pulling = pull(app, &operation, subscription, wake, failed);
+                            let ended = tokio::select! {
+                                ended = pulling => ended,
+                                () = expiry(expires) => Err(vec![expired()]),
+                            };
+                            if let Err(errors) = ended {
+                                operation.refuse(&errors).await;
+                            }
+                        });
                         Ok(())
                     }
                     Err(errors) => self.send(error_frame(&id, &errors)).await,
@@ -150,9 +166,9 @@ impl Desk {
     }
 
     /// Waits for room for one more query or mutation, unless the socket is gone.
-    async fn make_room(&self) -> Result<OwnedSemaphorePermit, Stopped> {
+    async fn make_room(&self, room: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Stopped> {
         tokio::select! {
-            permit = Arc::clone(&self.room).acquire_owned() => permit.map_err(|_| Stopped::Gone),
+            permit = Arc::clone(room).acquire_owned() => permit.map_err(|_| Stopped::Gone),
             () = self.out.closed() => Err(Stopped::Gone),
         }
     }
@@ -185,31 +201,37 @@ async fn settle(app: Arc<App>, operation: Operation, pending: Pending, room: Own
         Some(api) => api.settle(pending).await,
         None => return,
     };
-    drop(room);
     operation.answer(answer).await;
+    drop(room);
 }
 
-/// Sends a subscription's payloads as the socket takes them.
+/// The credential of a subscription's caller is over.
+fn expired() -> GraphqlError {
+    GraphqlError::new(ErrorType::UnauthorizedException, Refusal::TokenExpired.to_string())
+}
+
+/// Sends a subscription's payloads as the socket takes them; errors end it.
 async fn pull(
     app: Arc<App>,
-    operation: Operation,
+    operation: &Operation,
     mut subscription: Subscriber,
     wake: Arc<Notify>,
     failed: CancellationToken,
-) {
-    let Some(api) = app.api() else { return };
+) -> Result<(), Vec<GraphqlError>> {
+    let Some(api) = app.api() else { return Ok(()) };
     loop {
         match api.next(&mut subscription).await {
             Ok(Some(payload)) => {
                 if !operation.next(&payload).await {
-                    return;
+                    return Ok(());
                 }
             }
             Ok(None) => wake.notified().await,
-            Err(EngineError::Request(errors)) => return operation.refuse(&errors).await,
+            Err(EngineError::Request(errors)) => return Err(errors),
             Err(EngineError::Store(error)) => {
                 tracing::error!(%error, "a subscription cannot go on");
-                return failed.cancel();
+                failed.cancel();
+                return Ok(());
             }
         }
     }

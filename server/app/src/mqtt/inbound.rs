@@ -1,0 +1,185 @@
+//! What comes in: read at all times, while a request is worked on too, because the acknowledgements that make room for the
+//! request's answer come in the same stream behind it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use mqtt_protocol_core::mqtt::result_code::DisconnectReasonCode;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use axum::extract::ws::Message;
+
+use super::beginning::{self, Beginning};
+use super::packets::{Connect, Packet};
+use super::peer::{Peer, Step};
+use super::session::End;
+use super::{CONNECT_BYTES_MAX, KEEP_ALIVE_MAX, LAST_ANSWERS_TIMEOUT, PACKETS_WAITING_BYTES_MAX, STUCK_TIMEOUT};
+use crate::auth::expiry;
+use crate::limits::SOCKET_BUFFER_BYTES;
+use crate::routes::App;
+
+/// CONNACK of MQTT 5 with 0x84, Unsupported Protocol Version (3.1.2.2): to whoever speaks a later one.
+const UNSUPPORTED_VERSION: [u8; 5] = [0x20, 3, 0, 0x84, 0];
+
+/// Reads until there is a CONNECT; gives it with what came behind it. Otherwise the bytes that say what is wrong, if any do.
+pub(super) async fn connect<R>(reader: &mut R, peer: &Peer) -> Result<(Connect, VecDeque<Packet>), Vec<u8>>
+where
+    R: AsyncRead + Unpin,
+{
+    let mut first = Vec::with_capacity(SOCKET_BUFFER_BYTES);
+    let mut next = loop {
+        if first.len() > CONNECT_BYTES_MAX || !read_more(reader, &mut first).await {
+            return Err(Vec::new());
+        }
+        match beginning::look_at(&first) {
+            Beginning::Short => {}
+            Beginning::AsItIs => break first,
+            Beginning::Unknown => return Err(UNSUPPORTED_VERSION.to_vec()),
+            Beginning::Anew(mut anew, taken) => {
+                anew.extend_from_slice(first.get(taken..).unwrap_or_default());
+                break anew;
+            }
+        }
+    };
+    let mut taken = 0;
+    loop {
+        taken += next.len();
+        let mut step = peer.receive(&next);
+        let mut packets: VecDeque<Packet> = step.packets.drain(..).collect();
+        match packets.pop_front() {
+            Some(Packet::Connect(connect)) if !step.close && step.error.is_none() => return Ok((connect, packets)),
+            None if !step.close && step.error.is_none() && taken <= CONNECT_BYTES_MAX => {}
+            _ => return Err(step.bytes),
+        }
+        next.clear();
+        if !read_more(reader, &mut next).await {
+            return Err(Vec::new());
+        }
+    }
+}
+
+async fn read_more<R: AsyncRead + Unpin>(reader: &mut R, bytes: &mut Vec<u8>) -> bool {
+    matches!(reader.read_buf(bytes).await, Ok(read) if read > 0)
+}
+
+/// The packets of one connection that wait to be looked at, and all that may end it meanwhile.
+pub(super) struct Inbound<'r, R> {
+    pub(super) reader: &'r mut R,
+    pub(super) app: Arc<App>,
+    pub(super) peer: Arc<Peer>,
+    pub(super) control: mpsc::Sender<Vec<u8>>,
+    pub(super) out: mpsc::Sender<Message>,
+    pub(super) taken_over: CancellationToken,
+    /// A subscription cannot go on.
+    pub(super) failed: CancellationToken,
+    /// The credential's end.
+    pub(super) expires: Option<Timestamp>,
+    pub(super) packets: VecDeque<Packet>,
+    pub(super) heard: Instant,
+    /// What the protocol's own state wants said, and is not in the writer's hands yet.
+    pub(super) unsaid: Vec<u8>,
+    /// Nothing comes any more: what came before is looked at first.
+    pub(super) over: Option<End>,
+    /// Since when nothing more is read, if so.
+    pub(super) stuck: Option<Instant>,
+}
+
+impl<R: AsyncRead + Unpin> Inbound<'_, R> {
+    /// The next packet.
+    pub(super) async fn next(&mut self) -> Result<Packet, End> {
+        loop {
+            if let Some(packet) = self.packets.pop_front() {
+                self.stuck = None;
+                return Ok(packet);
+            }
+            if let Some(end) = self.over
+                && self.unsaid.is_empty()
+            {
+                return Err(end);
+            }
+            self.step().await?;
+        }
+    }
+
+    /// Reads on while something else is done, until the connection has to end.
+    pub(super) async fn attend(&mut self) -> End {
+        loop {
+            if let Err(end) = self.step().await {
+                return end;
+            }
+        }
+    }
+
+    /// One thing that happens. Nothing is lost if this is dropped while it waits.
+    async fn step(&mut self) -> Result<(), End> {
+        let waiting: usize = self.packets.iter().map(Packet::bytes).sum();
+        let full = self.over.is_some() || waiting >= PACKETS_WAITING_BYTES_MAX;
+        if full && self.stuck.is_none() {
+            self.stuck = Some(Instant::now());
+        }
+        let silence = KEEP_ALIVE_MAX + KEEP_ALIVE_MAX / 2;
+        let silent = self.heard + silence;
+        // Who is not listened to is not silent.
+        let deadline = match self.stuck.filter(|_| full) {
+            Some(since) if self.over.is_some() => since + LAST_ANSWERS_TIMEOUT,
+            Some(since) => since + STUCK_TIMEOUT,
+            None => self.peer.deadline().unwrap_or(silent).min(silent),
+        };
+        let mut bytes = Vec::with_capacity(SOCKET_BUFFER_BYTES);
+        let step = tokio::select! {
+            biased;
+            () = self.app.life.ended() => return Err(End::Restart),
+            () = self.taken_over.cancelled() => {
+                return Err(End::Goodbye(DisconnectReasonCode::SessionTakenOver, "Another connection has this client id."));
+            }
+            () = self.failed.cancelled() => {
+                return Err(End::Goodbye(DisconnectReasonCode::UnspecifiedError, "A subscription cannot go on; come back."));
+            }
+            () = self.out.closed() => return Err(End::Gone),
+            () = expiry(self.expires) => {
+                return Err(End::Goodbye(DisconnectReasonCode::NotAuthorized, "The credential has expired."));
+            }
+            permit = self.control.reserve(), if !self.unsaid.is_empty() => {
+                permit.map_err(|_| End::Gone)?.send(std::mem::take(&mut self.unsaid));
+                return Ok(());
+            }
+            read = self.reader.read_buf(&mut bytes), if !full => match read {
+                Ok(0) | Err(_) => {
+                    self.over = Some(End::Gone);
+                    return Ok(());
+                }
+                Ok(_) => {
+                    self.heard = Instant::now();
+                    self.peer.receive(&bytes)
+                }
+            },
+            () = sleep_until(deadline) => match full {
+                true if self.over.is_some() => return Err(End::Gone),
+                true => {
+                    return Err(End::Goodbye(DisconnectReasonCode::QuotaExceeded, "More requests than answers that are taken."));
+                }
+                false if silent <= Instant::now() => {
+                    return Err(End::Goodbye(DisconnectReasonCode::KeepAliveTimeout, "Nothing came for too long."));
+                }
+                false => self.peer.look_at_deadlines(),
+            },
+        };
+        self.take(step);
+        Ok(())
+    }
+
+    fn take(&mut self, step: Step) {
+        self.unsaid.extend(step.bytes);
+        self.packets.extend(step.packets);
+        if let Some(error) = &step.error {
+            tracing::debug!(%error, "MQTT broken by the device");
+        }
+        if step.close || step.error.is_some() {
+            self.over = Some(End::Said);
+        }
+    }
+}
