@@ -151,3 +151,30 @@ async fn a_wrong_key_over_mqtt_asks_for_another_and_goes_on_with_it() {
         assert_eq!(note["data"]["getNote"]["text"], "x", "{way:?}");
     }
 }
+
+#[tokio::test]
+async fn what_the_server_does_not_take_for_its_size_is_told_and_kept() {
+    let site = Site::with(SCHEMA, |config| {
+        config.mqtt.listen = Some("127.0.0.1:0".to_owned());
+        config.limits.body_bytes_max = 20_000;
+    })
+    .await;
+    let way = (format!("mqtt://{}", site.mqtt_address()), MqttVersion::V5);
+    let phone = Phone::open(over(&site, "large", &way), site.replica("large")).await;
+    phone
+        .write("createNote", json!({ "id": "large", "text": "x".repeat(30_000) }))
+        .await;
+    patiently(async {
+        loop {
+            let status = phone.client.status().borrow().clone();
+            if let Some(error) = status.last_error {
+                assert_eq!(error.code, "protocol");
+                assert!(error.message.contains("20000"), "{}", error.message);
+                assert_eq!(status.pending, 1);
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
