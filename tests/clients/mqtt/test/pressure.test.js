@@ -123,6 +123,37 @@ for (const protocolVersion of [4, 5]) {
   });
 }
 
+test('queries are in work until their answers are taken, and no more than 32 beyond what the window holds', async () => {
+  const raw = new Raw(5);
+  await raw.connect('asks');
+  raw.say({ cmd: 'subscribe', messageId: 1, subscriptions: [{ topic: 'tombolo/asks/response', qos: 1 }] });
+  await until('it listens', () => raw.of('suback').length === 1);
+  raw.sayAll(Array.from({ length: 200 }, (_, i) => request('asks', `q${i}`, '{ __typename }', i + 1)));
+  await until('32 are begun', () => raw.of('puback').length >= 32);
+  const other = await Device.open(server, 'asks-other');
+  for (let i = 0; i < 20; i += 1) await other.ask('{ __typename }');
+  // 16 frames in the window and a few before it are those of a dozen answers.
+  assert.ok(raw.of('puback').length < 60, `${raw.of('puback').length}`);
+  raw.socket.destroy();
+  await other.end();
+});
+
+test('a device that sends more than may wait, and takes no answers, is given up; others go on', async () => {
+  const raw = new Raw(5);
+  await raw.connect('floods');
+  raw.say({ cmd: 'subscribe', messageId: 1, subscriptions: [{ topic: 'tombolo/floods/response', qos: 1 }] });
+  await until('it listens', () => raw.of('suback').length === 1);
+  const long = `{ noSuchField } ${'#'.repeat(100_000)}`;
+  raw.sayAll(Array.from({ length: 50 }, (_, i) => request('floods', `q${i}`, long)));
+  const other = await Device.open(server, 'floods-other');
+  assert.equal((await other.ask('{ __typename }')).__typename, 'Query');
+  await until('it is given up', () => raw.of('disconnect').length === 1, 45_000);
+  assert.equal(raw.of('disconnect')[0].reasonCode, 0x97);
+  assert.equal((await other.ask('{ __typename }')).__typename, 'Query');
+  raw.socket.destroy();
+  await other.end();
+});
+
 test('MQTT 5: a client that takes no topic aliases connects', async () => {
   const device = await Device.open(server, 'no-aliases', { properties: { topicAliasMaximum: 0 } });
   assert.equal((await device.ask('{ __typename }')).__typename, 'Query');
