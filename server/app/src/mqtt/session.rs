@@ -1,6 +1,7 @@
 //! One connection's life: who it is, what it asks, what it is told, and how it ends.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -295,9 +296,14 @@ impl Session {
                     Next::HandedOver(handed) => self.handle_handed_over(handed).await,
                 }
             };
+            let mut handling = pin!(handling);
             let handled = tokio::select! {
-                handled = handling => handled,
-                end = inbound.attend() => Err(end),
+                handled = &mut handling => handled,
+                end = inbound.attend() => {
+                    // A mutation on its way into the queue gets there, so that nobody need wonder.
+                    let _stuck = timeout(CLOSE_TIMEOUT, handling).await;
+                    Err(end)
+                }
             };
             if let Err(end) = handled {
                 return end;
