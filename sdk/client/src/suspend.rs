@@ -35,9 +35,10 @@ pub(crate) fn unsent(counts: &OutboxCounts) -> u64 {
 }
 
 impl Client {
-    /// Lets go of everything: ends the link, closes every connection to the server, closes the file and gives its locks
-    /// back. Call it when the system is about to suspend the app: a system may kill a suspended app that holds a lock on a
-    /// file which other processes share. When it returns the process may be frozen or killed, and nothing is lost.
+    /// Lets go of everything: ends the link, closes the file and gives its locks back. Call it when the system is about to
+    /// suspend the app: a system may kill a suspended app that holds a lock on a file which other processes share. When it
+    /// returns the process may be frozen or killed, and nothing is lost. HTTP connections that were kept for later requests
+    /// are let go of too; they close by themselves in the moment after.
     ///
     /// What was called before is carried out first. Until [`Client::resume`] calls give [`Error::Suspended`]; live queries
     /// wait. Another process on the same file may take the link meanwhile. Suspending twice is no error.
