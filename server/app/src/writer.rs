@@ -148,7 +148,7 @@ mod tests {
     use tombolo_core::query::{Answer as QueryAnswer, Bound, FilterColumn, Supplied};
     use tombolo_core::schema::Schema;
     use tombolo_engine::{
-        ChangePage, Head, PageRequest, Pruned, ReplicaNote, Retention, Settings, TracePage, TraceRequest,
+        ChangePage, Head, PageRequest, Pruned, RecordsPage, ReplicaNote, Retention, Settings, TracePage, TraceRequest,
     };
 
     use super::*;
@@ -180,6 +180,10 @@ mod tests {
         }
 
         async fn changes(&self, _: PageRequest) -> Result<ChangePage, StoreError> {
+            Err(StoreError::Closed)
+        }
+
+        async fn records(&self, _: ModelId, _: Position, _: usize) -> Result<RecordsPage, StoreError> {
             Err(StoreError::Closed)
         }
 

@@ -128,13 +128,13 @@ mod tests {
     use std::sync::Mutex;
     use std::task::{Context, Poll, Waker};
 
-    use tombolo_core::id::{Epoch, FieldId, Position};
+    use tombolo_core::id::{Epoch, FieldId, ModelId, Position};
     use tombolo_core::query::{Answer, Bound, FilterColumn, MutationInput, Supplied};
     use tombolo_core::schema::{MutationKind, Schema};
 
     use super::*;
     use crate::service::Settings;
-    use crate::store::{ChangePage, Head, PageRequest, TracePage, TraceRequest};
+    use crate::store::{ChangePage, Head, PageRequest, RecordsPage, TracePage, TraceRequest};
 
     /// Fails each transaction that holds a submission with the fresh id `poison`; notes the sizes of the others.
     #[derive(Default)]
@@ -157,6 +157,10 @@ mod tests {
         }
 
         async fn changes(&self, _: PageRequest) -> Result<ChangePage, StoreError> {
+            Err(StoreError::Closed)
+        }
+
+        async fn records(&self, _: ModelId, _: Position, _: usize) -> Result<RecordsPage, StoreError> {
             Err(StoreError::Closed)
         }
 

@@ -120,6 +120,32 @@ impl FeedScope {
     pub(crate) fn filter(&self) -> Option<&Filter> {
         self.filter.as_ref()
     }
+
+    /// Goes on from a cursor as a replica would that had brought it.
+    pub(crate) fn go_on_from(&mut self, cursor: Option<&str>) -> Result<(), EngineError> {
+        if let Some(cursor) = cursor {
+            let parsed = cursor.parse::<FeedCursor>();
+            self.given = Some(parsed.map_err(|e| EngineError::request(ErrorType::BadRequest, e.to_string()))?);
+        }
+        Ok(())
+    }
+
+    /// The cursor of the last batch, or the one that the scope came with.
+    pub(crate) fn cursor(&self) -> Option<String> {
+        let cursor = match (&self.given, &self.epoch, self.position) {
+            (Some(given), _, _) => given.clone(),
+            (None, Some(epoch), Some(position)) => FeedCursor {
+                at: Cursor {
+                    epoch: epoch.clone(),
+                    position,
+                },
+                since: self.since,
+                rules: self.rules.clone(),
+            },
+            (None, _, _) => return None,
+        };
+        Some(cursor.to_string())
+    }
 }
 
 /// A batch, and what lies beside it in the answer.

@@ -284,6 +284,12 @@ impl Hub {
         }
     }
 
+    /// Whether every change after `position` is here.
+    pub(crate) fn reaches_back(&self, position: Position) -> bool {
+        let state = self.state();
+        state.head > Position(0) && position >= state.start
+    }
+
     /// The first `max` changes of `model` after `position`.
     pub(crate) fn after(&self, position: Position, model: ModelId, max: usize) -> Recent {
         self.state().after(position, Some(model), max)

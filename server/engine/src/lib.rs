@@ -20,6 +20,7 @@ mod hub;
 pub mod limits;
 mod prepare;
 mod request;
+mod resume;
 mod retention;
 mod service;
 pub mod store;
@@ -30,10 +31,11 @@ pub mod suite;
 pub use former::ServedSchema;
 pub use hub::{Hub, Interest, SubscriberId, Waker};
 pub use prepare::{Prepared, Refusal};
+pub use resume::Bookmark;
 pub use retention::{Pruned, ReplicaNote, Retention};
 pub use service::{Engine, EngineError, Settings};
 pub use store::{
-    ChangePage, Head, KeptTrace, MutationResult, PageRequest, Readable, Store, StoreError, Submission, TracePage,
-    TraceRequest, Undecided, Verdict,
+    ChangePage, Head, KeptTrace, MutationResult, PageRequest, Readable, RecordsPage, Store, StoreError, Submission,
+    TracePage, TraceRequest, Undecided, Verdict,
 };
 pub use subscribe::{Events, Subscriber};

@@ -111,3 +111,7 @@ pub const TRACES_LIMIT_MAX: usize = 500;
 /// Schemas that a database remembers having served, the newest first to stay: an app that was not updated for longer than
 /// 64 releases of the schema is read under the present one. Some kB each.
 pub const SCHEMAS_KEPT: usize = 64;
+
+/// Records read at once for a subscription that goes on after a pause: each may have up to
+/// `tombolo_core::limits::RECORD_BYTES_MAX`, and a device that was away for an hour has missed a few.
+pub const MISSED_RECORDS: usize = 32;

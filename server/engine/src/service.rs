@@ -141,6 +141,12 @@ impl<S: Store> Engine<S> {
         &self.store
     }
 
+    /// Ends the engine; its store is what another one goes on with.
+    #[must_use]
+    pub fn into_store(self) -> S {
+        self.store
+    }
+
     /// The ring of newest changes.
     #[must_use]
     pub fn hub(&self) -> &Arc<Hub> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tombolo_core::id::{Epoch, FieldId, ModelId, MutationNumber, Position, ReplicaId};
 use tombolo_core::query::{Answer, Bound, Filter, FilterColumn, MutationInput, Supplied};
-use tombolo_core::record::{Change, Record};
+use tombolo_core::record::{Change, Record, StoredRecord};
 use tombolo_core::wire::batch::LandedMutation;
 use tombolo_core::wire::envelope::{MutationEnvelope, OutcomeKind, RejectReason};
 use tombolo_core::wire::graphql::{ErrorType, GraphqlError};
@@ -40,6 +40,15 @@ pub trait Store: Send + Sync + 'static {
 
     /// Reads one page of a scope's changes on one snapshot.
     fn changes(&self, page: PageRequest) -> impl Future<Output = Result<ChangePage, StoreError>> + Send;
+
+    /// Reads the records of `model` that changed after `after`, each at its newest, tombstones too, in the order of their
+    /// positions and at most `max` of them, on one snapshot.
+    fn records(
+        &self,
+        model: ModelId,
+        after: Position,
+        max: usize,
+    ) -> impl Future<Output = Result<RecordsPage, StoreError>> + Send;
 
     /// Reads one page of the traces, the newest first.
     fn traces(&self, request: TraceRequest) -> impl Future<Output = Result<TracePage, StoreError>> + Send;
@@ -229,6 +238,17 @@ pub struct Head {
     pub position: Position,
     /// Cursors below this one may have missed tombstones or departures that are no longer kept.
     pub low_watermark: Position,
+}
+
+/// What [`Store::records`] found.
+#[derive(Clone, Debug)]
+pub struct RecordsPage {
+    /// The snapshot's head.
+    pub head: Head,
+    /// In the order of their positions.
+    pub records: Vec<StoredRecord>,
+    /// There are more.
+    pub more: bool,
 }
 
 /// Which part of which scope to read.

@@ -12,23 +12,28 @@ use crate::feed::{self, FeedScope};
 use crate::hub::{Hub, Interest, Recent, SubscriberId, Waker};
 use crate::limits;
 use crate::prepare::Prepared;
+use crate::resume::Missed;
 use crate::service::{Engine, EngineError};
 use crate::store::Store;
 
 /// One running subscription. Dropping it ends it.
 pub struct Subscriber {
-    id: SubscriberId,
-    hub: Arc<Hub>,
+    pub(crate) id: SubscriberId,
+    pub(crate) hub: Arc<Hub>,
     bound: Arc<Bound>,
     replica: Option<ReplicaId>,
     root: usize,
-    state: State,
+    pub(crate) state: State,
 }
 
-enum State {
+pub(crate) enum State {
     Events {
         input: SubscriptionInput,
         position: Position,
+        /// What the store has to be asked for first.
+        missed: Option<Missed>,
+        /// What has left the ring is read from the store, instead of ending the subscription.
+        resumes: bool,
     },
     Feed {
         scopes: Vec<FeedScope>,
@@ -36,6 +41,9 @@ enum State {
         turn: usize,
     },
 }
+
+/// A subscription fell behind what the ring keeps.
+struct TooSlow;
 
 /// Changes of all models in the order of their positions: see [`Engine::events`].
 #[derive(Debug)]
@@ -116,6 +124,8 @@ impl<S: Store> Engine<S> {
                     State::Events {
                         input: input.clone(),
                         position: Position(0),
+                        missed: None,
+                        resumes: false,
                     },
                     interests,
                 )
@@ -173,9 +183,28 @@ impl<S: Store> Engine<S> {
                     Supplied::Raw(batch.bytes)
                 })
             }
-            State::Events { input, position } => self
-                .next_event(subscriber.id, input, position)?
-                .map(|change| Supplied::Record(Arc::clone(&change.after))),
+            State::Events {
+                input,
+                position,
+                missed,
+                resumes,
+            } => loop {
+                if let Some(left) = missed {
+                    if let Some(record) = self.next_missed(input, position, left).await? {
+                        break Some(Supplied::Record(record));
+                    }
+                    *missed = None;
+                }
+                match self.next_event(subscriber.id, input, position) {
+                    Ok(change) => break change.map(|change| Supplied::Record(Arc::clone(&change.after))),
+                    Err(TooSlow) if *resumes => *missed = Some(Missed::default()),
+                    Err(TooSlow) => {
+                        let message = "too slow: this subscription fell behind what the server keeps; \
+                                       subscribe again and read what was missed";
+                        return Err(EngineError::request(ErrorType::LimitExceeded, message));
+                    }
+                }
+            },
         };
         let Some(with) = with else { return Ok(None) };
         let answer = self.finish(&subscriber.bound, vec![(root, with)]).await?;
@@ -208,7 +237,7 @@ impl<S: Store> Engine<S> {
     #[must_use]
     pub fn wants(&self, subscriber: &Subscriber, change: &Change) -> bool {
         match &subscriber.state {
-            State::Events { input, position } => change.position > *position && self.is_wanted(input, change),
+            State::Events { input, position, .. } => change.position > *position && self.is_wanted(input, change),
             State::Feed { .. } => false,
         }
     }
@@ -237,18 +266,14 @@ impl<S: Store> Engine<S> {
         id: SubscriberId,
         input: &SubscriptionInput,
         position: &mut Position,
-    ) -> Result<Option<Arc<Change>>, EngineError> {
+    ) -> Result<Option<Arc<Change>>, TooSlow> {
         /// Looked at for one event: most subscribers are up with the head and see one or two.
         const CHANGES: usize = 64;
         loop {
             let alone = std::iter::once((id, *position));
             let (entries, through, more) = match self.hub.events_after(*position, Some(input.model), CHANGES, alone) {
                 Recent::Entries { entries, through, more } => (entries, through, more),
-                Recent::TooOld => {
-                    let message = "too slow: this subscription fell behind what the server keeps; \
-                                   subscribe again and read what was missed";
-                    return Err(EngineError::request(ErrorType::LimitExceeded, message));
-                }
+                Recent::TooOld => return Err(TooSlow),
             };
             for entry in &entries {
                 *position = entry.change.position;

@@ -41,8 +41,8 @@ use tombolo_core::query::{Answer, Bound, FilterColumn, Supplied};
 use tombolo_core::record::Record;
 use tombolo_core::schema::Schema;
 use tombolo_engine::{
-    ChangePage, Head, PageRequest, Pruned, ReplicaNote, Retention, ServedSchema, Store, StoreError, Submission,
-    TracePage, TraceRequest, Verdict,
+    ChangePage, Head, PageRequest, Pruned, RecordsPage, ReplicaNote, Retention, ServedSchema, Store, StoreError,
+    Submission, TracePage, TraceRequest, Verdict,
 };
 
 pub use adopt::{AdoptError, Adopted};
@@ -130,6 +130,15 @@ impl Store for SqliteStore {
 
     fn changes(&self, page: PageRequest) -> impl Future<Output = Result<ChangePage, StoreError>> + Send {
         self.lanes.read(move |db| read::changes(db, &page))
+    }
+
+    fn records(
+        &self,
+        model: ModelId,
+        after: Position,
+        max: usize,
+    ) -> impl Future<Output = Result<RecordsPage, StoreError>> + Send {
+        self.lanes.read(move |db| read::records(db, model, after, max))
     }
 
     fn traces(&self, request: TraceRequest) -> impl Future<Output = Result<TracePage, StoreError>> + Send {

@@ -4,17 +4,17 @@ use std::collections::BTreeSet;
 
 use rusqlite::{Connection, OptionalExtension as _};
 use serde_json::Value as Json;
-use tombolo_core::id::{Epoch, FieldId, MutationNumber, Position};
+use tombolo_core::id::{Epoch, FieldId, ModelId, MutationNumber, Position};
 use tombolo_core::query::{self, Answer, Bound, RunStatement, Statement, Supplied};
 use tombolo_core::record::{Key, Meta, Record};
 use tombolo_core::schema::{Model, Schema};
 use tombolo_core::value::{Row, Value};
 use tombolo_core::wire::batch::{LandedMutation, write_row};
-use tombolo_engine::{ChangePage, Head, PageRequest, StoreError, limits};
+use tombolo_engine::{ChangePage, Head, PageRequest, RecordsPage, StoreError, limits};
 
 use crate::error::store_error;
 use crate::open::{DELETED, Db};
-use crate::tables::{Bind, SqlRow, quoted};
+use crate::tables::{Bind, SqlRow, quoted, stored};
 use crate::write::meta;
 
 /// Runs an operation's statements.
@@ -105,6 +105,27 @@ pub(crate) fn changes(db: &mut Db, page: &PageRequest) -> Result<ChangePage, Sto
             },
             landed: landed(&tx, schema, page, position)?,
         })
+    };
+    run().map_err(store_error)
+}
+
+/// Reads the records that changed after `after`.
+pub(crate) fn records(db: &mut Db, model: ModelId, after: Position, max: usize) -> Result<RecordsPage, StoreError> {
+    let run = || {
+        let tx = db.conn.unchecked_transaction()?;
+        let head = read_head(&tx)?;
+        let of = &db.schema[model];
+        let mut query = tx.prepare_cached(&db.tables.of(model).after)?;
+        // One more than asked for tells whether there are more.
+        let most = i64::try_from(max).unwrap_or(i64::MAX).saturating_add(1);
+        let mut rows = query.query((after.0, most))?;
+        let mut records = Vec::new();
+        while let Some(row) = rows.next()? {
+            records.push(stored(of, &SqlRow(row)));
+        }
+        let more = records.len() > max;
+        records.truncate(max);
+        Ok(RecordsPage { head, records, more })
     };
     run().map_err(store_error)
 }

@@ -15,6 +15,8 @@ pub(crate) struct Tables(Vec<Table>);
 /// `_fieldVersions`.
 pub(crate) struct Table {
     pub(crate) load: String,
+    /// Rows behind a position, in order: `?1` the position, `?2` how many.
+    pub(crate) after: String,
     insert: String,
     update: String,
 }
@@ -60,6 +62,7 @@ impl Table {
         };
         Self {
             load: format!("SELECT {list} FROM {table} WHERE {}", key_is(&|i, _| i + 1)),
+            after: format!("SELECT {list} FROM {table} WHERE _position > ?1 ORDER BY _position LIMIT ?2"),
             insert: format!("INSERT INTO {table} ({list}) VALUES ({})", places.join(", ")),
             update: format!(
                 "UPDATE {table} SET {} WHERE {}",

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tombolo_core::id::{Epoch, ModelId, Position};
 use tombolo_core::query::{Answer, Bound, FilterColumn, Supplied};
 use tombolo_engine::{
-    ChangePage, Head, PageRequest, Pruned, ReplicaNote, Retention, Store, StoreError, Submission, TracePage,
-    TraceRequest, Verdict,
+    ChangePage, Head, PageRequest, Pruned, RecordsPage, ReplicaNote, Retention, Store, StoreError, Submission,
+    TracePage, TraceRequest, Verdict,
 };
 use tombolo_store_sqlite::SqliteStore;
 
@@ -94,6 +94,19 @@ impl Store for Disk {
         async move {
             failed?;
             store.changes(page).await
+        }
+    }
+
+    fn records(
+        &self,
+        model: ModelId,
+        after: Position,
+        max: usize,
+    ) -> impl Future<Output = Result<RecordsPage, StoreError>> + Send {
+        let (store, failed) = (Arc::clone(&self.store), self.troubles.read());
+        async move {
+            failed?;
+            store.records(model, after, max).await
         }
     }
 

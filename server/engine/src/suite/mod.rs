@@ -15,6 +15,7 @@ pub mod mutations;
 pub mod numbers;
 pub mod once;
 pub mod resets;
+pub mod resume;
 pub mod retention;
 pub mod rules;
 pub mod sessions;
@@ -488,6 +489,15 @@ macro_rules! store_suite {
             scopes_take_turns,
             a_page_of_other_changes_hides_none_of_its_own,
             a_session_is_told_which_of_its_own_mutations_have_landed,
+        );
+        $crate::store_suite!(@cases $place, resume:
+            what_the_ring_has_is_told_change_by_change,
+            after_a_restart_each_record_is_told_once,
+            what_was_there_before_a_subscription_is_not_missed,
+            a_subscription_that_goes_on_does_not_end_of_slowness,
+            another_history_cannot_be_gone_on_with,
+            a_deletion_that_is_no_longer_kept_is_not_passed_over,
+            the_feed_goes_on_from_its_cursors,
         );
         $crate::store_suite!(@cases $place, rules:
             queries_give_what_is_ones_own,

@@ -14,7 +14,7 @@ use crate::subscribe::Subscriber;
 
 pub(super) struct Server<S>(pub(super) Engine<S>);
 
-const FEED: &str = "subscription ($scopes: [TomboloScopeInput!]!) { tomboloChanges(scopes: $scopes) \
+pub(super) const FEED: &str = "subscription ($scopes: [TomboloScopeInput!]!) { tomboloChanges(scopes: $scopes) \
                     { model cursor upToDate reset fields rows left } }";
 
 pub(super) fn request(query: &str, variables: Json, extension: Json) -> Request {
