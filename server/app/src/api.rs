@@ -8,7 +8,7 @@ use tombolo_core::access::Identity;
 use tombolo_core::query::{Answer, OperationKind, appsync_errors};
 use tombolo_core::schema::Schema;
 use tombolo_core::wire::graphql::{ErrorType, GraphqlError, Request};
-use tombolo_engine::{Engine, EngineError, Prepared, StoreError, Submission, Subscriber, Verdict};
+use tombolo_engine::{Bookmark, Engine, EngineError, Prepared, StoreError, Submission, Subscriber, Verdict};
 use tombolo_store_sqlite::SqliteStore;
 
 use crate::limits::HoldPauses;
@@ -274,6 +274,34 @@ impl Api {
         let subscriber = self.engine.subscribe(prepared).map_err(|e| e.to_graphql())?;
         subscriber.set_waker(waker);
         Ok(subscriber)
+    }
+
+    /// The same for a subscription that can be gone on with, `from` a bookmark if there is one; gives where it stands, too.
+    ///
+    /// # Errors
+    /// It is refused, or the store failed.
+    pub async fn subscribe_from(
+        &self,
+        prepared: &Prepared,
+        waker: Arc<dyn Fn() + Send + Sync>,
+        from: Option<&Bookmark>,
+    ) -> Result<(Subscriber, Bookmark), Vec<GraphqlError>> {
+        let begun = async {
+            let subscriber = self.engine.subscribe_from(prepared, from).await?;
+            let bookmark = self.engine.bookmark(&subscriber).await?;
+            Ok((subscriber, bookmark))
+        };
+        let (subscriber, bookmark) = begun.await.map_err(|e: EngineError| e.to_graphql())?;
+        subscriber.set_waker(waker);
+        Ok((subscriber, bookmark))
+    }
+
+    /// Where a subscription stands.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn bookmark(&self, subscriber: &Subscriber) -> Result<Bookmark, EngineError> {
+        self.engine.bookmark(subscriber).await
     }
 
     /// The next payload of a subscription; `None`: wait for the waker.

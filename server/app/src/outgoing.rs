@@ -9,12 +9,13 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 
 use crate::limits::{CLOSE_TIMEOUT, FRAMES_PER_FLUSH, WRITE_TIMEOUT};
+use crate::operations::Outgoing;
 
 /// Writes frames as they come, several to one flush when several are waiting, and `beat` once each `interval`, whatever
 /// else there is to write.
 pub(crate) async fn write_out(
     mut sink: SplitSink<WebSocket, Message>,
-    mut frames: mpsc::Receiver<Message>,
+    mut frames: mpsc::Receiver<Outgoing>,
     interval: Duration,
     beat: &'static [fn() -> Message],
 ) {
@@ -41,8 +42,11 @@ pub(crate) async fn write_out(
                     let mut next = Some(first);
                     let mut fed = 0;
                     while let Some(frame) = next {
-                        let last = matches!(frame, Message::Close(_));
-                        in_time(sink.feed(frame)).await?;
+                        let (frame, _) = frame.into_parts();
+                        let last = matches!(frame, Some(Message::Close(_)));
+                        if let Some(frame) = frame {
+                            in_time(sink.feed(frame)).await?;
+                        }
                         fed += 1;
                         next = match last || fed >= FRAMES_PER_FLUSH {
                             true => None,
@@ -73,7 +77,7 @@ async fn in_time<E>(writing: impl Future<Output = Result<(), E>>) -> Result<(), 
 
 /// Tells the other side why the socket ends, and waits a little for it to agree.
 pub(crate) async fn close(
-    out: mpsc::Sender<Message>,
+    out: mpsc::Sender<Outgoing>,
     mut stream: SplitStream<WebSocket>,
     why: Option<(u16, &'static str)>,
 ) {
@@ -82,7 +86,7 @@ pub(crate) async fn close(
             code,
             reason: Utf8Bytes::from_static(reason),
         }));
-        if !matches!(timeout(CLOSE_TIMEOUT, out.send(frame)).await, Ok(Ok(()))) {
+        if !matches!(timeout(CLOSE_TIMEOUT, out.send(frame.into())).await, Ok(Ok(()))) {
             return;
         }
     }

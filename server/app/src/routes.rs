@@ -32,7 +32,7 @@ use crate::auth::Gate;
 use crate::guards::Guards;
 use crate::http::{self, ERROR_TYPE_HEADER, Problem, REQUEST_ID_HEADER};
 use crate::limits::{COMPRESS_BYTES_MIN, HELD_ADMISSION_BYTES_MAX, Limits};
-use crate::mqtt::{self, Devices};
+use crate::mqtt::{self, Devices, Sessions};
 use crate::rates::Rates;
 use crate::realtime;
 use crate::shutdown::{Lifecycle, Phase};
@@ -57,6 +57,8 @@ pub struct App {
     pub held: Semaphore,
     /// Who is connected by MQTT.
     pub mqtt: Arc<Devices>,
+    /// What outlives their connections.
+    pub sessions: Arc<Sessions>,
     /// The server's phase.
     pub life: Lifecycle,
 }
@@ -72,6 +74,7 @@ impl App {
             rates,
             held: Semaphore::new(HELD_ADMISSION_BYTES_MAX >> 10),
             mqtt: Arc::default(),
+            sessions: Arc::default(),
             life: Lifecycle::default(),
         }
     }

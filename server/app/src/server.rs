@@ -94,6 +94,8 @@ pub struct Running {
     app: Arc<App>,
     accepting: Vec<JoinHandle<()>>,
     writing: JoinHandle<()>,
+    /// Writes down the sessions of MQTT devices.
+    keeping: JoinHandle<()>,
 }
 
 impl Server {
@@ -165,12 +167,13 @@ impl Server {
             };
             let engine = Arc::new(Engine::new(Arc::clone(&schema), store, settings));
             let (writer, writing) = Writer::start(Arc::clone(&engine), &config.limits);
+            let keeping = Arc::clone(&app.sessions).run(Arc::clone(&engine), app.limits.connections_max);
             let upkeep = upkeep::run(Arc::clone(&engine), config.retention.retention(), app.life.clone());
             let api = app.open(Api::new(engine, writer).with_resolver(resolver));
             match before(api).await {
                 Ok(()) => {
                     app.life.tasks.spawn(upkeep);
-                    Ok(writing)
+                    Ok((writing, tokio::spawn(keeping)))
                 }
                 Err(error) => {
                     api.writer().close();
@@ -179,7 +182,7 @@ impl Server {
             }
         };
         match opened.await {
-            Ok(writing) => {
+            Ok((writing, keeping)) => {
                 app.life.ready();
                 for addr in &mqtt_addrs {
                     tracing::info!(%addr, "listening for MQTT");
@@ -192,6 +195,7 @@ impl Server {
                     app,
                     accepting,
                     writing,
+                    keeping,
                 })
             }
             Err(error) => {
@@ -259,6 +263,7 @@ impl Running {
             app,
             accepting,
             writing,
+            keeping,
             ..
         } = self;
         app.life.end();
@@ -269,6 +274,9 @@ impl Running {
                 let _ended = accepting.await;
             }
             app.life.tasks.wait().await;
+            // What the last connections left.
+            app.sessions.end();
+            let _ended = keeping.await;
             if let Some(api) = app.opened() {
                 api.writer().close();
             }

@@ -21,7 +21,7 @@ use tombolo_core::wire::ws::{ClientFrame, SUBPROTOCOL, close};
 use crate::auth::{Admitted, Shown, Target, expiry};
 use crate::limits::{CLOSE_TIMEOUT, OPERATION_ID_BYTES_MAX, OUTGOING_FRAMES, SOCKET_BUFFER_BYTES};
 use crate::listener::Place;
-use crate::operations::{Desk, Stopped};
+use crate::operations::{Desk, Outgoing, Stopped};
 use crate::outgoing;
 use crate::routes::App;
 
@@ -108,7 +108,7 @@ struct Session {
     shown: Shown,
     /// Who it is; `None` until `connection_init` is accepted.
     admitted: Option<Admitted>,
-    out: mpsc::Sender<Message>,
+    out: mpsc::Sender<Outgoing>,
     stream: SplitStream<WebSocket>,
     desk: Desk,
 }
@@ -210,8 +210,9 @@ impl Session {
             ));
         }
         self.desk
-            .subscribe(identity, None, id, request)
+            .subscribe(identity, None, id, request, None)
             .await
+            .map(drop)
             .map_err(End::from)
     }
 

@@ -70,6 +70,7 @@ pub(crate) const STEPS: &[&str] = &[
     -- Whose each replica is, if its user has shown who that is.
     ALTER TABLE _replicas ADD COLUMN principal TEXT;
 ",
+    crate::sessions::STEP,
 ];
 
 /// The version that this program writes.

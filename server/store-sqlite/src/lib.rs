@@ -15,6 +15,7 @@
 //! - `adopt`: records that another server kept, as they were there;
 //! - `prune`: what is no longer kept, and what replicas hold; `ages`: since when, whatever the clock says;
 //! - `traces`: what was merged and rejected, for people;
+//! - `sessions`: what devices listen to that are not connected;
 //! - `lanes`: the threads.
 
 mod adopt;
@@ -28,6 +29,7 @@ mod migrate;
 mod open;
 mod prune;
 mod read;
+mod sessions;
 mod tables;
 pub mod traces;
 mod write;
@@ -48,6 +50,8 @@ use tombolo_engine::{
 pub use adopt::{AdoptError, Adopted};
 pub use error::{Misfit, OpenError};
 pub use open::{Options, Synchronous};
+
+pub use sessions::{KeptSession, SessionKey, is_over};
 
 use lanes::Lanes;
 

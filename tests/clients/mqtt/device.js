@@ -18,12 +18,19 @@ export class Device {
     const device = new Device();
     const url = carrier === 'tcp' ? `mqtt://127.0.0.1:${server.mqttPort}` : `ws://127.0.0.1:${server.port}/mqtt`;
     const credential = { username: 'x-api-key', password: apiKey };
-    device.client = await mqtt.connectAsync(url, { clientId: id, protocolVersion, reconnectPeriod: 0, ...credential, ...options }, false);
+    const client = mqtt.connect(url, { clientId: id, protocolVersion, reconnectPeriod: 0, ...credential, ...options });
+    device.client = client;
     const name = id.split(':')[0];
     device.request = `tombolo/${name}/request`;
     device.response = `tombolo/${name}/response`;
-    device.client.on('message', (topic, payload) => device.frames.push({ topic, ...JSON.parse(payload.toString()) }));
-    device.client.on('error', () => {});
+    // Before it is connected: a session that goes on speaks first.
+    client.on('message', (topic, payload) => device.frames.push({ topic, ...JSON.parse(payload.toString()) }));
+    await new Promise((resolve, reject) => {
+      client.once('connect', (connack) => resolve((device.connack = connack)));
+      client.once('error', reject);
+      client.once('close', () => reject(new Error('closed before CONNACK')));
+    });
+    client.on('error', () => {});
     device.closed = new Promise((resolve) => device.client.once('close', resolve));
     if (listen) await device.client.subscribeAsync(device.response, { qos });
     return device;
@@ -51,6 +58,12 @@ export class Device {
     const [first] = this.of(id);
     if (first.type !== 'next' || first.payload.errors) throw new Error(JSON.stringify(first));
     return first.payload.data;
+  }
+
+  /** Gone without a word, and the server has seen it. */
+  async gone() {
+    this.client.stream.destroy();
+    await this.client.endAsync(true);
   }
 
   end() {

@@ -97,7 +97,8 @@ pub(super) struct Held {
     devices: Arc<Devices>,
     owner: Owner,
     client_id: String,
-    serial: u64,
+    /// Grows from seat to seat.
+    pub(super) serial: u64,
     /// Cancelled when another connection takes the client id.
     pub(super) taken_over: CancellationToken,
     /// What this connection is told of its device's responses.

@@ -11,8 +11,6 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use axum::extract::ws::Message;
-
 use super::beginning::{self, Beginning};
 use super::packets::{Connect, Packet};
 use super::peer::{Peer, Step};
@@ -20,6 +18,7 @@ use super::session::End;
 use super::{CONNECT_BYTES_MAX, KEEP_ALIVE_MAX, LAST_ANSWERS_TIMEOUT, PACKETS_WAITING_BYTES_MAX, STUCK_TIMEOUT};
 use crate::auth::expiry;
 use crate::limits::SOCKET_BUFFER_BYTES;
+use crate::operations::Outgoing;
 use crate::routes::App;
 
 /// CONNACK of MQTT 5 with 0x84, Unsupported Protocol Version (3.1.2.2): to whoever speaks a later one.
@@ -72,7 +71,7 @@ pub(super) struct Inbound<'r, R> {
     pub(super) app: Arc<App>,
     pub(super) peer: Arc<Peer>,
     pub(super) control: mpsc::Sender<Vec<u8>>,
-    pub(super) out: mpsc::Sender<Message>,
+    pub(super) out: mpsc::Sender<Outgoing>,
     pub(super) taken_over: CancellationToken,
     /// A subscription cannot go on.
     pub(super) failed: CancellationToken,

@@ -14,13 +14,16 @@
 //! |---|---|
 //! | [`topics`] | which topics a device has |
 //! | `packets` | both versions' packets as one |
+//! | `admission` | who may connect |
 //! | `beginning` | CONNECTs that are written anew before they are read |
 //! | `peer` | the protocol's state of one connection |
 //! | `devices` | who is connected |
 //! | `inbound` | what comes in, read while a request is worked on too |
 //! | `session` | one connection's life |
+//! | `sessions` | what outlives a connection |
 //! | `writing` | the task that writes |
 
+mod admission;
 mod beginning;
 mod devices;
 mod inbound;
@@ -28,6 +31,7 @@ mod inbound;
 mod packets;
 mod peer;
 mod session;
+mod sessions;
 pub mod topics;
 mod writing;
 
@@ -45,6 +49,7 @@ use tokio_util::io::{CopyToBytes, SinkWriter, StreamReader};
 
 pub use devices::Devices;
 pub(crate) use session::serve;
+pub use sessions::{SAVE_INTERVAL, SESSION_BYTES_MAX, SESSION_EXPIRY_MAX, Sessions};
 
 use crate::auth::Shown;
 use crate::limits::SOCKET_BUFFER_BYTES;

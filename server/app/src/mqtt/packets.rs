@@ -32,7 +32,10 @@ pub(super) enum Packet {
         method: Option<String>,
         data: Option<Vec<u8>>,
     },
-    Disconnect,
+    /// The device goes; MQTT 5 may say for how many seconds its session is to be kept.
+    Disconnect {
+        expiry_s: Option<u32>,
+    },
     /// Acknowledgements and pings, which the protocol's own state has seen to.
     Other,
 }
@@ -47,7 +50,7 @@ impl Packet {
                 Self::Subscribe { filters, .. } => filters.iter().map(|(filter, _)| ITSELF + filter.len()).sum(),
                 Self::Unsubscribe { filters, .. } => filters.iter().map(|filter| ITSELF + filter.len()).sum(),
                 Self::Authenticate { data, .. } => data.as_ref().map_or(0, Vec::len),
-                Self::Connect(_) | Self::Disconnect | Self::Other => 0,
+                Self::Connect(_) | Self::Disconnect { .. } | Self::Other => 0,
             }
     }
 }
@@ -58,6 +61,10 @@ pub(super) struct Connect {
     pub(super) client_id: String,
     pub(super) keep_alive_s: u16,
     pub(super) has_will: bool,
+    /// No session of before is wanted.
+    pub(super) clean: bool,
+    /// Seconds that the session is to be kept after the connection; `None`: without end (3.1.1).
+    pub(super) expiry_s: Option<u32>,
     pub(super) user: Option<String>,
     pub(super) password: Option<Vec<u8>>,
     /// Enhanced authentication (MQTT 5).
@@ -86,6 +93,8 @@ pub(super) fn read(packet: Wire) -> Packet {
             client_id: p.client_id().to_owned(),
             keep_alive_s: p.keep_alive(),
             has_will: p.will_flag(),
+            clean: p.clean_session(),
+            expiry_s: p.clean_session().then_some(0),
             user: p.user_name().map(str::to_owned),
             password: p.password().map(<[u8]>::to_vec),
             method: None,
@@ -95,6 +104,8 @@ pub(super) fn read(packet: Wire) -> Packet {
             client_id: p.client_id().to_owned(),
             keep_alive_s: p.keep_alive(),
             has_will: p.will_flag(),
+            clean: p.clean_start(),
+            expiry_s: Some(expiry(p.props()).unwrap_or(0)),
             user: p.user_name().map(str::to_owned),
             password: p.password().map(<[u8]>::to_vec),
             method: method(p.props()),
@@ -152,9 +163,20 @@ pub(super) fn read(packet: Wire) -> Packet {
                 data: properties.and_then(|p| data(p)),
             }
         }
-        GenericPacket::V3_1_1Disconnect(_) | GenericPacket::V5_0Disconnect(_) => Packet::Disconnect,
+        GenericPacket::V3_1_1Disconnect(_) => Packet::Disconnect { expiry_s: None },
+        GenericPacket::V5_0Disconnect(p) => Packet::Disconnect {
+            expiry_s: p.props().as_ref().and_then(|properties| expiry(properties)),
+        },
         _ => Packet::Other,
     }
+}
+
+/// Session Expiry Interval, in seconds.
+fn expiry(properties: &[Property]) -> Option<u32> {
+    properties.iter().find_map(|property| match property {
+        Property::SessionExpiryInterval(interval) => Some(interval.val()),
+        _ => None,
+    })
 }
 
 fn method(properties: &[Property]) -> Option<String> {
@@ -179,13 +201,17 @@ pub(super) struct Welcome {
     pub(super) keep_alive_s: Option<u16>,
     /// The method of enhanced authentication that it came by.
     pub(super) method: Option<String>,
+    /// The session was there before.
+    pub(super) present: bool,
+    /// Seconds that the session is kept, where that is not what the client asked for.
+    pub(super) expiry_s: Option<u32>,
 }
 
 /// CONNACK: come in.
 pub(super) fn welcome(version: Version, welcome: Welcome) -> Result<Wire, MqttError> {
     if version != Version::V5_0 {
         let packet = v3_1_1::Connack::builder()
-            .session_present(false)
+            .session_present(welcome.present)
             .return_code(ConnectReturnCode::Accepted);
         return Ok(packet.build()?.into());
     }
@@ -195,8 +221,10 @@ pub(super) fn welcome(version: Version, welcome: Welcome) -> Result<Wire, MqttEr
         WildcardSubscriptionAvailable::new(0)?.into(),
         SubscriptionIdentifierAvailable::new(0)?.into(),
         SharedSubscriptionAvailable::new(0)?.into(),
-        SessionExpiryInterval::new(0)?.into(),
     ];
+    if let Some(seconds) = welcome.expiry_s {
+        properties.push(SessionExpiryInterval::new(seconds)?.into());
+    }
     if let Some(id) = welcome.assigned_id {
         properties.push(AssignedClientIdentifier::new(id)?.into());
     }
@@ -207,7 +235,7 @@ pub(super) fn welcome(version: Version, welcome: Welcome) -> Result<Wire, MqttEr
         properties.push(AuthenticationMethod::new(method)?.into());
     }
     let packet = v5_0::Connack::builder()
-        .session_present(false)
+        .session_present(welcome.present)
         .reason_code(ConnectReasonCode::Success)
         .props(properties);
     Ok(packet.build()?.into())

@@ -1,9 +1,9 @@
 //! The protocol's own state of one connection: what was read becomes packets, what is to be sent becomes bytes. Shared by the
 //! task that reads and the one that writes, under a lock that is never held while anybody waits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use mqtt_protocol_core::mqtt::Version;
@@ -18,18 +18,24 @@ use tokio::time::Instant;
 
 use super::IN_FLIGHT_MAX;
 use super::packets::{self, Packet, Wire};
+use super::sessions::Keeping;
+use crate::operations::Mark;
 
 /// One connection.
 pub(super) struct Peer {
     state: Mutex<State>,
     /// Called when the other side has taken something, so that there is room for the next.
     pub(super) room: Notify,
+    /// The session that is told how far the other side has come, if it is kept.
+    keeping: OnceLock<Arc<Keeping>>,
 }
 
 struct State {
     protocol: Connection<role::Server>,
     timers: BTreeMap<u8, (TimerKind, Instant)>,
     in_flight: usize,
+    /// Marks in the order in which they went out; with the packet's id while it is not acknowledged.
+    marks: VecDeque<(Option<u16>, Mark)>,
 }
 
 /// What came of a step.
@@ -61,14 +67,37 @@ impl Peer {
                 protocol,
                 timers: BTreeMap::new(),
                 in_flight: 0,
+                marks: VecDeque::new(),
             }),
             room: Notify::new(),
+            keeping: OnceLock::new(),
         }
     }
 
     /// Nothing that runs under the lock can panic halfway through a change.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on marks are noted there.
+    pub(super) fn keep(&self, keeping: Arc<Keeping>) {
+        let _set = self.keeping.set(keeping);
+    }
+
+    /// Notes a mark that nothing goes out with.
+    pub(super) fn pass(&self, mark: Mark) {
+        let mut state = self.state();
+        state.marks.push_back((None, mark));
+        self.note(&mut state);
+    }
+
+    /// Notes what the other side has come past, in the order in which it went out.
+    fn note(&self, state: &mut State) {
+        while let Some((_, mark)) = state.marks.pop_front_if(|(id, _)| id.is_none()) {
+            if let Some(keeping) = self.keeping.get() {
+                keeping.reached(mark);
+            }
+        }
     }
 
     pub(super) fn version(&self) -> Version {
@@ -85,6 +114,7 @@ impl Peer {
             // Version 0.7.9 panics at a second QoS 2 with packet id 0.
             if let Ok(events) = catch_unwind(AssertUnwindSafe(receiving)) {
                 state.take(events, &mut step, &self.room);
+                self.note(&mut state);
             } else {
                 step.error = Some(MqttError::MalformedPacket);
                 step.close = true;
@@ -102,8 +132,9 @@ impl Peer {
         step
     }
 
-    /// The bytes of a message for the device, if there is room for it: with QoS 1 as many are under way as both sides allow.
-    pub(super) fn message(&self, topic: &str, payload: Vec<u8>, qos: Qos) -> Result<Step, Full> {
+    /// The bytes of a message for the device, if there is room for it: with QoS 1 as many are under way as both sides allow. Its
+    /// mark is noted once it is acknowledged, or at once with QoS 0.
+    pub(super) fn message(&self, topic: &str, payload: Vec<u8>, qos: Qos, mark: Option<&Mark>) -> Result<Step, Full> {
         let mut step = Step::default();
         let mut state = self.state();
         let id = match qos {
@@ -120,7 +151,9 @@ impl Peer {
         match packets::message(version, topic, id, payload) {
             Ok(packet) => {
                 let events = state.protocol.send(packet);
+                state.marks.extend(mark.map(|mark| (id, mark.clone())));
                 state.take(events, &mut step, &self.room);
+                self.note(&mut state);
             }
             Err(error) => step.error = Some(error),
         }
@@ -170,7 +203,10 @@ impl State {
                 GenericEvent::RequestSendPacket { packet, .. } => {
                     step.bytes.extend_from_slice(&packet.to_continuous_buffer());
                 }
-                GenericEvent::NotifyPacketIdReleased(_) => {
+                GenericEvent::NotifyPacketIdReleased(released) => {
+                    for (id, _) in &mut self.marks {
+                        *id = id.filter(|id| *id != released);
+                    }
                     self.in_flight = self.in_flight.saturating_sub(1);
                     room.notify_one();
                 }

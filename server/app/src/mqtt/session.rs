@@ -18,17 +18,20 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tombolo_core::access::Identity;
 use tombolo_core::wire::graphql::{ErrorType, GraphqlError};
 use tombolo_core::wire::ws::ClientFrame;
+use tombolo_store_sqlite::SessionKey;
 
+use super::admission::{self, Guest, credential};
 use super::devices::{Granted, HandedOver, Held, Slot};
 use super::inbound::{self, Inbound};
-use super::packets::{self, Connect, Packet, Publish, Welcome, Wire};
+use super::packets::{self, Packet, Publish, Wire};
 use super::peer::Peer;
+use super::sessions::{Beginning, Keeping, SESSION_BYTES_MAX, SESSION_EXPIRY_MAX, Wanted};
 use super::topics::Topics;
 use super::writing::{Writing, goodbye};
-use super::{CONTROL_MAX, HANDED_OVER_MAX, KEEP_ALIVE_MAX, LAST_ANSWERS_TIMEOUT, PACKET_BYTES_MAX};
-use crate::auth::{Admitted, Refusal, Shown};
+use super::{CONTROL_MAX, HANDED_OVER_MAX, LAST_ANSWERS_TIMEOUT, PACKET_BYTES_MAX};
+use crate::auth::{Admitted, Shown};
 use crate::limits::{CLOSE_TIMEOUT, OPERATION_ID_BYTES_MAX, OUTGOING_FRAMES, SOCKET_BUFFER_BYTES};
-use crate::operations::{Desk, Stopped, error_frame};
+use crate::operations::{Desk, Outgoing, Stopped, error_frame};
 use crate::routes::App;
 
 /// Why a connection ends.
@@ -75,7 +78,7 @@ where
     let deadline = Instant::now() + Duration::from_millis(app.limits.init_timeout_ms);
     let connecting = async {
         let (connect, packets) = inbound::connect(&mut reader, &peer).await?;
-        Ok((Session::admit(&app, &peer, &shown, connect).await, packets))
+        Ok((admission::admit(&app, &peer, &shown, connect).await, packets))
     };
     let admitted = tokio::select! {
         () = app.life.ended() => Err(Vec::new()),
@@ -87,7 +90,7 @@ where
         topic: String::new(),
         granted,
     };
-    let ((guest, welcome), packets) = match admitted {
+    let ((guest, mut welcome), packets) = match admitted {
         Ok((Ok(both), packets)) => (both, packets),
         Ok((Err(Some(refused)), _)) => return writing.last(refused).await,
         Ok((Err(None), _)) => return,
@@ -100,26 +103,60 @@ where
         topics,
         client_id,
         method,
+        wanted,
+        asked_s,
     } = guest;
+    let key = (author.clone(), client_id.clone());
     let held = app.mqtt.seat(author, topics.device.clone(), client_id, handed);
+    let keeping = match sit_down(&app, key, wanted, &held).await {
+        Some(Beginning::Clean) => None,
+        Some(Beginning::Kept { keeping, present }) => {
+            welcome.present = present;
+            Some(keeping)
+        }
+        None => {
+            let why = "Sessions cannot be read now; come again later.";
+            let refused = packets::unwelcome(peer.version(), ConnectReasonCode::ServerUnavailable, why);
+            if let Ok(refused) = refused {
+                writing.last(refused).await;
+            }
+            return;
+        }
+    };
+    let kept_s = keeping.as_ref().map_or(0, |keeping| keeping.expiry_s());
+    welcome.expiry_s = (asked_s != Some(kept_s)).then_some(kept_s);
+    if let Some(keeping) = &keeping {
+        held.granted.set(keeping.granted());
+        peer.keep(Arc::clone(keeping));
+    }
     writing.topic.clone_from(&topics.response);
     writing.granted = Arc::clone(&held.granted);
     let mut writing = tokio::spawn(writing.run(controls, frames));
     let mut session = Session {
-        desk: Desk::new(Arc::clone(&app), out.clone()),
+        desk: Desk::new(Arc::clone(&app), out.clone()).with_marks(keeping.is_some()),
         app,
         peer,
         admitted,
         topics,
         method,
         held,
+        keeping,
+        left_expiry_s: None,
         control,
         out,
     };
-    let end = match session.say(welcome).await {
+    let greeted = match packets::welcome(session.peer.version(), welcome) {
+        Ok(packet) => session.say(packet).await,
+        Err(error) => Err(error.into()),
+    };
+    let end = match greeted {
         Ok(()) => session.run(&mut reader, packets, handed_over).await,
         Err(end) => end,
     };
+    // At once: a device that is gone is not waited for. What it acknowledges yet counts all the same.
+    if let Some(keeping) = &session.keeping {
+        keeping.leave(session.left_expiry_s);
+    }
     let peer = Arc::clone(&session.peer);
     let ending = async {
         session.finish(end).await;
@@ -132,6 +169,18 @@ where
     };
     if !ended {
         writing.abort();
+    }
+}
+
+/// The session of a connection that has its seat; `None` if nobody can tell at the moment.
+async fn sit_down(app: &App, key: SessionKey, wanted: Wanted, held: &Held) -> Option<Beginning> {
+    let store = app.api()?.engine().store();
+    match app.sessions.begin(store, key, wanted, held.serial).await {
+        Ok(beginning) => Some(beginning),
+        Err(error) => {
+            tracing::warn!(%error, "the session of an MQTT device cannot be read");
+            None
+        }
     }
 }
 
@@ -149,17 +198,10 @@ async fn hear_out<R: AsyncRead + Unpin>(reader: &mut R, peer: &Peer) {
 
 /// What is done next.
 enum Next {
+    /// What the device listened to before is gone on with.
+    GoOn,
     Packet(Packet),
     HandedOver(HandedOver),
-}
-
-/// Who has come, and where he sits.
-struct Guest {
-    admitted: Admitted,
-    topics: Topics,
-    client_id: String,
-    /// Of enhanced authentication.
-    method: Option<String>,
 }
 
 struct Session {
@@ -169,96 +211,17 @@ struct Session {
     topics: Topics,
     method: Option<String>,
     held: Held,
+    /// What outlives the connection, if anything does.
+    keeping: Option<Arc<Keeping>>,
+    /// For how long, as the device has said when it went.
+    left_expiry_s: Option<u32>,
     desk: Desk,
     /// Acknowledgements and the like: before all messages.
     control: mpsc::Sender<Vec<u8>>,
-    out: mpsc::Sender<Message>,
+    out: mpsc::Sender<Outgoing>,
 }
 
 impl Session {
-    /// Looks at a CONNECT: who it is and the answer, or the answer alone.
-    async fn admit(app: &App, peer: &Peer, shown: &Shown, connect: Connect) -> Result<(Guest, Wire), Option<Wire>> {
-        let version = peer.version();
-        let refuse = |code, why: &str| packets::unwelcome(version, code, why);
-        let refused = match Self::look_at(app, shown, version, connect).await {
-            Ok((guest, welcome)) => match packets::welcome(version, welcome) {
-                Ok(packet) => return Ok((guest, packet)),
-                Err(error) => {
-                    tracing::error!(%error, "an MQTT packet could not be made");
-                    refuse(ConnectReasonCode::UnspecifiedError, "Internal server error")
-                }
-            },
-            Err((code, why)) => refuse(code, &why),
-        };
-        Err(refused.ok())
-    }
-
-    async fn look_at(
-        app: &App,
-        shown: &Shown,
-        version: Version,
-        connect: Connect,
-    ) -> Result<(Guest, Welcome), (ConnectReasonCode, String)> {
-        if connect.has_will {
-            let why = "No wills: nobody else can see the topics of a device.";
-            return Err((ConnectReasonCode::ImplementationSpecificError, why.to_owned()));
-        }
-        let assigned_id = match connect.client_id.is_empty() {
-            true if version == Version::V5_0 => Some(uuid::Uuid::new_v4().to_string()),
-            true | false => None,
-        };
-        let client_id = assigned_id.clone().unwrap_or(connect.client_id);
-        let Some(topics) = Topics::of(&client_id) else {
-            let why = "A client id is DEVICE or DEVICE:NAME, of 1 to 128 bytes, without / + # and control characters.";
-            return Err((ConnectReasonCode::ClientIdentifierNotValid, why.to_owned()));
-        };
-        if connect.method.is_none() && connect.data.is_some() {
-            let why = "Authentication Data comes with an Authentication Method.";
-            return Err((ConnectReasonCode::ProtocolError, why.to_owned()));
-        }
-        let unknown = |method: &String| credential(Some(method), Some(b"?")).is_none();
-        if connect.method.as_ref().is_some_and(unknown) {
-            let why = "An Authentication Method is authorization or x-api-key.";
-            return Err((ConnectReasonCode::BadAuthenticationMethod, why.to_owned()));
-        }
-        let given = credential(connect.method.as_deref(), connect.data.as_deref())
-            .or_else(|| credential(connect.user.as_deref(), connect.password.as_deref()));
-        let shown = given.as_ref().unwrap_or(shown);
-        let refused = |refusal: Refusal| {
-            let code = match refusal {
-                Refusal::Unavailable => ConnectReasonCode::ServerUnavailable,
-                Refusal::Missing => ConnectReasonCode::NotAuthorized,
-                _ => ConnectReasonCode::BadUserNameOrPassword,
-            };
-            (code, refusal.to_string())
-        };
-        let admitted = app.gate.admit(shown, Timestamp::now()).await.map_err(refused)?;
-        if app.rates.connect(&admitted.identity).is_err() {
-            let why = "Too many connections of late; come again later.";
-            return Err((ConnectReasonCode::ConnectionRateExceeded, why.to_owned()));
-        }
-        if app.api().is_none() {
-            return Err((
-                ConnectReasonCode::ServerUnavailable,
-                "The server is starting.".to_owned(),
-            ));
-        }
-        let most = u16::try_from(KEEP_ALIVE_MAX.as_secs()).unwrap_or(u16::MAX);
-        let keep_alive_s = (connect.keep_alive_s == 0 || connect.keep_alive_s > most).then_some(most);
-        let welcome = Welcome {
-            assigned_id,
-            keep_alive_s,
-            method: connect.method.clone(),
-        };
-        let guest = Guest {
-            admitted,
-            topics,
-            client_id,
-            method: connect.method,
-        };
-        Ok((guest, welcome))
-    }
-
     async fn run<R: AsyncRead + Unpin>(
         &mut self,
         reader: &mut R,
@@ -280,18 +243,23 @@ impl Session {
             over: None,
             stuck: None,
         };
+        let mut go_on = self.keeping.is_some();
         loop {
             inbound.expires = self.admitted.expires;
-            let next = tokio::select! {
-                Some(handed) = handed_over.recv() => Next::HandedOver(handed),
-                () = self.desk.tidy() => continue,
-                packet = inbound.next() => match packet {
-                    Ok(packet) => Next::Packet(packet),
-                    Err(end) => return end,
+            let next = match std::mem::take(&mut go_on) {
+                true => Next::GoOn,
+                false => tokio::select! {
+                    Some(handed) = handed_over.recv() => Next::HandedOver(handed),
+                    () = self.desk.tidy() => continue,
+                    packet = inbound.next() => match packet {
+                        Ok(packet) => Next::Packet(packet),
+                        Err(end) => return end,
+                    },
                 },
             };
             let handling = async {
                 match next {
+                    Next::GoOn => self.go_on().await,
                     Next::Packet(packet) => self.handle(packet).await,
                     Next::HandedOver(handed) => self.handle_handed_over(handed).await,
                 }
@@ -308,6 +276,35 @@ impl Session {
             if let Err(end) = handled {
                 return end;
             }
+        }
+    }
+
+    /// Goes on with what the device listened to before, with its rights of now.
+    async fn go_on(&mut self) -> Result<(), End> {
+        let Some(keeping) = self.keeping.clone() else {
+            return Ok(());
+        };
+        for (id, request, bookmark) in keeping.subscriptions() {
+            let caller = self.admitted.identity.clone();
+            let begun = self
+                .desk
+                .subscribe(&caller, None, id.clone(), &request, Some(&bookmark))
+                .await?;
+            if let Some(begun) = begun {
+                keeping.gone_on(&id, begun.serial);
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing that is to outlive the connection is acknowledged before it is written down.
+    async fn save(&self) -> Result<(), End> {
+        match &self.keeping {
+            Some(keeping) if !keeping.save().await => Err(End::Goodbye(
+                DisconnectReasonCode::UnspecifiedError,
+                "The session cannot be written down now; come back.",
+            )),
+            Some(_) | None => Ok(()),
         }
     }
 
@@ -337,14 +334,24 @@ impl Session {
             Packet::Publish(publish) => self.handle_publish(publish).await,
             Packet::Subscribe { id, filters } => {
                 let codes = filters.iter().map(|(filter, qos)| self.grant(filter, *qos)).collect();
+                self.save().await?;
                 self.say(packets::subscribed(version, id, codes)?).await
             }
             Packet::Unsubscribe { id, filters } => {
                 let codes = filters.iter().map(|filter| self.withdraw(filter)).collect();
+                self.save().await?;
                 self.say(packets::unsubscribed(version, id, codes)?).await
             }
             Packet::Authenticate { method, data } => self.handle_authenticate(method, data).await,
-            Packet::Disconnect => Err(End::Gone),
+            Packet::Disconnect { expiry_s } => {
+                let longest = u32::try_from(SESSION_EXPIRY_MAX.as_secs()).unwrap_or(u32::MAX);
+                if self.keeping.is_none() && expiry_s.is_some_and(|seconds| seconds > 0) {
+                    let why = "The session ends with the connection, as CONNACK has said.";
+                    return Err(End::Goodbye(DisconnectReasonCode::ProtocolError, why));
+                }
+                self.left_expiry_s = expiry_s.map(|seconds| seconds.min(longest));
+                Err(End::Gone)
+            }
             Packet::Connect(_) => Err(End::Goodbye(DisconnectReasonCode::ProtocolError, "A second CONNECT.")),
             Packet::Other => Ok(()),
         }
@@ -359,6 +366,9 @@ impl Session {
             Qos::AtLeastOnce | Qos::ExactlyOnce => (Qos::AtLeastOnce, SubackReasonCode::GrantedQos1),
         };
         self.held.granted.set(Some(granted));
+        if let Some(keeping) = &self.keeping {
+            keeping.grant(Some(granted));
+        }
         // What waits for an acknowledgement may need none any more.
         self.peer.room.notify_one();
         code
@@ -368,6 +378,9 @@ impl Session {
         match filter == self.topics.response && self.held.granted.get().is_some() {
             true => {
                 self.held.granted.set(None);
+                if let Some(keeping) = &self.keeping {
+                    keeping.grant(None);
+                }
                 self.peer.room.notify_one();
                 UnsubackReasonCode::Success
             }
@@ -492,17 +505,38 @@ impl Session {
                     return Ok(self.desk.send(error_frame("", &[refusal(&message)])).await?);
                 }
                 if self.desk.is_open(&id) {
-                    if again {
+                    // It was gone on with, and the device could not know.
+                    let kept = self.keeping.as_ref().is_some_and(|keeping| keeping.has(&id, &payload));
+                    if again || kept {
                         return Ok(());
                     }
                     let error = refusal("An operation with this id is open: choose another, or complete it first.");
                     return Ok(self.desk.send(error_frame(&id, &[error])).await?);
                 }
-                Ok(self.desk.subscribe(caller, expires, id, &payload).await?)
+                let begun = self.desk.subscribe(caller, expires, id.clone(), &payload, None).await?;
+                match (begun, self.keeping.clone()) {
+                    // With other rights than the connection's it could not be gone on with.
+                    (Some(begun), Some(keeping)) if caller.has_rights_of(&self.admitted.identity) => {
+                        if keeping.put(id.clone(), payload, begun).is_err() {
+                            self.desk.cancel(&id);
+                            let message = format!(
+                                "The subscriptions of a session have no more than {SESSION_BYTES_MAX} bytes: complete some, \
+                                 or connect with Clean Start."
+                            );
+                            let error = GraphqlError::new(ErrorType::LimitExceeded, message);
+                            return Ok(self.desk.send(error_frame(&id, &[error])).await?);
+                        }
+                        self.save().await
+                    }
+                    _ => Ok(()),
+                }
             }
             ClientFrame::Complete { id } => {
                 self.desk.cancel(&id);
-                Ok(())
+                match self.keeping.as_ref().is_some_and(|keeping| keeping.remove(&id)) {
+                    true => self.save().await,
+                    false => Ok(()),
+                }
             }
             // CONNECT has taken the place of the first, and MQTT has pings of its own.
             ClientFrame::ConnectionInit { .. } | ClientFrame::Ping { .. } | ClientFrame::Pong { .. } => {
@@ -555,17 +589,10 @@ impl Session {
                 timeout(CLOSE_TIMEOUT, self.control.send(bytes)).await.is_ok()
             }
             // Behind the answers to what was accepted.
-            End::Restart => timeout(CLOSE_TIMEOUT, self.out.send(Message::Close(None)))
+            End::Restart => timeout(CLOSE_TIMEOUT, self.out.send(Message::Close(None).into()))
                 .await
                 .is_ok(),
             End::Said | End::Gone => true,
         };
     }
-}
-
-/// What is shown as a header would show it: `x-api-key` with a key, `authorization` with a token.
-fn credential(name: Option<&str>, value: Option<&[u8]>) -> Option<Shown> {
-    let value = std::str::from_utf8(value?).ok()?;
-    let object = serde_json::Map::from_iter([(name?.to_owned(), value.into())]);
-    Some(Shown::object(&object)).filter(Shown::is_anything)
 }

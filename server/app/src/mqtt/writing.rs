@@ -12,6 +12,7 @@ use super::devices::Granted;
 use super::packets::{self, Wire};
 use super::peer::{Peer, Step};
 use crate::limits::{CLOSE_TIMEOUT, WRITE_TIMEOUT};
+use crate::operations::{Mark, Outgoing};
 
 pub(super) struct Writing<W> {
     pub(super) writer: W,
@@ -24,9 +25,9 @@ pub(super) struct Writing<W> {
 impl<W: AsyncWrite + Unpin> Writing<W> {
     /// Writes until nobody has anything to write any more, or the socket takes no more. Dropping the channels ends whoever
     /// sends into them.
-    pub(super) async fn run(mut self, mut controls: mpsc::Receiver<Vec<u8>>, mut frames: mpsc::Receiver<Message>) {
+    pub(super) async fn run(mut self, mut controls: mpsc::Receiver<Vec<u8>>, mut frames: mpsc::Receiver<Outgoing>) {
         // A frame that is taken and has no room yet.
-        let mut waiting: Option<Utf8Bytes> = None;
+        let mut waiting: Option<(Utf8Bytes, Option<Mark>)> = None;
         let (mut controls_end, mut frames_end) = (false, false);
         while !(controls_end && (frames_end || waiting.is_some())) {
             let peer = Arc::clone(&self.peer);
@@ -36,11 +37,15 @@ impl<W: AsyncWrite + Unpin> Writing<W> {
                     controls_end = control.is_none();
                     Next::Bytes(control.unwrap_or_default())
                 }
-                frame = frames.recv(), if waiting.is_none() && !frames_end => match frame {
-                    Some(Message::Text(frame)) => Next::Frame(frame),
-                    Some(Message::Close(_)) => {
+                outgoing = frames.recv(), if waiting.is_none() && !frames_end => match outgoing.map(Outgoing::into_parts) {
+                    Some((Some(Message::Text(frame)), mark)) => Next::Frame(frame, mark),
+                    Some((Some(Message::Close(_)), _)) => {
                         let why = "The server ends; come back.";
                         Next::Bytes(goodbye(&peer, DisconnectReasonCode::ServerShuttingDown, why))
+                    }
+                    Some((None, Some(mark))) => {
+                        peer.pass(mark);
+                        continue;
                     }
                     Some(_) => continue,
                     None => {
@@ -49,16 +54,16 @@ impl<W: AsyncWrite + Unpin> Writing<W> {
                     }
                 },
                 () = peer.room.notified(), if waiting.is_some() => match waiting.take() {
-                    Some(frame) => Next::Frame(frame),
+                    Some((frame, mark)) => Next::Frame(frame, mark),
                     None => continue,
                 },
             };
             let bytes = match next {
                 Next::Bytes(bytes) => bytes,
-                Next::Frame(frame) => match self.message(frame.as_bytes()) {
+                Next::Frame(frame, mark) => match self.message(frame.as_bytes(), mark.as_ref()) {
                     Ok(Some(bytes)) => bytes,
                     Ok(None) => {
-                        waiting = Some(frame);
+                        waiting = Some((frame, mark));
                         continue;
                     }
                     Err(TooLarge) => {
@@ -78,14 +83,17 @@ impl<W: AsyncWrite + Unpin> Writing<W> {
     }
 
     /// A message's bytes; none while nobody of the device listens, and `None` while there is no room.
-    fn message(&self, frame: &[u8]) -> Result<Option<Vec<u8>>, TooLarge> {
+    fn message(&self, frame: &[u8], mark: Option<&Mark>) -> Result<Option<Vec<u8>>, TooLarge> {
         let Some(qos) = self.granted.get() else {
+            if let Some(mark) = mark {
+                self.peer.pass(mark.clone());
+            }
             return Ok(Some(Vec::new()));
         };
         if !self.peer.has_room(qos) {
             return Ok(None);
         }
-        match self.peer.message(&self.topic, frame.to_vec(), qos) {
+        match self.peer.message(&self.topic, frame.to_vec(), qos, mark) {
             Ok(Step { error: Some(_), .. }) => Err(TooLarge),
             Ok(step) => Ok(Some(step.bytes)),
             Err(_) => Ok(None),
@@ -117,7 +125,7 @@ impl<W: AsyncWrite + Unpin> Writing<W> {
 /// What is written next.
 enum Next {
     Bytes(Vec<u8>),
-    Frame(Utf8Bytes),
+    Frame(Utf8Bytes, Option<Mark>),
 }
 
 /// The device takes no message of that size, or none any more.

@@ -8,6 +8,7 @@
 //! there is no room for an operation. So a slow or a greedy client holds a bounded amount of memory and slows down nobody but
 //! itself.
 
+mod outgoing;
 mod registry;
 
 use std::sync::Arc;
@@ -19,12 +20,13 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tombolo_core::access::Identity;
 use tombolo_core::wire::graphql::{ErrorType, GraphqlError, Request};
-use tombolo_engine::{EngineError, Subscriber};
+use tombolo_engine::{Bookmark, EngineError, Prepared, Subscriber};
 
-use crate::api::{Pending, Work};
+use crate::api::{Api, Pending, Work};
 use crate::auth::{Refusal, expiry};
 use crate::limits::{MUTATIONS_IN_FLIGHT_MAX, QUERIES_IN_FLIGHT_MAX};
 use crate::routes::App;
+pub(crate) use outgoing::{Mark, Outgoing};
 pub(crate) use registry::error_frame;
 use registry::{Operation, Operations};
 
@@ -40,7 +42,7 @@ pub(crate) enum Stopped {
 /// One session's operations.
 pub(crate) struct Desk {
     app: Arc<App>,
-    out: mpsc::Sender<Message>,
+    out: mpsc::Sender<Outgoing>,
     operations: Operations,
     tasks: JoinSet<()>,
     /// Room for queries, until their answers are taken.
@@ -49,11 +51,25 @@ pub(crate) struct Desk {
     mutations: Arc<Semaphore>,
     /// Cancelled by a subscription that cannot go on.
     failed: CancellationToken,
+    /// Subscriptions are marked, so that another session can go on with them.
+    marks: bool,
 }
+
+/// A subscription that has begun.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    /// See [`Mark::serial`].
+    pub(crate) serial: u64,
+    /// Where it stands.
+    pub(crate) bookmark: Bookmark,
+}
+
+/// What is told of an operation that was never begun is marked with this serial number.
+pub(crate) const NEVER_BEGUN: u64 = 0;
 
 impl Desk {
     /// A desk whose frames go to `out`.
-    pub(crate) fn new(app: Arc<App>, out: mpsc::Sender<Message>) -> Self {
+    pub(crate) fn new(app: Arc<App>, out: mpsc::Sender<Outgoing>) -> Self {
         Self {
             app,
             out,
@@ -62,7 +78,14 @@ impl Desk {
             queries: Arc::new(Semaphore::new(QUERIES_IN_FLIGHT_MAX)),
             mutations: Arc::new(Semaphore::new(MUTATIONS_IN_FLIGHT_MAX)),
             failed: CancellationToken::new(),
+            marks: false,
         }
+    }
+
+    /// The same, whose subscriptions can be gone on with: their frames are marked.
+    pub(crate) fn with_marks(mut self, marks: bool) -> Self {
+        self.marks = marks;
+        self
     }
 
     /// Cancelled when a subscription cannot go on, and the session has to end so that its client comes back.
@@ -87,24 +110,27 @@ impl Desk {
     }
 
     /// Starts an operation under an id that is not in use. A subscription ends when its caller's credential `expires`, unless
-    /// that ends the whole session.
+    /// that ends the whole session; it goes on `from` a bookmark, if there is one. Gives the subscription, if it is one and is
+    /// marked.
     pub(crate) async fn subscribe(
         &mut self,
         identity: &Identity,
         expires: Option<Timestamp>,
         id: String,
         request: &Request,
-    ) -> Result<(), Stopped> {
+        from: Option<&Bookmark>,
+    ) -> Result<Option<Begun>, Stopped> {
         let app = Arc::clone(&self.app);
         let Some(api) = app.api() else {
             return Err(Stopped::Ending);
         };
         match api.prepare(identity, request) {
-            Err(errors) => self.send(error_frame(&id, &errors)).await,
+            Err(errors) => self.refuse(&id, &errors).await?,
             Ok(Work::Query(prepared)) => {
                 if let Err(often) = self.app.rates.read(identity) {
                     let error = GraphqlError::new(ErrorType::LimitExceeded, often.to_string());
-                    return self.send(error_frame(&id, &[error])).await;
+                    self.refuse(&id, &[error]).await?;
+                    return Ok(None);
                 }
                 let room = self.make_room(&self.queries).await?;
                 self.start(id, false, |operation| async move {
@@ -115,54 +141,86 @@ impl Desk {
                     operation.answer(answer).await;
                     drop(room);
                 });
-                Ok(())
             }
             Ok(Work::Mutation(mutation)) => {
                 let room = self.make_room(&self.mutations).await?;
                 match api.enqueue(mutation).await {
                     Ok(pending) => {
                         self.start(id, false, |operation| settle(app, operation, pending, room));
-                        Ok(())
                     }
-                    Err(failed) => self.send(error_frame(&id, &[failed.error()])).await,
+                    Err(failed) => self.refuse(&id, &[failed.error()]).await?,
                 }
             }
             Ok(Work::Subscription(prepared)) => {
                 let most = self.app.limits.subscriptions_max;
                 if self.operations.subscriptions() >= most {
                     let message = format!("more than {most} subscriptions on one socket: open another one");
-                    return self
-                        .send(error_frame(
-                            &id,
-                            &[GraphqlError::new(ErrorType::LimitExceeded, message)],
-                        ))
-                        .await;
+                    let error = GraphqlError::new(ErrorType::LimitExceeded, message);
+                    self.refuse(&id, &[error]).await?;
+                    return Ok(None);
                 }
-                // Here and not in the operation's task: what is committed after a later answer on this socket reaches it.
-                let wake = Arc::new(Notify::new());
-                let waker = {
-                    let wake = Arc::clone(&wake);
-                    Arc::new(move || wake.notify_one())
-                };
-                match api.subscribe(&prepared, waker) {
-                    Ok(subscription) => {
-                        let failed = self.failed.clone();
-                        self.start(id, true, |operation| async move {
-                            let pulling = pull(app, &operation, subscription, wake, failed);
-                            let ended = tokio::select! {
-                                ended = pulling => ended,
-                                () = expiry(expires) => Err(vec![expired()]),
-                            };
-                            if let Err(errors) = ended {
-                                operation.refuse(&errors).await;
-                            }
-                        });
-                        Ok(())
-                    }
-                    Err(errors) => self.send(error_frame(&id, &errors)).await,
-                }
+                return self.listen(api, &prepared, expires, id, from).await;
             }
         }
+        Ok(None)
+    }
+
+    async fn listen(
+        &mut self,
+        api: &Api,
+        prepared: &Prepared,
+        expires: Option<Timestamp>,
+        id: String,
+        from: Option<&Bookmark>,
+    ) -> Result<Option<Begun>, Stopped> {
+        // Here and not in the operation's task: what is committed after a later answer on this socket reaches it.
+        let wake = Arc::new(Notify::new());
+        let waker = {
+            let wake = Arc::clone(&wake);
+            Arc::new(move || wake.notify_one())
+        };
+        let begun = match self.marks {
+            true => api
+                .subscribe_from(prepared, waker, from)
+                .await
+                .map(|(subscription, bookmark)| (subscription, Some(bookmark))),
+            false => api.subscribe(prepared, waker).map(|subscription| (subscription, None)),
+        };
+        let (subscription, bookmark) = match begun {
+            Ok(begun) => begun,
+            Err(errors) => {
+                self.refuse(&id, &errors).await?;
+                return Ok(None);
+            }
+        };
+        let (app, failed) = (Arc::clone(&self.app), self.failed.clone());
+        let told = bookmark.clone();
+        let serial = self.start(id, true, |operation| async move {
+            let pulling = pull(app, &operation, subscription, wake, failed, told);
+            let ended = tokio::select! {
+                ended = pulling => ended,
+                () = expiry(expires) => Err(vec![expired()]),
+            };
+            if let Err(errors) = ended {
+                operation.refuse(&errors).await;
+            }
+        });
+        Ok(bookmark.map(|bookmark| Begun { serial, bookmark }))
+    }
+
+    /// Errors instead of an operation.
+    async fn refuse(&self, id: &str, errors: &[GraphqlError]) -> Result<(), Stopped> {
+        let frame = error_frame(id, errors);
+        let mark = self.marks.then(|| Mark {
+            id: id.into(),
+            serial: NEVER_BEGUN,
+            bookmark: None,
+        });
+        let outgoing = match mark {
+            Some(mark) => Outgoing::Marked(frame, mark),
+            None => Outgoing::Frame(frame),
+        };
+        self.out.send(outgoing).await.map_err(|_| Stopped::Gone)
     }
 
     /// Waits for room for one more query or mutation, unless the socket is gone.
@@ -173,17 +231,20 @@ impl Desk {
         }
     }
 
-    fn start<F>(&mut self, id: String, subscription: bool, work: impl FnOnce(Operation) -> F)
+    /// Gives the operation's serial number.
+    fn start<F>(&mut self, id: String, subscription: bool, work: impl FnOnce(Operation) -> F) -> u64
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let (operation, serial) = self.operations.open(&id, subscription, self.out.clone());
+        let marks = subscription && self.marks;
+        let (operation, serial) = self.operations.open(&id, subscription, marks, self.out.clone());
         let handle = self.tasks.spawn(work(operation));
         self.operations.attach(&id, serial, handle);
+        serial
     }
 
     pub(crate) async fn send(&self, message: Message) -> Result<(), Stopped> {
-        self.out.send(message).await.map_err(|_| Stopped::Gone)
+        self.out.send(message.into()).await.map_err(|_| Stopped::Gone)
     }
 
     /// Ends what is open: all of it at once, or, if the server ends in order, what was accepted is finished first.
@@ -210,23 +271,37 @@ fn expired() -> GraphqlError {
     GraphqlError::new(ErrorType::UnauthorizedException, Refusal::TokenExpired.to_string())
 }
 
-/// Sends a subscription's payloads as the socket takes them; errors end it.
+/// Sends a subscription's payloads as the socket takes them; errors end it. `told` is where it stands, if it is marked.
 async fn pull(
     app: Arc<App>,
     operation: &Operation,
     mut subscription: Subscriber,
     wake: Arc<Notify>,
     failed: CancellationToken,
+    mut told: Option<Bookmark>,
 ) -> Result<(), Vec<GraphqlError>> {
     let Some(api) = app.api() else { return Ok(()) };
     loop {
         match api.next(&mut subscription).await {
             Ok(Some(payload)) => {
-                if !operation.next(&payload).await {
+                if told.is_some() {
+                    told = api.bookmark(&subscription).await.ok().or(told);
+                }
+                if !operation.next(&payload, told.clone()).await {
                     return Ok(());
                 }
             }
-            Ok(None) => wake.notified().await,
+            Ok(None) => {
+                if told.is_some() {
+                    // What it is not interested in lies behind it as well.
+                    let at = api.bookmark(&subscription).await.ok().or_else(|| told.clone());
+                    if at != told && !operation.pass(at.clone()).await {
+                        return Ok(());
+                    }
+                    told = at;
+                }
+                wake.notified().await;
+            }
             Err(EngineError::Request(errors)) => return Err(errors),
             Err(EngineError::Store(error)) => {
                 tracing::error!(%error, "a subscription cannot go on");

@@ -7,23 +7,48 @@ use axum::extract::ws::Message;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tombolo_core::wire::graphql::GraphqlError;
+use tombolo_engine::Bookmark;
 
+use super::{Mark, Outgoing};
 use crate::api::Failed;
 
 /// One open operation.
 pub(super) struct Operation {
-    id: String,
+    id: Arc<str>,
     serial: u64,
-    out: mpsc::Sender<Message>,
+    marks: bool,
+    out: mpsc::Sender<Outgoing>,
     operations: Operations,
 }
 
 impl Operation {
     /// Sends one result once there is a place for it; false if nobody listens any more.
-    pub(super) async fn next(&self, payload: &[u8]) -> bool {
+    pub(super) async fn next(&self, payload: &[u8], at: Option<Bookmark>) -> bool {
         match next_frame(&self.id, payload) {
-            Some(frame) => self.out.send(frame).await.is_ok(),
+            Some(frame) => {
+                let outgoing = match at {
+                    Some(at) => Outgoing::Marked(frame, self.mark(Some(at))),
+                    None => Outgoing::Frame(frame),
+                };
+                self.out.send(outgoing).await.is_ok()
+            }
             None => false,
+        }
+    }
+
+    /// Notes that a subscription has come so far; false if nobody listens any more.
+    pub(super) async fn pass(&self, at: Option<Bookmark>) -> bool {
+        match at {
+            Some(at) => self.out.send(Outgoing::Passed(self.mark(Some(at)))).await.is_ok(),
+            None => true,
+        }
+    }
+
+    fn mark(&self, bookmark: Option<Bookmark>) -> Mark {
+        Mark {
+            id: Arc::clone(&self.id),
+            serial: self.serial,
+            bookmark,
         }
     }
 
@@ -32,10 +57,10 @@ impl Operation {
         match answer {
             Ok(payload) => {
                 // Closed before the end is sent: whoever has seen the end may use the id again.
-                if self.next(&payload).await && self.operations.close(&self.id, self.serial) {
+                if self.next(&payload, None).await && self.operations.close(&self.id, self.serial) {
                     let frame = Message::Text(format!(r#"{{"type":"complete","id":{}}}"#, quoted(&self.id)).into());
                     // A socket that is gone needs no end.
-                    let _gone = self.out.send(frame).await;
+                    let _gone = self.out.send(frame.into()).await;
                 }
             }
             Err(failed) => self.refuse(&[failed.error()]).await,
@@ -45,7 +70,12 @@ impl Operation {
     /// Sends errors instead of a result.
     pub(super) async fn refuse(self, errors: &[GraphqlError]) {
         if self.operations.close(&self.id, self.serial) {
-            let _gone = self.out.send(error_frame(&self.id, errors)).await;
+            let frame = error_frame(&self.id, errors);
+            let outgoing = match self.marks {
+                true => Outgoing::Marked(frame, self.mark(None)),
+                false => Outgoing::Frame(frame),
+            };
+            let _gone = self.out.send(outgoing).await;
         }
     }
 }
@@ -81,7 +111,13 @@ impl Operations {
     }
 
     /// Opens an operation whose frames go to `out`; gives its serial number too, for [`Operations::attach`].
-    pub(super) fn open(&self, id: &str, subscription: bool, out: mpsc::Sender<Message>) -> (Operation, u64) {
+    pub(super) fn open(
+        &self,
+        id: &str,
+        subscription: bool,
+        marks: bool,
+        out: mpsc::Sender<Outgoing>,
+    ) -> (Operation, u64) {
         let serial = self.with(|r| {
             r.serial += 1;
             r.subscriptions += usize::from(subscription);
@@ -97,8 +133,9 @@ impl Operations {
         });
         (
             Operation {
-                id: id.to_owned(),
+                id: id.into(),
                 serial,
+                marks,
                 out,
                 operations: self.clone(),
             },

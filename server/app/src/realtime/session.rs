@@ -22,6 +22,7 @@ use crate::auth::{Admitted, Refusal, Shown, expiry};
 use crate::limits::{
     ADMISSIONS_MAX, CLOSE_TIMEOUT, IDLE_GRACE, KEEP_ALIVE_MAX, OPERATION_ID_BYTES_MAX, OUTGOING_FRAMES,
 };
+use crate::operations::Outgoing;
 use crate::outgoing;
 use crate::routes::App;
 use crate::ws::CLOSE_INTERNAL;
@@ -102,7 +103,7 @@ struct Session {
     shown: Result<Shown, Unreadable>,
     /// Who connected; `None` until that has been looked at. It allows the socket, and no subscription.
     admitted: Option<Admitted>,
-    out: mpsc::Sender<Message>,
+    out: mpsc::Sender<Outgoing>,
     stream: SplitStream<WebSocket>,
     held: Held,
     admissions: JoinSet<Admission>,
@@ -395,7 +396,7 @@ impl Session {
     /// Sends once there is a place for it, unless the socket is gone or the server ends.
     async fn send(&self, message: Message) -> Result<(), End> {
         tokio::select! {
-            sent = self.out.send(message) => sent.map_err(|_| End::Gone),
+            sent = self.out.send(message.into()) => sent.map_err(|_| End::Gone),
             () = self.app.life.ended() => Err(COME_BACK),
         }
     }
