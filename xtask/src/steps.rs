@@ -57,8 +57,8 @@ const STEPS: &[Step] = &[
             cargo(house, mode, &["doc", "--workspace", "--no-deps", "--lib"], &[]).env("RUSTDOCFLAGS", "-D warnings"),
         )
     }),
-    ("clients", |house, mode| npm_step(house, mode, CLIENTS)),
-    ("transformer", |house, mode| npm_step(house, mode, TRANSFORMER)),
+    ("clients", |house, mode| foreign_step(house, mode, CLIENTS)),
+    ("transformer", |house, mode| foreign_step(house, mode, TRANSFORMER)),
     ("fuzz", |house, _| fuzz::step(house).map(|()| Outcome::Passed)),
 ];
 
@@ -156,6 +156,7 @@ fn tools_step(house: &House, _: Mode) -> Result<Outcome, Failed> {
             needed.push(tools::CHROMIUM);
         }
         needed.push(tools::MOSQUITTO);
+        needed.push(tools::PYTHON_VENV);
     }
     tools::ensure(house, &needed)?;
     tools::ensure_rust_components(house)?;
@@ -192,8 +193,9 @@ const CLIENTS: &str = "tests/clients";
 /// The transformer whose API ours is, beside what the same binary prints.
 const TRANSFORMER: &str = "tests/transformer";
 
-/// What npm tests in `folder`, with the binary that the build step left behind.
-fn npm_step(house: &House, mode: Mode, folder: &str) -> Result<Outcome, Failed> {
+/// What npm and Python test in `folder`, with the binary that the build step left behind: all is installed first, and all is
+/// tried even when an early one fails.
+fn foreign_step(house: &House, mode: Mode, folder: &str) -> Result<Outcome, Failed> {
     let Some(folder) = npm_tests(house, folder) else {
         return Ok(Outcome::Skipped("there is no package.json"));
     };
@@ -202,46 +204,118 @@ fn npm_step(house: &House, mode: Mode, folder: &str) -> Result<Outcome, Failed> 
     let server = target_folder(house)?
         .join("debug")
         .join(format!("tombolo{}", std::env::consts::EXE_SUFFIX));
-    let packages = client_packages(&folder)?;
-    for package in &packages {
-        house
-            .task("npm")
-            .args(["ci", "--no-audit", "--no-fund"])
-            .folder(package)
-            .run()?;
+    let suites = suites(&folder)?;
+    for suite in &suites {
+        suite.install(house)?;
     }
     let mut failed = Vec::new();
-    for package in &packages {
-        let tests = house
-            .task("npm")
-            .args(["test"])
-            .folder(package)
-            .env("TOMBOLO_BIN", &server);
-        if tests.run().is_err() {
-            failed.push(package.display().to_string());
-        }
+    let mut lines = Vec::new();
+    for suite in &suites {
+        let start = Instant::now();
+        let outcome = match suite.tests(house).env("TOMBOLO_BIN", &server).run() {
+            Ok(()) => Outcome::Passed,
+            Err(why) => {
+                failed.push(suite.folder.display().to_string());
+                Outcome::Failed(why.0)
+            }
+        };
+        let name = suite.folder.file_name().unwrap_or_default().to_string_lossy();
+        lines.push(summary_line(&name, &outcome, start.elapsed()));
     }
+    println!("\n{}", lines.join("\n"));
     if failed.is_empty() {
         Ok(Outcome::Passed)
     } else {
-        Ok(Outcome::Failed(format!("npm test in {}", failed.join(", "))))
+        Ok(Outcome::Failed(format!("tests in {}", failed.join(", "))))
     }
 }
 
-/// The folder of the client tests, whose packages the others share, and those below it: clients whose packages do not
-/// go together have one each.
-fn client_packages(folder: &Path) -> Result<Vec<PathBuf>, Failed> {
-    let unreadable = |e: std::io::Error| Failed(format!("{}: {e}", folder.display()));
-    let mut packages = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.path();
-        if path.join("package.json").is_file() {
-            packages.push(path);
+/// Tests in another language, in a folder that says what they need.
+#[derive(Debug, PartialEq, Eq)]
+struct Suite {
+    folder: PathBuf,
+    language: Language,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Language {
+    /// `package.json`, with a lock file.
+    Npm,
+    /// `requirements.txt`, with hashes.
+    Python,
+}
+
+impl Language {
+    /// That of a folder with tests.
+    fn of(folder: &Path) -> Option<Self> {
+        [("package.json", Self::Npm), ("requirements.txt", Self::Python)]
+            .into_iter()
+            .find_map(|(file, language)| folder.join(file).is_file().then_some(language))
+    }
+}
+
+/// Where a Python suite has what it needs, apart from the machine's.
+const VENV: &str = ".venv";
+
+impl Suite {
+    fn install(&self, house: &House) -> Result<(), Failed> {
+        match self.language {
+            Language::Npm => house
+                .task("npm")
+                .args(["ci", "--no-audit", "--no-fund"])
+                .folder(&self.folder)
+                .run(),
+            Language::Python => {
+                house
+                    .task("python3")
+                    .args(["-m", "venv", "--clear", VENV])
+                    .folder(&self.folder)
+                    .run()?;
+                let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+                self.python(house)
+                    .args(pip)
+                    .args(["--require-hashes", "--requirement", "requirements.txt"])
+                    .run()
+            }
         }
     }
-    packages.sort();
-    packages.insert(0, folder.to_owned());
-    Ok(packages)
+
+    fn tests(&self, house: &House) -> Task {
+        match self.language {
+            Language::Npm => house.task("npm").args(["test"]).folder(&self.folder),
+            // Sockets that a library leaves to the garbage collector are its own affair.
+            Language::Python => {
+                self.python(house)
+                    .args(["-W", "ignore::ResourceWarning", "-m", "unittest", "--verbose"])
+            }
+        }
+    }
+
+    fn python(&self, house: &House) -> Task {
+        let bin = self
+            .folder
+            .join(VENV)
+            .join(if cfg!(windows) { "Scripts" } else { "bin" });
+        house.task(bin.join("python")).folder(&self.folder)
+    }
+}
+
+/// Those of the folder of the client tests, whose packages the others share, and those below it: clients whose packages
+/// do not go together have one each.
+fn suites(folder: &Path) -> Result<Vec<Suite>, Failed> {
+    let unreadable = |e: std::io::Error| Failed(format!("{}: {e}", folder.display()));
+    let mut suites = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
+        let folder = entry.map_err(unreadable)?.path();
+        if let Some(language) = Language::of(&folder) {
+            suites.push(Suite { folder, language });
+        }
+    }
+    suites.sort_by(|a, b| a.folder.cmp(&b.folder));
+    let language = Language::Npm;
+    let folder = folder.to_owned();
+    suites.insert(0, Suite { folder, language });
+    Ok(suites)
 }
 
 fn npm_tests(house: &House, folder: &str) -> Option<PathBuf> {
@@ -288,12 +362,21 @@ mod tests {
     }
 
     #[test]
-    fn every_package_of_the_client_tests_is_found() {
+    fn every_suite_of_the_client_tests_is_found() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/clients");
-        let packages = client_packages(&folder).unwrap();
-        let names: Vec<_> = packages.iter().skip(1).filter_map(|p| p.file_name()).collect();
-        assert_eq!(names, ["amplify5", "appsync4", "browser", "datastore6", "mqtt"]);
-        assert_eq!(packages.first(), Some(&folder), "the shared one first");
+        let suites = suites(&folder).unwrap();
+        let names: Vec<_> = suites
+            .iter()
+            .skip(1)
+            .filter_map(|suite| suite.folder.file_name()?.to_str())
+            .collect();
+        assert_eq!(
+            names,
+            ["amplify5", "appsync4", "browser", "datastore6", "mqtt", "mqtt-python"]
+        );
+        assert_eq!(suites[0].folder, folder, "the shared one first");
+        let python = |suite: &&Suite| suite.language == Language::Python;
+        assert_eq!(suites.iter().filter(python).count(), 1);
     }
 
     #[test]

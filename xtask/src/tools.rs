@@ -6,6 +6,8 @@ use crate::house::{Failed, House};
 pub(crate) struct Tool {
     /// What is called with `--version` to see whether it can be started.
     pub(crate) program: &'static str,
+    /// What it must succeed at as well: a part of it that comes in a package of its own.
+    pub(crate) able: Option<&'static [&'static str]>,
     /// The Debian packages that bring it.
     pub(crate) packages: &'static [&'static str],
     pub(crate) needed_for: &'static str,
@@ -13,48 +15,63 @@ pub(crate) struct Tool {
 
 pub(crate) const CC: Tool = Tool {
     program: "cc",
+    able: None,
     packages: &["build-essential"],
     needed_for: "building the bundled SQLite",
 };
 pub(crate) const CXX: Tool = Tool {
     program: "c++",
+    able: None,
     packages: &["build-essential"],
     needed_for: "building libFuzzer",
 };
 pub(crate) const GIT: Tool = Tool {
     program: "git",
+    able: None,
     packages: &["git"],
     needed_for: "listing the files that tidy reads",
 };
 pub(crate) const SQLITE: Tool = Tool {
     program: "sqlite3",
+    able: None,
     packages: &["sqlite3"],
     needed_for: "tests that look into a database from outside",
 };
 pub(crate) const NODE: Tool = Tool {
     program: "node",
+    able: None,
     packages: &["nodejs"],
     needed_for: "tests/clients and tests/transformer",
 };
 pub(crate) const NPM: Tool = Tool {
     program: "npm",
+    able: None,
     packages: &["npm"],
     needed_for: "tests/clients and tests/transformer",
 };
 pub(crate) const CHROMIUM: Tool = Tool {
     program: "chromium",
+    able: None,
     packages: &["chromium"],
     needed_for: "tests/clients/browser; another place of it goes into TOMBOLO_CHROMIUM",
 };
 pub(crate) const MOSQUITTO: Tool = Tool {
     program: "mosquitto_sub",
+    able: None,
     packages: &["mosquitto-clients"],
     needed_for: "tests/clients/mqtt",
 };
 pub(crate) const PYTHON: Tool = Tool {
     program: "python3",
+    able: None,
     packages: &["python3", "python3-pip"],
     needed_for: "fetching the example data",
+};
+pub(crate) const PYTHON_VENV: Tool = Tool {
+    program: "python3",
+    able: Some(&["-c", "import ensurepip, venv"]),
+    packages: &["python3", "python3-venv"],
+    needed_for: "tests/clients/mqtt-python",
 };
 
 /// Sees to it that the tools are there: installs them where that needs no question (as root, with apt-get), and
@@ -110,6 +127,9 @@ pub(crate) fn ensure_rust_components(house: &House) -> Result<(), Failed> {
 fn present(house: &House, tool: &Tool) -> bool {
     // Some say their version and fail.
     house.task(tool.program).args(["--version"]).starts()
+        && tool
+            .able
+            .is_none_or(|able| house.task(tool.program).args(able).succeeds())
 }
 
 fn may_install(house: &House) -> bool {
@@ -142,6 +162,7 @@ mod tests {
 
     const ABSENT: Tool = Tool {
         program: "no-such-program-here",
+        able: None,
         packages: &["nosuch"],
         needed_for: "a test",
     };
@@ -150,6 +171,18 @@ mod tests {
     fn a_missing_program_is_seen_as_missing() {
         let house = House::at(std::path::Path::new("."));
         assert!(!present(&house, &ABSENT));
+    }
+
+    #[test]
+    fn a_program_without_a_part_of_its_own_is_seen_as_missing() {
+        let house = House::at(std::path::Path::new("."));
+        let able = |able| Tool {
+            program: "cargo",
+            able: Some(able),
+            ..ABSENT
+        };
+        assert!(present(&house, &able(&["--list"])));
+        assert!(!present(&house, &able(&["no-such-part"])));
     }
 
     #[test]
