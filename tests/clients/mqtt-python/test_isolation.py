@@ -73,6 +73,19 @@ class Five(Case):
         self.assertEqual(phone.subscribe(phone.response, options=no_local()), [1])
         self.assertEqual(phone.ask("{ __typename }"), {"__typename": "Query"})
 
+    def test_the_server_sends_topics_in_full_however_many_aliases_are_allowed(self):
+        for most in (0, 10):
+            phone = self.device("aliased", connecting=properties("CONNECT", TopicAliasMaximum=most)).opened()
+            phone.ask("{ __typename }")
+            phone.ask("{ __typename }")
+            self.assertEqual({message.topic for message in phone.messages}, {phone.response}, most)
+            self.assertFalse(any(hasattr(message.properties, "TopicAlias") for message in phone.messages))
+            phone.close()
+
+    def test_unsuback_tells_what_was_subscribed_to(self):
+        phone = self.device("leaves").opened()
+        self.assertEqual([phone.unsubscribe(phone.response) for _ in range(2)], [[0], [0x11]])
+
     def test_a_topic_alias_ends_the_connection(self):
         phone = self.device("alias", thread=False).opened()
         phone.publish("{}", properties=properties("PUBLISH", TopicAlias=1))
