@@ -167,7 +167,7 @@ export async function replay(server, vector, carrier, noted) {
           throw new Error(`${vector.name}: a step ${step.type}`);
       }
     }
-    await waitForAnswers();
+    await line.wait(noted === undefined ? expected.length : few);
     let lives = false;
     if (toEnd) await line.wait(Infinity);
     if (!line.ended) lives = await line.isAlive(version);
