@@ -155,7 +155,7 @@ fn tools_step(house: &House, _: Mode) -> Result<Outcome, Failed> {
         if std::env::var_os("TOMBOLO_CHROMIUM").is_none() {
             needed.push(tools::CHROMIUM);
         }
-        needed.push(tools::MOSQUITTO);
+        needed.extend([tools::MOSQUITTO, tools::MOSQUITTO_BROKER]);
         needed.push(tools::PYTHON_VENV);
     }
     tools::ensure(house, &needed)?;

@@ -61,6 +61,13 @@ pub(crate) const MOSQUITTO: Tool = Tool {
     packages: &["mosquitto-clients"],
     needed_for: "tests/clients/mqtt",
 };
+pub(crate) const MOSQUITTO_BROKER: Tool = Tool {
+    // The broker itself lies where not everybody's PATH leads.
+    program: "mosquitto_passwd",
+    able: None,
+    packages: &["mosquitto"],
+    needed_for: "tests/clients/mqtt, as an outside broker",
+};
 pub(crate) const PYTHON: Tool = Tool {
     program: "python3",
     able: None,

@@ -15,6 +15,7 @@ use crate::dev_tls::{self, OwnCertificate};
 use crate::guards::Guards;
 use crate::limits::Limits;
 use crate::mqtt::MqttConfig;
+use crate::mqtt::broker::BrokerConfig;
 use crate::resolver::ResolverConfig;
 use crate::serve::{failure, until_signal};
 use crate::shutdown::Signals;
@@ -64,6 +65,9 @@ pub struct Args {
     /// Where to listen for MQTT, such as 127.0.0.1:1883; without it MQTT is spoken at /mqtt of the WebSocket alone
     #[arg(long, value_name = "ADDR:PORT")]
     mqtt: Option<String>,
+    /// An MQTT broker between the devices and the server, such as mqtt://127.0.0.1:1884
+    #[arg(long, value_name = "URL")]
+    mqtt_broker: Option<String>,
     /// Who is asked about conflicts of what is CUSTOM in the schema: an http(s) URL
     #[arg(long, value_name = "URL")]
     resolver: Option<String>,
@@ -110,6 +114,7 @@ pub async fn run(args: Args) -> Outcome {
         mqtt: MqttConfig {
             listen: args.mqtt.clone(),
             tls_listen: None,
+            broker: args.mqtt_broker.clone().map(BrokerConfig::at),
         },
         resolver: args
             .resolver

@@ -16,6 +16,7 @@ use crate::api::Api;
 use crate::auth::{AuthError, Gate, Keys, unused};
 use crate::config::{Config, Database, SchemaSource, Synchronous};
 use crate::listener::{self, Places, Spoken};
+use crate::mqtt;
 use crate::rates::Rates;
 use crate::resolver::{Resolver, ResolverError};
 use crate::routes::{self, App};
@@ -173,6 +174,9 @@ impl Server {
             match before(api).await {
                 Ok(()) => {
                     app.life.tasks.spawn(upkeep);
+                    if let Some(broker) = config.mqtt.broker.clone() {
+                        app.life.tasks.spawn(mqtt::broker::run(Arc::clone(&app), broker));
+                    }
                     Ok((writing, tokio::spawn(keeping)))
                 }
                 Err(error) => {

@@ -24,12 +24,13 @@ export async function startServer(schema = join(here, '../schema.graphql'), { tl
   return run(data, schema, (listen) => ['dev', '--schema', schema, '--data', data, '--listen', listen, '--api-key', apiKey, ...more]);
 }
 
-/** Starts `tombolo serve` with these lines of configuration on top of a schema and a database in memory. */
-export async function startConfigured(lines, schema = join(here, '../schema.graphql')) {
+/** Starts `tombolo serve` with these lines of configuration on top of a schema and a database, in memory unless it is to be `kept`. */
+export async function startConfigured(lines, schema = join(here, '../schema.graphql'), { kept = false } = {}) {
   const data = mkdtempSync(join(tmpdir(), 'tombolo-clients-'));
   const config = join(data, 'tombolo.toml');
+  const database = kept ? join(data, 'tombolo.sqlite') : ':memory:';
   return run(data, schema, (listen) => {
-    writeFileSync(config, `listen = "${listen}"\nschema = ${JSON.stringify(schema)}\ndatabase = ":memory:"\n${lines}`);
+    writeFileSync(config, `listen = "${listen}"\nschema = ${JSON.stringify(schema)}\ndatabase = ${JSON.stringify(database)}\n${lines}`);
     return ['serve', '--config', config];
   });
 }

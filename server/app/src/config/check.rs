@@ -2,6 +2,7 @@
 
 use super::auth::default_mode;
 use super::{Config, ConfigErrors, Draft, Problems, SchemaSource};
+use crate::mqtt::broker::BrokerConfig;
 use crate::telemetry::{self, Log};
 use crate::tls::TlsFiles;
 
@@ -30,6 +31,9 @@ pub(super) fn finish(name: &str, draft: Draft, mut problems: Problems) -> Result
             format!("{name}: mqtt.tls_listen"),
             "needs a certificate; add [tls] with cert and key",
         );
+    }
+    for (key, problem) in draft.mqtt.broker.iter().flat_map(BrokerConfig::problems) {
+        problems.add(format!("{name}: mqtt.broker.{key}"), problem);
     }
     let days = draft.retention;
     for (key, value) in [

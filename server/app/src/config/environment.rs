@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::file::clear_key;
 use super::{Database, Draft, ENV_PREFIX, Problems, Synchronous};
 use crate::limits::Limits;
+use crate::mqtt::broker::BrokerConfig;
 use crate::outbound::Secret;
 use crate::telemetry::LogFormat;
 
@@ -45,6 +46,18 @@ pub(super) fn lay_over(
             "authorizer_header" => draft.auth.authorizer.header = Some(Secret(value)),
             "mqtt_listen" => draft.mqtt.listen = Some(value),
             "mqtt_tls_listen" => draft.mqtt.tls_listen = Some(value),
+            "mqtt_broker_url" => match &mut draft.mqtt.broker {
+                Some(broker) => broker.url = value,
+                None => draft.mqtt.broker = Some(BrokerConfig::at(value)),
+            },
+            "mqtt_broker_group" => match &mut draft.mqtt.broker {
+                Some(broker) => broker.group = value,
+                None => problems.add(variable, "is of no broker; set mqtt.broker.url in the file"),
+            },
+            "mqtt_broker_password" => match &mut draft.mqtt.broker {
+                Some(broker) => broker.password = Some(Secret(value)),
+                None => problems.add(variable, "is of no broker; set mqtt.broker.url in the file"),
+            },
             "tls_cert" => draft.tls_cert = Some(PathBuf::from(value)),
             "tls_key" => draft.tls_key = Some(PathBuf::from(value)),
             "resolver_url" => draft.resolver.url = Some(value),

@@ -272,6 +272,19 @@ fn guards_and_a_certificate_are_read_and_checked() {
             "mqtt.tls_listen: needs a certificate",
         ),
         ("[mqtt]\nport = 1883\n", "unknown field `port`"),
+        (
+            "[mqtt.broker]\nurl = \"http://broker\"\n",
+            "mqtt.broker.url: \"http\" is not mqtt, mqtts, ws or wss",
+        ),
+        (
+            "[mqtt.broker]\nurl = \"mqtt://broker\"\npassword = \"p\"\n",
+            "mqtt.broker.username: is missing",
+        ),
+        (
+            "[mqtt.broker]\nurl = \"mqtt://broker\"\ngroup = \"a/b\"\n",
+            "mqtt.broker.group: has no / + #",
+        ),
+        ("[mqtt.broker]\nhost = \"h\"\n", "unknown field `host`"),
         ("[tls]\nkey = \"k.pem\"\n", "tls.cert: is missing"),
         ("[tls]\ncerts = \"c.pem\"\n", "unknown field `certs`"),
         ("[guards]\nquery_depth_max = 76\n", "guards.query_depth_max: is 76"),
@@ -290,6 +303,32 @@ fn guards_and_a_certificate_are_read_and_checked() {
         assert!(error.contains(says), "{text}: {error}");
     }
 }
+
+#[test]
+fn a_brokers_password_comes_from_the_environment_and_is_never_printed() {
+    let file = format!("{GOOD}[mqtt.broker]\nurl = \"mqtts://broker\"\nusername = \"me\"\n");
+    let variables = [
+        ("TOMBOLO_MQTT_BROKER_PASSWORD", "hunter2"),
+        ("TOMBOLO_MQTT_BROKER_GROUP", "g"),
+    ];
+    let settings = parse(&file, &variables).unwrap();
+    let broker = settings.config.mqtt.broker.clone().unwrap();
+    assert_eq!(broker.password.map(|secret| secret.0).as_deref(), Some("hunter2"));
+    assert_eq!(
+        (broker.group.as_str(), broker.client_id.as_str()),
+        ("g", "tombolo-server")
+    );
+    let printed = settings.to_toml();
+    assert!(
+        printed.contains("mqtts://broker") && !printed.contains("hunter2"),
+        "{printed}"
+    );
+    let lost = parse(GOOD, &[("TOMBOLO_MQTT_BROKER_PASSWORD", "p")])
+        .unwrap_err()
+        .to_string();
+    assert!(lost.contains("is of no broker"), "{lost}");
+}
+
 /// A file with one of each.
 const ALL: &str = r#"
 schema = "s.graphql"

@@ -15,6 +15,7 @@
 //! | [`topics`] | which topics a device has |
 //! | `packets` | both versions' packets as one |
 //! | `admission` | who may connect |
+//! | [`broker`] | an outside broker between the devices and the server |
 //! | `beginning` | CONNECTs that are written anew before they are read |
 //! | `peer` | the protocol's state of one connection |
 //! | `devices` | who is connected |
@@ -25,6 +26,7 @@
 
 mod admission;
 mod beginning;
+pub mod broker;
 mod devices;
 mod inbound;
 
@@ -103,6 +105,9 @@ pub struct MqttConfig {
     /// The same for MQTT over TLS, with the server's certificate; 8883 is its port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls_listen: Option<String>,
+    /// An outside broker between the devices and the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broker: Option<broker::BrokerConfig>,
 }
 
 /// `/mqtt`, by GET with an upgrade.

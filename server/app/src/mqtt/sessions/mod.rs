@@ -7,20 +7,23 @@
 //! What the device opens or ends is written down before it is acknowledged. Bookmarks are written down every
 //! [`SAVE_INTERVAL`] and when a connection ends: a server that is killed tells some events again.
 
+mod keeping;
+mod kept;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use mqtt_protocol_core::mqtt::packet::Qos;
-use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tombolo_core::wire::graphql::Request;
-use tombolo_engine::{Bookmark, Engine, StoreError};
-use tombolo_store_sqlite::{KeptSession, SessionKey, SqliteStore, is_over};
+use tombolo_engine::{Engine, StoreError};
+use tombolo_store_sqlite::{SessionKey, SqliteStore, is_over};
 
-use crate::operations::{Begun, Mark, NEVER_BEGUN};
+pub(super) use keeping::Keeping;
+use kept::{Inner, Kept, Stored, read};
+
+use crate::operations::NEVER_BEGUN;
 use crate::upkeep::now_ms;
 
 /// Longest time that a session is kept after its device went: a week in a field or a drawer. Tombstones are kept for longer.
@@ -37,70 +40,6 @@ const SAVED_AT_ONCE_MAX: usize = 500;
 
 /// How often sessions are looked through for those whose time is over.
 const EXPIRE_INTERVAL: Duration = Duration::from_secs(3600);
-
-/// About what a subscription has beside its request.
-const SUBSCRIPTION_BYTES: usize = 128;
-
-/// What is kept of a session, as JSON.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Stored {
-    /// The QoS of the response topic, if the device listens to it.
-    granted: Option<u8>,
-    subscriptions: BTreeMap<String, Subscription>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct Subscription {
-    request: Request,
-    bookmark: Bookmark,
-    /// Of the operation that serves it in the present connection.
-    #[serde(skip)]
-    serial: u64,
-}
-
-impl Subscription {
-    fn bytes(&self) -> usize {
-        SUBSCRIPTION_BYTES + serde_json::to_string(&self.request).map_or(SESSION_BYTES_MAX, |text| text.len())
-    }
-}
-
-/// A session that is kept.
-#[derive(Debug)]
-pub(super) struct Kept {
-    key: SessionKey,
-    inner: Mutex<Inner>,
-}
-
-#[derive(Debug)]
-struct Inner {
-    /// The connection that it is of; nobody else changes it.
-    holder: u64,
-    expiry_s: u32,
-    left_ms: Option<i64>,
-    stored: Stored,
-}
-
-impl Kept {
-    /// Nothing that runs under the lock can panic halfway through a change.
-    fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn is_over(&self) -> bool {
-        let inner = self.inner();
-        is_over(inner.left_ms, inner.expiry_s, now_ms())
-    }
-
-    fn row(&self) -> Option<KeptSession> {
-        let inner = self.inner();
-        Some(KeptSession {
-            key: self.key.clone(),
-            state: serde_json::to_string(&inner.stored).ok()?,
-            expiry_s: inner.expiry_s,
-            left_ms: inner.left_ms,
-        })
-    }
-}
 
 /// What is to be written.
 #[derive(Clone, Debug)]
@@ -326,180 +265,106 @@ impl Sessions {
     }
 }
 
-/// A session as it was written down.
-fn read(row: KeptSession) -> Option<Kept> {
-    match serde_json::from_str(&row.state) {
-        Ok(stored) => Some(Kept {
-            key: row.key,
-            inner: Mutex::new(Inner {
-                holder: 0,
-                expiry_s: row.expiry_s,
-                left_ms: row.left_ms,
-                stored,
-            }),
-        }),
-        // The device is told that there is no session, and begins another.
-        Err(error) => {
-            tracing::warn!(%error, client = row.key.1, "a session cannot be read");
-            None
-        }
+#[cfg(test)]
+mod tests {
+    use tombolo_core::id::{Epoch, Position};
+    use tombolo_core::schema::Schema;
+    use tombolo_store_sqlite::Options;
+
+    use tombolo_core::wire::graphql::Request;
+    use tombolo_engine::Bookmark;
+
+    use super::*;
+    use crate::operations::{Begun, Mark};
+
+    const HOUR: Wanted = Wanted {
+        clean: false,
+        expiry_s: 3600,
+    };
+
+    fn store() -> SqliteStore {
+        let schema = Arc::new(Schema::parse("type A @model { id: ID! }", "a.graphql").unwrap());
+        SqliteStore::open_in_memory(schema, &Options::default()).unwrap()
     }
-}
 
-/// A connection's hold on its session. Once another connection has taken the session, nothing that is done here counts.
-#[derive(Debug)]
-pub(super) struct Keeping {
-    sessions: Arc<Sessions>,
-    kept: Arc<Kept>,
-    holder: u64,
-}
+    fn sessions(max: usize) -> Arc<Sessions> {
+        let sessions = Arc::new(Sessions::default());
+        sessions.max.set(max).unwrap();
+        sessions
+    }
 
-/// The session's subscriptions would have more than [`SESSION_BYTES_MAX`].
-#[derive(Clone, Copy, Debug)]
-pub(super) struct TooMuch;
-
-impl Keeping {
-    /// Changes the session, if it is still this connection's; what `change` gives is whether it did.
-    fn change(&self, change: impl FnOnce(&mut Inner) -> bool) {
-        let changed = {
-            let mut inner = self.kept.inner();
-            inner.holder == self.holder && change(&mut inner)
-        };
-        if changed {
-            let keep = Change::Keep(Arc::clone(&self.kept));
-            self.sessions.state().changed.insert(self.kept.key.clone(), keep);
+    async fn begin(
+        sessions: &Arc<Sessions>,
+        store: &SqliteStore,
+        id: &str,
+        holder: u64,
+    ) -> Option<(Arc<Keeping>, bool)> {
+        let key = (String::new(), id.to_owned());
+        match sessions.begin(store, key, HOUR, holder).await.unwrap() {
+            Beginning::Clean => None,
+            Beginning::Kept { keeping, present } => Some((keeping, present)),
         }
     }
 
-    /// Waits until what changed is written down; false if it cannot be.
-    pub(super) async fn save(&self) -> bool {
-        let (waits, written) = oneshot::channel();
-        self.sessions.state().waiting.push((self.kept.key.clone(), waits));
-        self.sessions.wake.notify_one();
-        written.await.unwrap_or(false)
-    }
-
-    /// Seconds that the session is kept.
-    pub(super) fn expiry_s(&self) -> u32 {
-        self.kept.inner().expiry_s
-    }
-
-    pub(super) fn granted(&self) -> Option<Qos> {
-        match self.kept.inner().stored.granted {
-            None => None,
-            Some(0) => Some(Qos::AtMostOnce),
-            Some(_) => Some(Qos::AtLeastOnce),
+    fn begun(serial: u64, position: i64) -> Begun {
+        let (epoch, position) = (Epoch("e".into()), Position(position));
+        Begun {
+            serial,
+            bookmark: Bookmark::Events { epoch, position },
         }
     }
 
-    pub(super) fn grant(&self, qos: Option<Qos>) {
-        let granted = qos.map(|qos| u8::from(qos != Qos::AtMostOnce));
-        self.change(|inner| std::mem::replace(&mut inner.stored.granted, granted) != granted);
-    }
-
-    /// What the device listens to.
-    pub(super) fn subscriptions(&self) -> Vec<(String, Request, Bookmark)> {
-        let inner = self.kept.inner();
-        let each = inner.stored.subscriptions.iter();
-        each.map(|(id, of)| (id.clone(), of.request.clone(), of.bookmark.clone()))
-            .collect()
-    }
-
-    /// Whether it listens to just this under this id.
-    pub(super) fn has(&self, id: &str, request: &Request) -> bool {
-        let inner = self.kept.inner();
-        inner
-            .stored
-            .subscriptions
-            .get(id)
-            .is_some_and(|of| of.request == *request)
-    }
-
-    /// A subscription that was gone on with.
-    pub(super) fn gone_on(&self, id: &str, serial: u64) {
-        self.change(|inner| {
-            if let Some(of) = inner.stored.subscriptions.get_mut(id) {
-                of.serial = serial;
-            }
-            false
-        });
-    }
-
-    /// A subscription more.
-    pub(super) fn put(&self, id: String, request: Request, begun: Begun) -> Result<(), TooMuch> {
-        let new = Subscription {
-            request,
-            bookmark: begun.bookmark,
-            serial: begun.serial,
-        };
-        let mut put = Ok(());
-        self.change(|inner| {
-            let others: usize = inner.stored.subscriptions.values().map(Subscription::bytes).sum();
-            if others + new.bytes() > SESSION_BYTES_MAX {
-                put = Err(TooMuch);
-                return false;
-            }
-            inner.stored.subscriptions.insert(id, new);
-            true
-        });
-        put
-    }
-
-    /// A subscription less; whether there was one.
-    pub(super) fn remove(&self, id: &str) -> bool {
-        let mut removed = false;
-        self.change(|inner| {
-            removed = inner.stored.subscriptions.remove(id).is_some();
-            removed
-        });
-        removed
-    }
-
-    /// The device has what the mark is of.
-    pub(super) fn reached(&self, mark: Mark) {
-        self.change(|inner| {
-            let Some(of) = inner.stored.subscriptions.get_mut(&*mark.id) else {
-                return false;
-            };
-            if of.serial != mark.serial {
-                return false;
-            }
-            match mark.bookmark {
-                Some(bookmark) => of.bookmark = bookmark,
-                None => drop(inner.stored.subscriptions.remove(&*mark.id)),
-            }
-            true
-        });
-    }
-
-    /// The connection ends, and the session is kept for so many seconds, or as long as was said before.
-    pub(super) fn leave(&self, expiry_s: Option<u32>) {
-        let mut forget = false;
-        self.change(|inner| {
-            inner.expiry_s = expiry_s.unwrap_or(inner.expiry_s);
-            inner.left_ms = Some(now_ms());
-            forget = inner.expiry_s == 0;
-            if forget {
-                // What is acknowledged from now on changes nothing any more.
-                inner.holder = u64::MAX;
-            }
-            true
-        });
-        if forget {
-            let mut state = self.sessions.state();
-            state.changed.insert(self.kept.key.clone(), Change::Forget);
-            state.live.remove(&self.kept.key);
+    fn mark(serial: u64, position: i64) -> Mark {
+        Mark {
+            id: "s".into(),
+            serial,
+            bookmark: Some(begun(serial, position).bookmark),
         }
     }
-}
 
-impl Drop for Keeping {
-    fn drop(&mut self) {
-        let mut state = self.sessions.state();
-        let only_mine = Arc::strong_count(&self.kept) == 1;
-        let of_this = |kept: &Weak<Kept>| std::ptr::eq(kept.as_ptr(), Arc::as_ptr(&self.kept));
-        if only_mine && state.live.get(&self.kept.key).is_some_and(of_this) {
-            state.live.remove(&self.kept.key);
+    fn at(keeping: &Keeping) -> i64 {
+        match keeping.subscriptions().as_slice() {
+            [(_, _, Bookmark::Events { position, .. })] => position.0,
+            other => panic!("{other:?}"),
         }
+    }
+
+    #[tokio::test]
+    async fn no_more_are_kept_than_may_be() {
+        let (sessions, store) = (sessions(2), store());
+        let first = begin(&sessions, &store, "a", 1).await.unwrap();
+        let _second = begin(&sessions, &store, "b", 2).await.unwrap();
+        assert!(
+            begin(&sessions, &store, "c", 3).await.is_none(),
+            "it is told that nothing is kept"
+        );
+        assert!(sessions.save(&store, true).await || sessions.state().count == 2);
+        assert!(begin(&sessions, &store, "c", 4).await.is_none());
+        first.0.leave(Some(0));
+        drop(first);
+        sessions.save(&store, true).await;
+        assert!(begin(&sessions, &store, "c", 5).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn marks_of_another_operation_or_connection_do_not_count() {
+        let (sessions, store) = (sessions(2), store());
+        let (first, _) = begin(&sessions, &store, "a", 1).await.unwrap();
+        first.put("s".into(), Request::default(), begun(7, 10)).unwrap();
+        first.reached(mark(6, 99));
+        assert_eq!(at(&first), 10);
+        first.reached(mark(7, 11));
+        assert_eq!(at(&first), 11);
+        let (second, present) = begin(&sessions, &store, "a", 2).await.unwrap();
+        assert!(present);
+        first.reached(mark(7, 12));
+        first.leave(Some(0));
+        assert_eq!(at(&second), 11);
+        second.gone_on("s", 1);
+        second.reached(mark(1, 13));
+        // Another process reads what was written down.
+        while sessions.save(&store, true).await {}
+        let (third, present) = begin(&self::sessions(2), &store, "a", 1).await.unwrap();
+        assert_eq!((present, at(&third)), (true, 13));
     }
 }

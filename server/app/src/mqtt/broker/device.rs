@@ -1,0 +1,254 @@
+//! One device behind a broker: who it is, what it asks, what it is told.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::extract::ws::{Message, Utf8Bytes};
+use jiff::Timestamp;
+use rumqttc::{AsyncClient, Publish, QoS};
+use serde_json::Value as Json;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
+use tombolo_core::wire::graphql::{ErrorType, GraphqlError};
+use tombolo_core::wire::ws::ClientFrame;
+
+use super::DEVICE_SILENCE_MAX;
+use super::link::Shared;
+use crate::auth::{Admitted, Refusal, Shown, expiry};
+use crate::limits::{OPERATION_ID_BYTES_MAX, OUTGOING_FRAMES};
+use crate::mqtt::LAST_ANSWERS_TIMEOUT;
+use crate::mqtt::topics::Topics;
+use crate::operations::{Desk, Outgoing, Stopped, error_frame};
+
+/// Where a request carries its own credential, as AppSync's real-time protocol has it.
+const AUTHORIZATION: &str = "authorization";
+
+/// A message for a device's request topic.
+pub(super) struct Request {
+    pub(super) message: Publish,
+    /// The connection with the broker that brought it.
+    pub(super) connection: u64,
+}
+
+/// A device, from its first request until it is over.
+pub(super) struct Device {
+    shared: Arc<Shared>,
+    /// Who it is, once `connection_init` has said so.
+    admitted: Option<Admitted>,
+    desk: Desk,
+    out: mpsc::Sender<Outgoing>,
+}
+
+/// The device's time is over.
+struct Over;
+
+impl From<Stopped> for Over {
+    fn from(_: Stopped) -> Self {
+        Self
+    }
+}
+
+impl Device {
+    /// Serves the device until nothing was heard of it for too long, or nobody brings its requests any more.
+    pub(super) async fn run(shared: Arc<Shared>, topics: Topics, mut requests: mpsc::UnboundedReceiver<Request>) {
+        let (out, frames) = mpsc::channel(OUTGOING_FRAMES);
+        let writing = tokio::spawn(write(shared.client.clone(), topics.response, frames));
+        let mut device = Self {
+            desk: Desk::new(Arc::clone(&shared.app), out.clone()),
+            shared,
+            admitted: None,
+            out,
+        };
+        let in_order = device.serve(&mut requests).await;
+        // What is on its way to it begins another one.
+        requests.close();
+        while let Some(request) = requests.recv().await {
+            device
+                .shared
+                .waiting
+                .fetch_sub(request.message.payload.len(), Ordering::AcqRel);
+        }
+        let Self { desk, out, .. } = device;
+        if timeout(LAST_ANSWERS_TIMEOUT, desk.close(in_order)).await.is_err() {
+            tracing::debug!("the broker did not take a device's last answers");
+        }
+        drop(out);
+        // Without a sender it ends.
+        let _ended = timeout(LAST_ANSWERS_TIMEOUT, writing).await;
+    }
+
+    /// Whether what was accepted is to be finished.
+    async fn serve(&mut self, requests: &mut mpsc::UnboundedReceiver<Request>) -> bool {
+        let mut heard = Instant::now();
+        let failed = self.desk.failed();
+        loop {
+            let request = tokio::select! {
+                biased;
+                request = requests.recv() => match request {
+                    Some(request) => request,
+                    None => return true,
+                },
+                () = expiry(self.admitted.as_ref().and_then(|admitted| admitted.expires)) => {
+                    let told = self.begin_anew(Err(Refusal::TokenExpired)).await;
+                    match told {
+                        Ok(()) => continue,
+                        Err(Over) => return false,
+                    }
+                }
+                () = failed.cancelled() => {
+                    let _told = self.tell("", ErrorType::InternalFailure, "A subscription cannot go on: begin anew.").await;
+                    return false;
+                }
+                () = self.desk.tidy() => continue,
+                () = sleep_until(heard + DEVICE_SILENCE_MAX) => {
+                    let why = "Nothing came for 15 minutes: say connection_init, and then ping now and then.";
+                    let _told = self.tell("", ErrorType::LimitExceeded, why).await;
+                    return false;
+                }
+            };
+            heard = Instant::now();
+            let Request { message, connection } = request;
+            let handled = self.handle(&message).await;
+            self.shared.waiting.fetch_sub(message.payload.len(), Ordering::AcqRel);
+            match handled {
+                Ok(()) => self.shared.acknowledge(&message, connection).await,
+                // The broker brings it again, to the next process.
+                Err(Over) => return true,
+            }
+        }
+    }
+
+    async fn handle(&mut self, message: &Publish) -> Result<(), Over> {
+        let Ok(frame) = serde_json::from_slice::<ClientFrame>(&message.payload) else {
+            let why = "A request is a frame of graphql-transport-ws in JSON: {\"id\",\"type\":\"subscribe\",\"payload\":{\"query\"}}.";
+            return self.tell("", ErrorType::MalformedHttpRequestException, why).await;
+        };
+        match frame {
+            ClientFrame::ConnectionInit { payload } => {
+                let shown = payload.as_ref().and_then(Json::as_object).map(Shown::object);
+                let admitted = match shown.filter(Shown::is_anything) {
+                    Some(shown) => self.shared.app.gate.admit(&shown, Timestamp::now()).await,
+                    None => Err(Refusal::Missing),
+                };
+                self.begin_anew(admitted).await
+            }
+            ClientFrame::Ping { .. } if self.admitted.is_none() => self.strange("").await,
+            ClientFrame::Ping { .. } => self.say(r#"{"type":"pong"}"#).await,
+            ClientFrame::Pong { .. } => Ok(()),
+            ClientFrame::Complete { id } => {
+                self.desk.cancel(&id);
+                Ok(())
+            }
+            ClientFrame::Subscribe { id, mut payload } => {
+                if id.is_empty() || id.len() > OPERATION_ID_BYTES_MAX {
+                    let why = format!("An id has 1 to {OPERATION_ID_BYTES_MAX} bytes.");
+                    return self.tell("", ErrorType::BadRequest, &why).await;
+                }
+                if self.desk.is_open(&id) {
+                    if message.dup {
+                        return Ok(());
+                    }
+                    let why = "An operation with this id is open: choose another, or complete it first.";
+                    return self.tell(&id, ErrorType::BadRequest, why).await;
+                }
+                // Taken out: it is nobody else's to see.
+                let own = payload
+                    .extensions
+                    .as_mut()
+                    .and_then(|extensions| extensions.remove(AUTHORIZATION));
+                let own = own.as_ref().and_then(Json::as_object).map(Shown::object);
+                let caller = match own.filter(Shown::is_anything) {
+                    Some(shown) => match self.shared.app.gate.admit(&shown, Timestamp::now()).await {
+                        Ok(admitted) => admitted,
+                        Err(refusal) => return self.refuse(&id, refusal).await,
+                    },
+                    None => match &self.admitted {
+                        Some(admitted) => admitted.clone(),
+                        None => return self.strange(&id).await,
+                    },
+                };
+                let begun = self
+                    .desk
+                    .subscribe(&caller.identity, caller.expires, id, &payload, None)
+                    .await?;
+                drop(begun);
+                Ok(())
+            }
+        }
+    }
+
+    /// What was before is over; whoever is admitted begins.
+    async fn begin_anew(&mut self, admitted: Result<Admitted, Refusal>) -> Result<(), Over> {
+        let desk = Desk::new(Arc::clone(&self.shared.app), self.out.clone());
+        std::mem::replace(&mut self.desk, desk).close(false).await;
+        self.admitted = None;
+        match admitted {
+            Ok(admitted) => {
+                if self.shared.app.rates.connect(&admitted.identity).is_err() {
+                    let why = "Too many connections of late; come again later.";
+                    return self.tell("", ErrorType::LimitExceeded, why).await;
+                }
+                self.admitted = Some(admitted);
+                self.say(r#"{"type":"connection_ack"}"#).await
+            }
+            Err(refusal) => self.refuse("", refusal).await,
+        }
+    }
+
+    async fn refuse(&self, id: &str, refusal: Refusal) -> Result<(), Over> {
+        let kind = match refusal.is_temporary() {
+            true => ErrorType::InternalFailure,
+            false => ErrorType::UnauthorizedException,
+        };
+        self.tell(id, kind, &refusal.to_string()).await
+    }
+
+    /// A device that has not said who it is, at least not to this process.
+    async fn strange(&self, id: &str) -> Result<(), Over> {
+        let why = "Say connection_init first, with a credential in its payload: the server may have been restarted.";
+        self.tell(id, ErrorType::UnauthorizedException, why).await
+    }
+
+    async fn tell(&self, id: &str, kind: ErrorType, why: &str) -> Result<(), Over> {
+        let frame = error_frame(id, &[GraphqlError::new(kind, why)]);
+        self.out.send(frame.into()).await.map_err(|_| Over)
+    }
+
+    async fn say(&self, frame: &'static str) -> Result<(), Over> {
+        let frame = Message::Text(Utf8Bytes::from_static(frame));
+        self.out.send(frame.into()).await.map_err(|_| Over)
+    }
+}
+
+/// Publishes a device's frames, as the broker takes them.
+async fn write(client: AsyncClient, topic: String, mut frames: mpsc::Receiver<Outgoing>) {
+    while let Some(outgoing) = frames.recv().await {
+        if let (Some(Message::Text(frame)), _) = outgoing.into_parts()
+            && client
+                .publish(topic.as_str(), QoS::AtLeastOnce, false, frame.as_str())
+                .await
+                .is_err()
+        {
+            return;
+        }
+    }
+}
+
+/// Publishes a frame if there is room for it at once.
+pub(super) fn publish(client: &AsyncClient, topic: &str, frame: Message) {
+    if let Message::Text(frame) = frame
+        && client
+            .try_publish(topic, QoS::AtLeastOnce, false, frame.as_str())
+            .is_err()
+    {
+        tracing::warn!(topic, "a device could not be told that its request was refused");
+    }
+}
+
+/// The id in a request that is not looked at.
+pub(super) fn id_of(payload: &[u8]) -> String {
+    match serde_json::from_slice::<ClientFrame>(payload) {
+        Ok(ClientFrame::Subscribe { id, .. } | ClientFrame::Complete { id }) => id,
+        _ => String::new(),
+    }
+}
