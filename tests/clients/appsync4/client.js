@@ -6,31 +6,8 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Door } from '../src/door.js';
 import { forget, sockets } from '../src/environment.js';
+import { Memory } from '../src/memory.js';
 import { apiKey, startServer } from '../src/server.js';
-
-/** A storage as the offline store wants it: with callbacks. */
-class Memory {
-  #items = new Map();
-  getItem(key, done) {
-    return later(this.#items.get(key) ?? null, done);
-  }
-  setItem(key, value, done) {
-    this.#items.set(key, value);
-    return later(undefined, done);
-  }
-  removeItem(key, done) {
-    this.#items.delete(key);
-    return later(undefined, done);
-  }
-  getAllKeys(done) {
-    return later([...this.#items.keys()], done);
-  }
-}
-
-function later(value, done = () => {}) {
-  queueMicrotask(() => done(null, value));
-  return Promise.resolve(value);
-}
 
 globalThis.self = globalThis;
 globalThis.localStorage = window.localStorage = new Memory();
