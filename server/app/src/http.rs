@@ -7,6 +7,8 @@
 //!
 //! A mutation is never sent away because there is much to do: it waits for its place in the writer's queue, and one that the
 //! store cannot take for now is held ([`MUTATION_HOLD`](crate::limits::MUTATION_HOLD)).
+//!
+//! A subscription is a mistake here, except from AppSync's older SDKs, which mean a [`handshake`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,8 +28,9 @@ use tombolo_core::wire::graphql::{ErrorType, GraphqlError, Request};
 use tombolo_engine::Prepared;
 
 use crate::api::{Api, Failed, Work};
-use crate::auth::{Refusal, Shown, Target};
+use crate::auth::{Admitted, Refusal, Shown, Target};
 use crate::limits::HoldPauses;
+use crate::mqtt::handshake;
 use crate::rates::TooOften;
 use crate::routes::App;
 use crate::{asked, realtime, ws};
@@ -127,8 +130,8 @@ async fn post(app: &App, parts: &Parts, body: Body) -> Result<Response, Problem>
     let limit = app.limits.body_bytes_max;
     let wait = Duration::from_millis(app.limits.body_read_timeout_ms);
     let bytes = read(parts, body, limit, wait).await?;
-    let identity = match early {
-        Some(identity) => identity,
+    let caller = match early {
+        Some(caller) => caller,
         None => admitted_by(app, parts, bytes.clone(), hold_until).await?,
     };
     if bytes.is_empty() {
@@ -142,16 +145,45 @@ async fn post(app: &App, parts: &Parts, body: Body) -> Result<Response, Problem>
     let request: Request = serde_json::from_slice(&bytes)
         .map_err(|e| Problem::malformed(format!("The request body is not a GraphQL request in JSON: {e}.")))?;
     drop(bytes);
-    match api.prepare(&identity, &request) {
-        Ok(Work::Query(prepared)) => query(app, api, &identity, media, &request, prepared).await,
+    match api.prepare(&caller.identity, &request) {
+        Ok(Work::Query(prepared)) => query(app, api, &caller.identity, media, &request, prepared).await,
         Ok(Work::Mutation(mutation)) if request.is_of_replica() => {
             let pending = api.enqueue(mutation).await.map_err(|e| Problem::failed(&e, &request))?;
             finish(media, &request, api.settle(pending).await)
         }
         Ok(Work::Mutation(mutation)) => finish(media, &request, api.hold(mutation, hold_until, app.life.ended()).await),
+        Ok(Work::Subscription(prepared)) if media == Media::Json && handshake::is_asked(&parts.headers) => {
+            shake_hands(app, api, parts, &caller, &prepared)
+        }
         Ok(Work::Subscription(_)) => Err(Problem::subscription()),
         Err(errors) => invalid(api, media, &request, errors),
     }
+}
+
+/// AppSync's older hand-shake. What is refused is an answer with errors, which its client reads; what is not its caller's fault has a
+/// status upon which it asks again.
+fn shake_hands(
+    app: &App,
+    api: &Api,
+    parts: &Parts,
+    caller: &Admitted,
+    prepared: &Prepared,
+) -> Result<Response, Problem> {
+    let answer = match handshake::begin(app, api, parts, caller, prepared) {
+        Ok(answer) => answer,
+        Err(handshake::Refused::Errors(errors)) => json!({"data": null, "errors": errors}).to_string().into_bytes(),
+        Err(handshake::Refused::TooOften(often)) => return Err(Problem::throttled(often)),
+        Err(handshake::Refused::Later) => {
+            let message = "No further subscription can be connected to at the moment; ask again.";
+            return Err(Problem::later(message));
+        }
+        Err(handshake::Refused::NoHost) => {
+            return Err(Problem::malformed(
+                "The request names no host to connect to: send the header `host`.",
+            ));
+        }
+    };
+    Ok(respond(StatusCode::OK, Media::Json, answer))
 }
 
 async fn query(
@@ -169,12 +201,12 @@ async fn query(
 async fn get(app: &App, parts: &Parts) -> Result<Response, Problem> {
     let media = negotiated(parts)?;
     let api = ready(app)?;
-    let identity = admitted(app, &shown(parts, Vec::new()))
+    let caller = admitted(app, &shown(parts, Vec::new()))
         .await
         .map_err(Problem::refused)?;
     let request = asked::by_query(parts.uri.query().unwrap_or_default()).map_err(Problem::malformed)?;
-    match api.prepare(&identity, &request) {
-        Ok(Work::Query(prepared)) => query(app, api, &identity, media, &request, prepared).await,
+    match api.prepare(&caller.identity, &request) {
+        Ok(Work::Query(prepared)) => query(app, api, &caller.identity, media, &request, prepared).await,
         Ok(Work::Mutation(_)) => Err(Problem::method(
             "POST",
             "A mutation is sent with POST: GET must change nothing.",
@@ -205,13 +237,13 @@ fn shown(parts: &Parts, body: Vec<u8>) -> Shown {
 }
 
 /// Who is asking, if they may.
-async fn admitted(app: &App, shown: &Shown) -> Result<Identity, Refusal> {
-    Ok(app.gate.admit(shown, Timestamp::now()).await?.identity)
+async fn admitted(app: &App, shown: &Shown) -> Result<Admitted, Refusal> {
+    app.gate.admit(shown, Timestamp::now()).await
 }
 
 /// Who is asking, if they may. It may be with a mutation, which is not sent away because an issuer or the authorizer function
 /// cannot be asked at the moment: they are asked again until `hold_until`.
-async fn admitted_by(app: &App, parts: &Parts, body: Vec<u8>, hold_until: Instant) -> Result<Identity, Problem> {
+async fn admitted_by(app: &App, parts: &Parts, body: Vec<u8>, hold_until: Instant) -> Result<Admitted, Problem> {
     let kib = u32::try_from(body.len() >> 10).unwrap_or(u32::MAX).saturating_add(1);
     let shown = shown(parts, body);
     let mut room = None;
@@ -376,11 +408,12 @@ impl Problem {
 
     /// The API is not open yet.
     pub(crate) fn starting() -> Self {
-        let mut problem = Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            ErrorType::InternalFailure,
-            "The server is starting.",
-        );
+        Self::later("The server is starting.")
+    }
+
+    /// The same request may be answered soon.
+    fn later(message: &str) -> Self {
+        let mut problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorType::InternalFailure, message);
         problem.header = Some((RETRY_AFTER, HeaderValue::from_static("1")));
         problem
     }

@@ -126,6 +126,10 @@ impl HoldPauses {
     }
 }
 
+/// What AppSync's older hand-shake leaves waits for its client for so long: a name to be looked up and a TLS connection to be made
+/// on a mobile network's worst minute. Its client connects at once, or gives the subscription up.
+pub const TICKET_HOLD: Duration = Duration::from_secs(60);
+
 /// Longest time for a TLS handshake: a mobile network's worst round trips, twice.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -173,6 +177,8 @@ pub struct Limits {
     pub batch_max: usize,
     /// [`MUTATION_HOLD`], in milliseconds.
     pub mutation_hold_ms: u64,
+    /// [`TICKET_HOLD`], in milliseconds.
+    pub ticket_hold_ms: u64,
     /// [`SHUTDOWN_TIMEOUT`], in milliseconds.
     pub shutdown_timeout_ms: u64,
 }
@@ -192,6 +198,7 @@ impl Default for Limits {
             writer_queue_max: WRITER_QUEUE_MAX,
             batch_max: BATCH_MAX,
             mutation_hold_ms: ms(MUTATION_HOLD),
+            ticket_hold_ms: ms(TICKET_HOLD),
             shutdown_timeout_ms: ms(SHUTDOWN_TIMEOUT),
         }
     }

@@ -30,6 +30,15 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug)]
 pub struct Place {
     _permit: Arc<OwnedSemaphorePermit>,
+    secured: bool,
+}
+
+impl Place {
+    /// Whether the connection is one of TLS.
+    #[must_use]
+    pub fn is_secured(&self) -> bool {
+        self.secured
+    }
 }
 
 /// What a TLS connection begins with: a record of the handshake. No HTTP method does.
@@ -85,6 +94,7 @@ pub async fn accept(
             Ok((stream, _peer)) => {
                 let place = Place {
                     _permit: Arc::new(permit),
+                    secured: certificate.is_some(),
                 };
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "TCP_NODELAY");

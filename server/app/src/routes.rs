@@ -32,6 +32,7 @@ use crate::auth::Gate;
 use crate::guards::Guards;
 use crate::http::{self, ERROR_TYPE_HEADER, Problem, REQUEST_ID_HEADER};
 use crate::limits::{COMPRESS_BYTES_MIN, HELD_ADMISSION_BYTES_MAX, Limits};
+use crate::mqtt::handshake::Tickets;
 use crate::mqtt::{self, Devices, Sessions};
 use crate::rates::Rates;
 use crate::realtime;
@@ -59,6 +60,8 @@ pub struct App {
     pub mqtt: Arc<Devices>,
     /// What outlives their connections.
     pub sessions: Arc<Sessions>,
+    /// What AppSync's older hand-shakes left for their clients.
+    pub tickets: Arc<Tickets>,
     /// The server's phase.
     pub life: Lifecycle,
 }
@@ -67,6 +70,7 @@ impl App {
     /// A server whose store is yet to be opened.
     #[must_use]
     pub fn new(gate: Gate, limits: Limits, rates: Rates) -> Self {
+        let hold = Duration::from_millis(limits.ticket_hold_ms);
         Self {
             api: OnceLock::new(),
             gate,
@@ -75,6 +79,7 @@ impl App {
             held: Semaphore::new(HELD_ADMISSION_BYTES_MAX >> 10),
             mqtt: Arc::default(),
             sessions: Arc::default(),
+            tickets: Arc::new(Tickets::new(hold)),
             life: Lifecycle::default(),
         }
     }

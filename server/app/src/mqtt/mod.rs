@@ -23,11 +23,13 @@
 //! | `session` | one connection's life |
 //! | `sessions` | what outlives a connection |
 //! | `writing` | the task that writes |
+//! | [`handshake`] | AppSync's older hand-shake, whose connections are no devices |
 
 mod admission;
 mod beginning;
 pub mod broker;
 mod devices;
+pub mod handshake;
 mod inbound;
 
 mod packets;
@@ -50,6 +52,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::io::{CopyToBytes, SinkWriter, StreamReader};
 
 pub use devices::Devices;
+use handshake::Token;
 pub(crate) use session::serve;
 pub use sessions::{SAVE_INTERVAL, SESSION_BYTES_MAX, SESSION_EXPIRY_MAX, Sessions};
 
@@ -116,6 +119,7 @@ pub(crate) async fn listen(State(app): State<Arc<App>>, request: Request<axum::b
     match WebSocketUpgrade::from_request_parts(&mut parts, &app).await {
         Ok(upgrade) => {
             let shown = Shown::headers(&parts.headers);
+            let token = Token::of(parts.uri.query());
             let place = parts.extensions.get::<Place>().cloned();
             let at_work = app.life.tasks.token();
             let upgrade = upgrade
@@ -125,7 +129,7 @@ pub(crate) async fn listen(State(app): State<Arc<App>>, request: Request<axum::b
                 .max_frame_size(PACKET_BYTES_MAX)
                 .protocols(SUBPROTOCOLS);
             upgrade.on_upgrade(move |socket| async move {
-                over_websocket(socket, app, shown).await;
+                over_websocket(socket, app, shown, token).await;
                 drop((place, at_work));
             })
         }
@@ -133,8 +137,9 @@ pub(crate) async fn listen(State(app): State<Arc<App>>, request: Request<axum::b
     }
 }
 
-/// MQTT's bytes are those of the binary messages, wherever one ends; a text message ends the connection.
-async fn over_websocket(socket: WebSocket, app: Arc<App>, shown: Shown) {
+/// MQTT's bytes are those of the binary messages, wherever one ends; a text message ends the connection. With the token of a
+/// hand-shake it is that one's connection, and no device's.
+async fn over_websocket(socket: WebSocket, app: Arc<App>, shown: Shown, token: Option<Token>) {
     let (sink, stream) = socket.split();
     let bytes = stream.filter_map(async |message| match message {
         Ok(Message::Binary(bytes)) => Some(Ok(bytes)),
@@ -148,5 +153,8 @@ async fn over_websocket(socket: WebSocket, app: Arc<App>, shown: Shown) {
         .with(async |bytes: Bytes| Ok::<_, std::io::Error>(Message::Binary(bytes)));
     let reader = StreamReader::new(Box::pin(bytes));
     let writer = SinkWriter::new(CopyToBytes::new(Box::pin(sink)));
-    serve(reader, writer, app, shown).await;
+    match token {
+        Some(token) => handshake::serve(reader, writer, app, token).await,
+        None => serve(reader, writer, app, shown).await,
+    }
 }

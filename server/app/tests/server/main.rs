@@ -4,6 +4,7 @@
 mod appsync;
 mod binary;
 mod guards;
+mod handshake;
 mod harness;
 mod http;
 mod lifecycle;

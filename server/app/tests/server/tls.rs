@@ -81,6 +81,28 @@ async fn https_and_wss_are_spoken_under_each_of_this_machines_names() {
 }
 
 #[tokio::test]
+async fn an_older_sdks_hand_shake_leads_to_wss() {
+    let dir = tempfile::tempdir().unwrap();
+    let own = dev_tls::open(dir.path(), &[], Timestamp::now()).unwrap();
+    let server = secure(&own).await;
+    for (proxy, expected) in [(None, "wss://test/mqtt?"), (Some("http"), "ws://test/mqtt?")] {
+        let mut headers = vec![
+            ("x-api-key", KEY),
+            ("content-type", "application/json"),
+            ("x-amz-user-agent", "aws-amplify/2.0.1"),
+        ];
+        headers.extend(proxy.map(|scheme| ("x-forwarded-proto", scheme)));
+        let body = json!({"query": "subscription { onCreateTodo { id } }"}).to_string();
+        let mut stream = connect(&server, &trusting(&own), "localhost").await.unwrap();
+        let asked = request("POST", "/graphql", &headers, &body);
+        stream.write_all(&asked).await.unwrap();
+        let mut reply = String::new();
+        let _no_close_notify = stream.read_to_string(&mut reply).await;
+        assert!(reply.contains(&format!("\"url\":\"{expected}")), "{reply}");
+    }
+}
+
+#[tokio::test]
 async fn who_speaks_http_to_it_is_told_what_is_spoken() {
     let dir = tempfile::tempdir().unwrap();
     let own = dev_tls::open(dir.path(), &[], Timestamp::now()).unwrap();
