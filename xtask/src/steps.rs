@@ -372,7 +372,15 @@ mod tests {
             .collect();
         assert_eq!(
             names,
-            ["amplify5", "appsync4", "browser", "datastore6", "mqtt", "mqtt-python"]
+            [
+                "amplify5",
+                "appsync3",
+                "appsync4",
+                "browser",
+                "datastore6",
+                "mqtt",
+                "mqtt-python"
+            ]
         );
         assert_eq!(suites[0].folder, folder, "the shared one first");
         let python = |suite: &&Suite| suite.language == Language::Python;
