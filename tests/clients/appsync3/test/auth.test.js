@@ -6,6 +6,7 @@ import { startAuthorizer, startPool } from '../../src/pool.js';
 import { apiKey, startConfigured } from '../../src/server.js';
 import { until } from '../../src/until.js';
 import { AUTH_TYPE, gql, hear, it, links, schema, shake } from '../client.js';
+import { Raw } from '../raw.js';
 
 const iam = { accessKeyId: 'AKIDCLIENTS', secretAccessKey: 'a secret of at least sixteen' };
 const [pool, authorizer, issuer] = [await startPool(), await startAuthorizer(), await startIssuer([makeKey('k', 'RS256')])];
@@ -115,4 +116,13 @@ it('a credential that expires ends the connection, and the app is told', async (
   await until('with a fresh one it goes on', () => second.events.length === 1);
   assert.equal(first.events.length, 1);
   second.stop();
+}, { begin });
+
+it('a credential that has expired lets nobody connect by what it was given', async (w) => {
+  const { accessToken } = pool.tokens('ann', { seconds: 2 });
+  const { body } = await shake(w.server.url, 'subscription { onCreateNote { id } }', undefined, { authorization: accessToken });
+  const { mqttConnections, newSubscriptions } = body.extensions.subscription;
+  const [{ url, client }] = mqttConnections;
+  await until('it has expired', () => Date.now() > newSubscriptions.onCreateNote.expireTime);
+  assert.equal((await Raw.open(url, client)).code, 5);
 }, { begin });

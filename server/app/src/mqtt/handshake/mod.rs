@@ -1,8 +1,8 @@
 //! AppSync's older way to subscriptions, by a hand-shake: `aws-appsync` up to 3.0.1.
 //!
 //! A subscription is POSTed like a query. It is admitted and prepared like every other one, begins there and then, and is
-//! answered with a URL to connect to by MQTT, a client id and a topic ([`begin`]). What the answer promises is a *ticket*
-//! ([`tickets`]): the subscription, which keeps its place in the ring of recent changes and no bodies, under the digest of the
+//! answered with a URL to connect to by MQTT, a client id and a topic (`begin`). What the answer promises is a *ticket*
+//! (`tickets`): the subscription, which keeps its place in the ring of recent changes and no bodies, under the digest of the
 //! token in the URL. A connection that shows the token and the id takes the ticket, subscribes to the topic, and is told from
 //! that place on (`session`): nothing between the answer and SUBACK is lost.
 //!
