@@ -13,6 +13,9 @@ const NAME_3_1_1: &[u8] = b"\x00\x04MQTT\x04";
 /// How 5 is.
 const NAME_5: &[u8] = b"\x00\x04MQTT\x05";
 
+/// The flag of a CONNECT that says nothing in 3.1, and is not allowed later.
+const RESERVED_FLAG: u8 = 0x01;
+
 /// The type of a CONNECT.
 const CONNECT: u8 = 0x10;
 
@@ -103,7 +106,10 @@ pub(super) fn look_at(bytes: &[u8]) -> Beginning {
         }
     }
     anew.extend_from_slice(NAME_3_1_1);
-    anew.extend_from_slice(body.get(NAME_3_1.len()..).unwrap_or_default());
+    if let Some((flags, rest)) = body.get(NAME_3_1.len()..).and_then(<[u8]>::split_first) {
+        anew.push(flags & !RESERVED_FLAG);
+        anew.extend_from_slice(rest);
+    }
     Beginning::Anew(anew, 1 + taken + length)
 }
 
@@ -167,6 +173,10 @@ mod tests {
         bytes.extend_from_slice(b"\xc0\x00");
         let anew = b"\x10\x0e\x00\x04MQTT\x04\x02\x00\x3c\x00\x02ab".to_vec();
         assert_eq!(look_at(&bytes), Beginning::Anew(anew, whole));
+        // Clean session, and a flag that says nothing.
+        let mut flagged = bytes.clone();
+        flagged[11] |= RESERVED_FLAG;
+        assert_eq!(look_at(&flagged), look_at(&bytes));
         // A length that needs one digit less.
         let id = "x".repeat(116);
         let mut long = b"\x10\x82\x01\x00\x06MQIsdp\x03\x02\x00\x3c\x00\x74".to_vec();

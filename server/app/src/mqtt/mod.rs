@@ -22,6 +22,7 @@
 //! | `inbound` | what comes in, read while a request is worked on too |
 //! | `session` | one connection's life |
 //! | `sessions` | what outlives a connection |
+//! | `shape` | what a device's packets look like |
 //! | `writing` | the task that writes |
 //! | [`handshake`] | AppSync's older hand-shake, whose connections are no devices |
 
@@ -36,6 +37,7 @@ mod packets;
 mod peer;
 mod session;
 mod sessions;
+mod shape;
 pub mod topics;
 mod writing;
 

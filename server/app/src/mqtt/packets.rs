@@ -341,12 +341,14 @@ pub(super) fn authenticated(method: &str) -> Result<Wire, MqttError> {
     Ok(packet.build()?.into())
 }
 
-/// DISCONNECT, which only MQTT 5 has from a server.
+/// DISCONNECT, which only MQTT 5 has from a server; with the reason in words if there is one.
 pub(super) fn goodbye(version: Version, code: DisconnectReasonCode, why: &str) -> Result<Option<Wire>, MqttError> {
     if version != Version::V5_0 {
         return Ok(None);
     }
-    let properties: Vec<Property> = vec![ReasonString::new(why)?.into()];
-    let packet = v5_0::Disconnect::builder().reason_code(code).props(properties);
+    let mut packet = v5_0::Disconnect::builder().reason_code(code);
+    if !why.is_empty() {
+        packet = packet.props(vec![ReasonString::new(why)?.into()]);
+    }
     Ok(Some(packet.build()?.into()))
 }

@@ -12,13 +12,14 @@ use mqtt_protocol_core::mqtt::connection::prelude::*;
 use mqtt_protocol_core::mqtt::connection::{Connection, ConnectionOptions, role};
 use mqtt_protocol_core::mqtt::packet::Qos;
 use mqtt_protocol_core::mqtt::packet::prelude::*;
-use mqtt_protocol_core::mqtt::result_code::MqttError;
+use mqtt_protocol_core::mqtt::result_code::{ConnectReasonCode, DisconnectReasonCode, MqttError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::IN_FLIGHT_MAX;
 use super::packets::{self, Packet, Wire};
 use super::sessions::Keeping;
+use super::shape::{self, Cutter, Fault};
 use crate::operations::Mark;
 
 /// One connection.
@@ -36,6 +37,9 @@ struct State {
     in_flight: usize,
     /// Marks in the order in which they went out; with the packet's id while it is not acknowledged.
     marks: VecDeque<(Option<u16>, Mark)>,
+    cutter: Cutter,
+    /// What came cannot be read on.
+    broken: bool,
 }
 
 /// What came of a step.
@@ -68,6 +72,8 @@ impl Peer {
                 timers: BTreeMap::new(),
                 in_flight: 0,
                 marks: VecDeque::new(),
+                cutter: Cutter::new(packet_bytes_max as usize),
+                broken: false,
             }),
             room: Notify::new(),
             keeping: OnceLock::new(),
@@ -104,23 +110,30 @@ impl Peer {
         self.state().protocol.get_protocol_version()
     }
 
-    /// Takes bytes that came.
+    /// Takes bytes that came. Once something was wrong, no more of them are.
     pub(super) fn receive(&self, bytes: &[u8]) -> Step {
         let mut step = Step::default();
-        let mut cursor = Cursor::new(bytes);
-        while cursor.position() < bytes.len() as u64 && !step.close {
+        let mut rest = bytes;
+        loop {
             let mut state = self.state();
-            let receiving = || state.protocol.recv(&mut cursor);
-            // Version 0.7.9 panics at a second QoS 2 with packet id 0.
-            if let Ok(events) = catch_unwind(AssertUnwindSafe(receiving)) {
-                state.take(events, &mut step, &self.room);
-                self.note(&mut state);
-            } else {
-                step.error = Some(MqttError::MalformedPacket);
-                step.close = true;
+            if state.broken {
+                break;
             }
+            match state.receive_one(&mut rest, &mut step, &self.room) {
+                Ok(true) => self.note(&mut state),
+                Ok(false) => break,
+                Err(fault) => state.refuse(fault, &mut step, &self.room),
+            }
+            state.broken = step.close || step.error.is_some();
         }
         step
+    }
+
+    /// The bytes of a DISCONNECT; none for versions that have no such packet from a server, and none if there was one before.
+    pub(super) fn goodbye(&self, code: DisconnectReasonCode, why: &str) -> Vec<u8> {
+        let mut step = Step::default();
+        self.state().part(code, why, &mut step, &self.room);
+        step.bytes
     }
 
     /// The bytes of a packet that is to go out.
@@ -196,6 +209,60 @@ impl State {
         self.in_flight < IN_FLIGHT_MAX && theirs.is_none_or(|room| room > 0)
     }
 
+    /// Takes one packet of what came; whether there was one.
+    fn receive_one(&mut self, bytes: &mut &[u8], step: &mut Step, room: &Notify) -> Result<bool, Fault> {
+        let version = self.protocol.get_protocol_version();
+        let Some(packet) = self.cutter.next(version, bytes)? else {
+            return Ok(false);
+        };
+        if let Err(fault) = shape::look_at(version, &packet) {
+            if shape::connects_by_5(&packet) {
+                step.bytes.extend(unwelcome(fault));
+            }
+            return Err(fault);
+        }
+        let mut cursor = Cursor::new(packet.as_ref());
+        let receiving = || self.protocol.recv(&mut cursor);
+        // Version 0.7.9 panics at some packets. Those that are known come no further than `shape` and `beginning`.
+        match catch_unwind(AssertUnwindSafe(receiving)) {
+            Ok(events) if cursor.position() == packet.len() as u64 => {
+                self.take(events, step, room);
+                // It does not say so of all that it does not take.
+                if let Some(error) = step.error {
+                    self.part(error.into(), "", step, room);
+                }
+                Ok(true)
+            }
+            Ok(_) | Err(_) => Err(Fault {
+                error: MqttError::MalformedPacket,
+                why: "A packet that cannot be read.",
+            }),
+        }
+    }
+
+    /// Ends the connection for what came.
+    fn refuse(&mut self, fault: Fault, step: &mut Step, room: &Notify) {
+        self.part(fault.error.into(), fault.why, step, room);
+        step.error = Some(fault.error);
+        step.close = true;
+    }
+
+    /// DISCONNECT, if there can be one (MQTT 5, after CONNACK, once): with the reason in words if the device takes as much.
+    fn part(&mut self, code: DisconnectReasonCode, why: &str, step: &mut Step, room: &Notify) {
+        let version = self.protocol.get_protocol_version();
+        let packets = [why, ""].map(|why| packets::goodbye(version, code, why));
+        for packet in packets.into_iter().flatten().flatten() {
+            let before = step.bytes.len();
+            let error = step.error;
+            let events = self.protocol.send(packet);
+            self.take(events, step, room);
+            step.error = error;
+            if step.bytes.len() > before {
+                break;
+            }
+        }
+    }
+
     fn take(&mut self, events: Vec<Event>, step: &mut Step, room: &Notify) {
         for event in events {
             match event {
@@ -222,4 +289,14 @@ impl State {
             }
         }
     }
+}
+
+/// The bytes of a CONNACK of MQTT 5 for a CONNECT that cannot be taken (4.13.1 allows it): the library never sees it.
+fn unwelcome(fault: Fault) -> Vec<u8> {
+    let code = match fault.error {
+        MqttError::MalformedPacket => ConnectReasonCode::MalformedPacket,
+        _ => ConnectReasonCode::ProtocolError,
+    };
+    packets::unwelcome(Version::V5_0, code, fault.why)
+        .map_or_else(|_| Vec::new(), |packet| packet.to_continuous_buffer())
 }

@@ -27,7 +27,7 @@ use super::packets::{self, Packet, Publish, Wire};
 use super::peer::Peer;
 use super::sessions::{Beginning, Keeping, SESSION_BYTES_MAX, SESSION_EXPIRY_MAX, Wanted};
 use super::topics::Topics;
-use super::writing::{Writing, goodbye};
+use super::writing::Writing;
 use super::{CONTROL_MAX, HANDED_OVER_MAX, LAST_ANSWERS_TIMEOUT, PACKET_BYTES_MAX};
 use crate::auth::{Admitted, Shown};
 use crate::limits::{CLOSE_TIMEOUT, OPERATION_ID_BYTES_MAX, OUTGOING_FRAMES, SOCKET_BUFFER_BYTES};
@@ -325,12 +325,6 @@ impl Session {
     async fn handle(&mut self, packet: Packet) -> Result<(), End> {
         let version = self.peer.version();
         match packet {
-            Packet::Subscribe { id: 0, .. }
-            | Packet::Unsubscribe { id: 0, .. }
-            | Packet::Publish(Publish { id: Some(0), .. }) => Err(End::Goodbye(
-                DisconnectReasonCode::ProtocolError,
-                "A packet id is 1 to 65,535.",
-            )),
             Packet::Publish(publish) => self.handle_publish(publish).await,
             Packet::Subscribe { id, filters } => {
                 let codes = filters.iter().map(|(filter, qos)| self.grant(filter, *qos)).collect();
@@ -585,7 +579,7 @@ impl Session {
         // A socket that takes nothing more needs no goodbye.
         let _gone = match end {
             End::Goodbye(code, why) => {
-                let bytes = goodbye(&self.peer, code, why);
+                let bytes = self.peer.goodbye(code, why);
                 timeout(CLOSE_TIMEOUT, self.control.send(bytes)).await.is_ok()
             }
             // Behind the answers to what was accepted.

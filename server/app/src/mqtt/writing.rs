@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::devices::Granted;
-use super::packets::{self, Wire};
+use super::packets::Wire;
 use super::peer::{Peer, Step};
 use crate::limits::{CLOSE_TIMEOUT, WRITE_TIMEOUT};
 use crate::operations::{Mark, Outgoing};
@@ -41,7 +41,7 @@ impl<W: AsyncWrite + Unpin> Writing<W> {
                     Some((Some(Message::Text(frame)), mark)) => Next::Frame(frame, mark),
                     Some((Some(Message::Close(_)), _)) => {
                         let why = "The server ends; come back.";
-                        Next::Bytes(goodbye(&peer, DisconnectReasonCode::ServerShuttingDown, why))
+                        Next::Bytes(peer.goodbye(DisconnectReasonCode::ServerShuttingDown, why))
                     }
                     Some((None, Some(mark))) => {
                         peer.pass(mark);
@@ -68,7 +68,7 @@ impl<W: AsyncWrite + Unpin> Writing<W> {
                     }
                     Err(TooLarge) => {
                         let why = "An answer is larger than the Maximum Packet Size: ask for a smaller page.";
-                        let bytes = goodbye(&self.peer, DisconnectReasonCode::PacketTooLarge, why);
+                        let bytes = self.peer.goodbye(DisconnectReasonCode::PacketTooLarge, why);
                         self.write(&bytes).await;
                         break;
                     }
@@ -130,11 +130,3 @@ enum Next {
 
 /// The device takes no message of that size, or none any more.
 struct TooLarge;
-
-/// The bytes of a DISCONNECT; none for versions that have no such packet from a server.
-pub(super) fn goodbye(peer: &Peer, code: DisconnectReasonCode, why: &str) -> Vec<u8> {
-    match packets::goodbye(peer.version(), code, why) {
-        Ok(Some(packet)) => peer.send(packet).bytes,
-        Ok(None) | Err(_) => Vec::new(),
-    }
-}
