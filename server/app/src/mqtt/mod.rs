@@ -72,6 +72,9 @@ const SUBPROTOCOLS: [&str; 2] = ["mqtt", "mqttv3.1"];
 /// Largest packet, in bytes, and at most `limits.body_bytes_max`: a request with ten records of the largest size, as over HTTP.
 pub const PACKET_BYTES_MAX: usize = 5 * 1024 * 1024;
 
+/// Largest message of the WebSocket, in bytes: somewhat more, so that a packet that is too large is read, and its device told so.
+const WEBSOCKET_BYTES_MAX: usize = PACKET_BYTES_MAX + 1024 * 1024;
+
 /// Messages with QoS 1 that may be under way to a device: with answers of 150 kB each as much as fits on a poor link for some
 /// seconds. A device of MQTT 5 may want fewer.
 pub const IN_FLIGHT_MAX: usize = 16;
@@ -127,8 +130,8 @@ pub(crate) async fn listen(State(app): State<Arc<App>>, request: Request<axum::b
             let upgrade = upgrade
                 .read_buffer_size(SOCKET_BUFFER_BYTES)
                 .write_buffer_size(SOCKET_BUFFER_BYTES)
-                .max_message_size(PACKET_BYTES_MAX)
-                .max_frame_size(PACKET_BYTES_MAX)
+                .max_message_size(WEBSOCKET_BYTES_MAX)
+                .max_frame_size(WEBSOCKET_BYTES_MAX)
                 .protocols(SUBPROTOCOLS);
             upgrade.on_upgrade(move |socket| async move {
                 over_websocket(socket, app, shown, token).await;

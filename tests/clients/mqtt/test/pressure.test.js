@@ -162,6 +162,20 @@ test('MQTT 5: a client that takes no topic aliases connects', async () => {
   await device.end();
 });
 
+for (const carrier of ['tcp', 'ws']) {
+  test(`MQTT 5 over ${carrier}: who sends more than the maximum in one packet is told so before the connection ends`, async () => {
+    const device = await Device.open(server, `large-${carrier}`, { carrier });
+    let told;
+    device.client.once('disconnect', (packet) => (told = packet.reasonCode));
+    const { maximumPacketSize } = device.connack.properties;
+    // Nobody acknowledges it.
+    device.client.publish(device.request, Buffer.alloc(maximumPacketSize), { qos: 1 });
+    await device.closed;
+    assert.equal(told, 0x95);
+    await device.end();
+  });
+}
+
 test('MQTT 3.1.1: QoS 2 with packet id 0 costs the connection alone', async () => {
   const raw = new Raw(4);
   await raw.connect('zero');
