@@ -49,8 +49,10 @@ class Credentials(Case):
     def test_connack_says_what_there_is_not(self):
         told = self.device("listens", V5).opened().told
         none = ("RetainAvailable", "WildcardSubscriptionAvailable", "SubscriptionIdentifierAvailable")
-        for name in (*none, "SharedSubscriptionAvailable", "SessionExpiryInterval"):
+        for name in (*none, "SharedSubscriptionAvailable"):
             self.assertEqual(getattr(told, name), 0, name)
+        # As it was asked for.
+        self.assertFalse(hasattr(told, "SessionExpiryInterval"))
         self.assertEqual(told.MaximumQoS, 1)
         self.assertEqual(told.MaximumPacketSize, 5 * 1024 * 1024)
         self.assertFalse(hasattr(told, "TopicAliasMaximum"))
