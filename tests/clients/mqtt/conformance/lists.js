@@ -1,22 +1,19 @@
-// What is answered otherwise than a vector expects: `answers.json` on purpose, `to-mend.json` for want of a mend.
+// What is answered otherwise than a vector expects, on purpose.
 import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const here = dirname(fileURLToPath(import.meta.url));
+/** The list: entries with a `why`, and in each what came for each vector. */
+export const file = join(dirname(fileURLToPath(import.meta.url)), 'answers.json');
+export const answers = JSON.parse(readFileSync(file, 'utf8'));
 
-/** Each list: entries with a `why`, and in each what came for each vector. */
-export const lists = Object.fromEntries(['answers.json', 'to-mend.json'].map((file) => [file, JSON.parse(readFileSync(join(here, file), 'utf8'))]));
-
-/** By a vector's name: the list it is in, its kind, why, and what came. */
+/** By a vector's name: its kind, why, and what came. */
 export function noted() {
   const all = new Map();
-  for (const [file, entries] of Object.entries(lists)) {
-    for (const { kind, why, vectors } of entries) {
-      for (const [name, came] of Object.entries(vectors)) {
-        if (all.has(name)) throw new Error(`${name} is in the lists twice`);
-        all.set(name, { file, kind, why, came });
-      }
+  for (const { kind, why, vectors } of answers) {
+    for (const [name, came] of Object.entries(vectors)) {
+      if (all.has(name)) throw new Error(`${name} is in the list twice`);
+      all.set(name, { kind, why, came });
     }
   }
   return all;
