@@ -29,7 +29,7 @@ const LENGTH_CONTROL: u32 = 10;
 /// Longest time of one run, in seconds: an endless loop is told as such.
 const RUN_SECONDS_MAX: u32 = 20;
 
-/// Longest time of one target in CI, in seconds, whatever its runs: ten targets stay below a minute and a half.
+/// Longest time of one target in CI, in seconds, whatever its runs: eleven targets stay below a minute and a half.
 const CI_SECONDS_MAX: u64 = 8;
 
 /// How much the compiler optimises for CI: the targets' runs there take seconds, and building them takes minutes. By hand,
@@ -62,6 +62,7 @@ const TARGETS: &[Target] = &[
     target("cursor", "json", 12_000),
     target("filter", "json", 60_000),
     target("local_file", "json", 300),
+    target("mqtt", "mqtt", 1_000),
 ];
 
 const fn target(name: &'static str, dictionary: &'static str, runs: u64) -> Target {

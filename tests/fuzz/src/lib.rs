@@ -13,6 +13,7 @@
 //! | [`cursor`] | cursors and page tokens | errors, or a page |
 //! | [`filter`] | a filter | SQL and memory agree on every record |
 //! | [`local_file`] | damage to a replica's file | a typed error, or a replica that answers |
+//! | [`mqtt`] | what clients of MQTT send, or a plan for some | well-formed packets, no panic that is caught either, nothing of others, bounded memory, connections that end |
 //!
 //! `cargo xtask fuzz` builds and runs them; see `docs/testing.md`.
 
@@ -22,6 +23,7 @@ pub mod cursor;
 pub mod document;
 pub mod filter;
 pub mod local_file;
+pub mod mqtt;
 pub mod mutate;
 pub mod replica;
 pub mod schema_diff;

@@ -55,7 +55,8 @@ use tokio_util::io::{CopyToBytes, SinkWriter, StreamReader};
 
 pub use devices::Devices;
 use handshake::Token;
-pub(crate) use session::serve;
+#[doc(hidden)]
+pub use session::serve;
 pub use sessions::{SAVE_INTERVAL, SESSION_BYTES_MAX, SESSION_EXPIRY_MAX, Sessions};
 
 use crate::auth::Shown;

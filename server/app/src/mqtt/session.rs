@@ -65,7 +65,8 @@ impl From<MqttError> for End {
 }
 
 /// Carries a connection from its first byte to its last; `shown` is what came before it, as a WebSocket's headers.
-pub(crate) async fn serve<R, W>(mut reader: R, writer: W, app: Arc<App>, shown: Shown)
+#[doc(hidden)]
+pub async fn serve<R, W>(mut reader: R, writer: W, app: Arc<App>, shown: Shown)
 where
     R: AsyncRead + Unpin + Send,
     W: AsyncWrite + Unpin + Send + 'static,
