@@ -30,17 +30,24 @@ const API_KEY: &str = "tombolo-bench-key";
 pub(crate) struct Server {
     child: Child,
     address: String,
+    mqtt: Option<String>,
     database: PathBuf,
 }
 
 impl Server {
-    /// Starts `tombolo serve` on a free port with a database file in `directory`, and waits until it is ready.
-    pub(crate) async fn start(directory: &Path, schema: &Path, binary: Option<&Path>) -> Result<Self, Error> {
+    /// Starts `tombolo serve` on a free port with a database file in `directory`, and waits until it is ready. `tables` end its
+    /// configuration.
+    pub(crate) async fn start(
+        directory: &Path,
+        schema: &Path,
+        binary: Option<&Path>,
+        tables: &str,
+    ) -> Result<Self, Error> {
         std::fs::create_dir_all(directory).during(|| format!("cannot make {}", directory.display()))?;
         let database = directory.join("server.sqlite");
         let quoted = |path: &Path| serde_json::to_string(&path.to_string_lossy());
         let config = format!(
-            "listen = \"127.0.0.1:0\"\nschema = {}\ndatabase = {}\n\n[[api_keys]]\nname = \"bench\"\nkey = \"{API_KEY}\"\n",
+            "listen = \"127.0.0.1:0\"\nschema = {}\ndatabase = {}\n\n[[api_keys]]\nname = \"bench\"\nkey = \"{API_KEY}\"\n\n{tables}",
             quoted(
                 &schema
                     .canonicalize()
@@ -77,15 +84,16 @@ impl Server {
         let mut server = Self {
             child,
             address: String::new(),
+            mqtt: None,
             database,
         };
         server.address = loop {
             match heard.recv_timeout(START_MAX) {
-                Ok(line) => {
-                    if let Some(address) = address_in(&line) {
-                        break address;
-                    }
-                }
+                Ok(line) => match address_in(&line) {
+                    Some(address) if line.contains("for MQTT") => server.mqtt = Some(address),
+                    Some(address) => break address,
+                    None => {}
+                },
                 Err(_) => {
                     return Err(failed(format!(
                         "the server did not say where it listens; it said:\n{}",
@@ -116,6 +124,12 @@ impl Server {
         format!("http://{}/graphql", self.address)
     }
 
+    /// `127.0.0.1:PORT` for MQTT.
+    pub(crate) fn mqtt(&self) -> Result<&str, Error> {
+        let address = self.mqtt.as_deref();
+        address.ok_or_else(|| failed("the server did not say where it listens for MQTT"))
+    }
+
     /// The key that it takes.
     #[allow(clippy::unused_self)]
     pub(crate) fn api_key(&self) -> &'static str {
@@ -144,6 +158,88 @@ impl Server {
 }
 
 impl Drop for Server {
+    fn drop(&mut self) {
+        // Both fail only if it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A broker of MQTT that somebody else wrote; killed when dropped.
+pub(crate) struct Mosquitto {
+    child: Child,
+    address: String,
+}
+
+impl Mosquitto {
+    /// Where Debian puts it, which is not on everybody's path.
+    const PROGRAMS: [&str; 2] = ["mosquitto", "/usr/sbin/mosquitto"];
+
+    /// Starts one on a free port, with its configuration in `directory`; `None` if there is no such program.
+    pub(crate) async fn start(directory: &Path) -> Result<Option<Self>, Error> {
+        std::fs::create_dir_all(directory).during(|| format!("cannot make {}", directory.display()))?;
+        // It does not say which port it has chosen: a free one is found for it.
+        let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let port = free.during(|| "cannot listen".to_owned())?.port();
+        let file = directory.join("mosquitto.conf");
+        let config = format!(
+            "listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\nset_tcp_nodelay true\nlog_type error\nsys_interval 0\n"
+        );
+        std::fs::write(&file, config).during(|| format!("cannot write {}", file.display()))?;
+        for program in Self::PROGRAMS {
+            let started = Command::new(program)
+                .arg("-c")
+                .arg(&file)
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .spawn();
+            match started {
+                Ok(child) => {
+                    let mosquitto = Self {
+                        child,
+                        address: format!("127.0.0.1:{port}"),
+                    };
+                    mosquitto.wait_until_ready().await?;
+                    return Ok(Some(mosquitto));
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(source) => {
+                    return Err(Error::Io {
+                        what: format!("cannot start {program}"),
+                        source,
+                    });
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    async fn wait_until_ready(&self) -> Result<(), Error> {
+        let start = Instant::now();
+        while let Err(source) = tokio::net::TcpStream::connect(&self.address).await {
+            if start.elapsed() > START_MAX {
+                return Err(Error::Io {
+                    what: format!("mosquitto does not listen on {}", self.address),
+                    source,
+                });
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
+    /// `127.0.0.1:PORT`.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Its process.
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Mosquitto {
     fn drop(&mut self) {
         // Both fail only if it has ended already.
         let _ = self.child.kill();

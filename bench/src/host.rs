@@ -100,6 +100,32 @@ pub(crate) fn peak_memory(process: u32) -> Option<u64> {
     kilobytes(status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?.trim())
 }
 
+/// Memory (resident set) of a process now, in bytes; `None` where the system does not tell.
+pub(crate) fn resident_memory(process: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    kilobytes(status.lines().find_map(|l| l.strip_prefix("VmRSS:"))?.trim())
+}
+
+/// Lets this process and its children have as many files open as the system allows; how many those are.
+pub(crate) fn raise_open_files() -> Option<u64> {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+        let raised = Rlimit {
+            current: maximum,
+            maximum,
+        };
+        // `None` is no limit at all.
+        match setrlimit(Resource::Nofile, raised) {
+            Ok(()) => maximum,
+            Err(_) => current,
+        }
+    }
+    #[cfg(not(unix))]
+    None
+}
+
 /// Begins the process's peak anew, so that a workload's peak is not that of what went before it. Does nothing where
 /// the system cannot.
 pub(crate) fn reset_peak_memory(process: u32) {

@@ -27,7 +27,7 @@ use error::{During as _, Error, failed};
 use host::Host;
 use options::{Options, Part, Workload};
 use report::Report;
-use workload::{Setting, poison, w1, w2, w4, w6, w7};
+use workload::{Setting, poison, w1, w2, w3, w4, w5, w6, w7};
 
 fn main() -> ExitCode {
     let options = Options::parse();
@@ -75,6 +75,7 @@ async fn bench(options: Options) -> Result<(), Error> {
         .during(|| format!("cannot make a folder in {}", parent.display()))?;
     folder.disable_cleanup(options.keep);
     let host = Host::look(folder.path())?;
+    let open_files = host::raise_open_files();
     let setting = Setting::new(options, folder.path().to_owned());
     let options = &setting.options;
     let mut notes = vec![
@@ -85,6 +86,7 @@ async fn bench(options: Options) -> Result<(), Error> {
         "durability: server synchronous=FULL, replica FULL for mutations and NORMAL for the feed (the defaults)"
             .to_owned(),
     ];
+    w5::check_open_files(options, open_files)?;
     let mut lines = Vec::new();
     if options.wants(Workload::W1) || options.wants(Workload::W6) {
         progress("W1: filling a server, then first syncs");
@@ -99,9 +101,17 @@ async fn bench(options: Options) -> Result<(), Error> {
         progress("W2: writer to reader's live query");
         lines.extend(w2::run(&setting).await?);
     }
+    if options.wants(Workload::W3) {
+        progress("W3: one write to many subscribers");
+        lines.extend(w3::run(&setting, &mut notes).await?);
+    }
     if options.wants(Workload::W4) {
         progress("W4: a queue flushed");
         lines.extend(w4::run(&setting).await?);
+    }
+    if options.wants(Workload::W5) {
+        progress("W5: connections held");
+        lines.extend(w5::run(&setting, &mut notes).await?);
     }
     if options.wants(Workload::W7) {
         progress("W7: many writers");

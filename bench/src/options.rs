@@ -15,13 +15,14 @@ const ROWS: usize = 336_776;
     after_help = "Examples:\n  \
     cargo xtask bench                          all workloads at their full size, some minutes\n  \
     cargo xtask bench --only w1,w6 --rows 50000\n  \
+    cargo xtask bench --only w3,w5             over MQTT, beside Mosquitto\n  \
     cargo xtask bench --only poison            one mutation in each 1,000 cannot succeed\n  \
     cargo xtask bench --json bench.json\n  \
     cargo run -p tombolo-bench -- --smoke      tiny sizes, proves that everything works"
 )]
 pub(crate) struct Options {
     /// Workloads to run
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Workload::W1, Workload::W2, Workload::W4, Workload::W6, Workload::W7])]
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Workload::W1, Workload::W2, Workload::W3, Workload::W4, Workload::W5, Workload::W6, Workload::W7])]
     pub(crate) only: Vec<Workload>,
     /// Rows of the first sync; beyond the data file they are generated
     #[arg(long, default_value_t = ROWS)]
@@ -41,6 +42,15 @@ pub(crate) struct Options {
     /// Mutations that they write in all (W7)
     #[arg(long, default_value_t = 20_000)]
     pub(crate) writes: usize,
+    /// Subscribers of one write (W3)
+    #[arg(long, default_value_t = 1_000)]
+    pub(crate) subscribers: usize,
+    /// Writes that they all get (W3)
+    #[arg(long, default_value_t = 200)]
+    pub(crate) fan_writes: usize,
+    /// Connections held (W5)
+    #[arg(long, default_value_t = 10_000)]
+    pub(crate) connections: usize,
     /// Tiny sizes and one run: proves that the bench works, its times mean nothing
     #[arg(long)]
     pub(crate) smoke: bool,
@@ -89,8 +99,12 @@ pub(crate) enum Workload {
     W1,
     /// Writer to reader's live query
     W2,
+    /// One write to many subscribers
+    W3,
     /// Queued mutations flushed
     W4,
+    /// Connections held
+    W5,
     /// Local write and live query on a large replica
     W6,
     /// Mutations per second, durable
@@ -110,6 +124,9 @@ impl Options {
             self.queued = 60;
             self.clients = 4;
             self.writes = 80;
+            self.subscribers = 4;
+            self.fan_writes = 5;
+            self.connections = 20;
         }
         self.runs = self.runs.max(1);
         self.clients = self.clients.max(1);

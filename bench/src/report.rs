@@ -14,6 +14,8 @@ pub(crate) enum Unit {
     PerSecond,
     /// Less is better: seconds.
     Seconds,
+    /// Less is better: bytes.
+    Bytes,
 }
 
 impl Unit {
@@ -21,7 +23,7 @@ impl Unit {
     fn ratio(self, figure: f64, limit: f64) -> f64 {
         match self {
             Self::PerSecond => limit / figure,
-            Self::Seconds => figure / limit,
+            Self::Seconds | Self::Bytes => figure / limit,
         }
     }
 
@@ -31,6 +33,7 @@ impl Unit {
             Self::Seconds if value >= 1.0 => format!("{value:.2} s"),
             Self::Seconds if value >= 1e-3 => format!("{:.2} ms", value * 1e3),
             Self::Seconds => format!("{:.1} µs", value * 1e6),
+            Self::Bytes => format!("{} B", thousands(value)),
         }
     }
 }
@@ -48,9 +51,9 @@ pub(crate) struct Line {
     pub(crate) figure: f64,
     /// What the limit is.
     pub(crate) limit_what: String,
-    /// The limit's value.
+    /// The limit's value; 0 if it could not be measured.
     pub(crate) limit: f64,
-    /// How many times the limit's cost.
+    /// How many times the limit's cost; 0 without a limit.
     pub(crate) ratio: f64,
     /// Peak memory of the process that holds the replicas or the load, if measured.
     pub(crate) client_peak_bytes: Option<u64>,
@@ -71,6 +74,18 @@ impl Line {
             ratio: 0.0,
             client_peak_bytes: None,
             server_peak_bytes: None,
+        }
+    }
+
+    /// Sets the limit, if it could be measured.
+    #[must_use]
+    pub(crate) fn beside(self, what: impl Into<String>, limit: Option<f64>) -> Self {
+        match limit {
+            Some(limit) => self.against(what, limit),
+            None => Self {
+                limit_what: what.into(),
+                ..self
+            },
         }
     }
 
@@ -110,14 +125,16 @@ impl Report {
     pub(crate) fn text(&self) -> String {
         let head = ["", "figure", "", "limit", "", "ratio", "client peak", "server peak"].map(str::to_owned);
         let mut rows = vec![head];
+        let nothing = || "n/a".to_owned();
         for line in &self.lines {
+            let measured = Some(line.limit).filter(|limit| *limit > 0.0);
             rows.push([
                 line.workload.to_owned(),
                 line.what.clone(),
                 line.unit.show(line.figure),
                 line.limit_what.clone(),
-                line.unit.show(line.limit),
-                format!("{:.2}", line.ratio),
+                measured.map_or_else(nothing, |limit| line.unit.show(limit)),
+                measured.map_or_else(nothing, |_| format!("{:.2}", line.ratio)),
                 bytes(line.client_peak_bytes),
                 bytes(line.server_peak_bytes),
             ]);
@@ -181,6 +198,7 @@ mod tests {
     fn values_have_their_unit() {
         assert_eq!(Unit::PerSecond.show(1_234_567.0), "1 234 567 /s");
         assert_eq!(Unit::PerSecond.show(12.0), "12 /s");
+        assert_eq!(Unit::Bytes.show(9_216.4), "9 216 B");
         assert_eq!(Unit::Seconds.show(2.5), "2.50 s");
         assert_eq!(Unit::Seconds.show(0.0025), "2.50 ms");
         assert_eq!(Unit::Seconds.show(0.000_025), "25.0 µs");

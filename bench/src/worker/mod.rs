@@ -1,10 +1,13 @@
 //! The side of a workload that is not the server: a process of its own that gets a job as its argument, does it, and
 //! prints one line of JSON.
 
+mod fan_out;
 mod first_sync;
 mod flush;
+mod held;
 mod live;
 mod local;
+mod mqtt;
 mod poison;
 mod replica;
 mod writes;
@@ -58,6 +61,8 @@ pub(crate) enum Job {
         /// Mutations.
         samples: usize,
     },
+    /// W3: one client writes, all others get it. Answered by [`FannedOut`].
+    FanOut(FanOut),
     /// W4: a replica queues mutations offline, then goes online. Answered by [`Flushed`].
     Flush {
         /// Where.
@@ -72,6 +77,8 @@ pub(crate) enum Job {
         /// What is queued.
         queue: Queue,
     },
+    /// W5: connections that do nothing. Answered by [`Held`].
+    Held(Hold),
     /// W6: the replica of W1, offline, writes and queries. Answered by [`Local`].
     Local {
         /// Where.
@@ -115,6 +122,90 @@ pub(crate) struct Lived {
     /// Of these, the writer's call alone.
     pub(crate) call: Spread,
     /// Peak memory of the worker: two replicas.
+    pub(crate) peak: Option<u64>,
+}
+
+/// How subscribers are connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Line {
+    /// MQTT of this level (4 is 3.1.1, 5 is 5), with messages of this QoS.
+    Mqtt {
+        /// 4 or 5.
+        level: u8,
+        /// 0 or 1.
+        qos: u8,
+    },
+    /// `graphql-transport-ws`.
+    WebSocket,
+}
+
+/// Of whom subscribers are.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Broker {
+    /// `127.0.0.1:PORT` for MQTT, the URL for GraphQL over WebSocket.
+    pub(crate) address: String,
+    /// The key of a server of ours; without one it is a broker that knows nothing of GraphQL.
+    pub(crate) api_key: Option<String>,
+}
+
+/// A job of W3.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct FanOut {
+    /// Whose subscribers.
+    pub(crate) broker: Broker,
+    /// How.
+    pub(crate) line: Line,
+    /// How many.
+    pub(crate) subscribers: usize,
+    /// Writes that all of them get.
+    pub(crate) writes: usize,
+    /// Tells this run's notes from others'.
+    pub(crate) author: String,
+    /// What is published to a broker that makes nothing of it.
+    pub(crate) payload: String,
+}
+
+/// Of [`Job::FanOut`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct FannedOut {
+    /// From a write's first byte to its arrival at each subscriber, one write after the other.
+    pub(crate) latency: Spread,
+    /// Messages that arrived in a second, some writes on their way at any time.
+    pub(crate) per_second: f64,
+    /// Writes in all, those that warm included.
+    pub(crate) writes: usize,
+    /// One of the messages.
+    pub(crate) payload: String,
+    /// Peak memory of the worker.
+    pub(crate) peak: Option<u64>,
+}
+
+/// A job of W5.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Hold {
+    /// Whose connections.
+    pub(crate) broker: Broker,
+    /// How.
+    pub(crate) line: Line,
+    /// How many.
+    pub(crate) connections: usize,
+    /// Whether each has a subscription of GraphQL open.
+    pub(crate) subscription: bool,
+    /// The process that holds their other ends.
+    pub(crate) process: u32,
+}
+
+/// Of [`Job::Held`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Held {
+    /// Memory of the other side before there was any, in bytes; `None` where the system does not tell.
+    pub(crate) before: Option<u64>,
+    /// The same with all of them.
+    pub(crate) after: Option<u64>,
+    /// What it took to open them.
+    pub(crate) seconds: f64,
+    /// Peak memory of the worker.
     pub(crate) peak: Option<u64>,
 }
 
@@ -198,6 +289,8 @@ pub(crate) async fn run(job: &str) -> Result<(), Error> {
     let result = match serde_json::from_str(job)? {
         Job::FirstSync(place) => serde_json::to_string(&first_sync::run(&place).await?)?,
         Job::Live { place, samples } => serde_json::to_string(&live::run(&place, samples).await?)?,
+        Job::FanOut(job) => serde_json::to_string(&fan_out::run(&job).await?)?,
+        Job::Held(job) => serde_json::to_string(&held::run(&job).await?)?,
         Job::Flush { place, queued } => serde_json::to_string(&flush::run(&place, queued).await?)?,
         Job::Poison { place, queue } => serde_json::to_string(&poison::run(&place, &queue).await?)?,
         Job::Local {

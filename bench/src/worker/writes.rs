@@ -11,12 +11,13 @@ use tokio::sync::Barrier;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
 use super::{Link, Place, Written, peak};
 use crate::child::http_client;
 use crate::data;
-use crate::error::{During as _, Error, failed};
+use crate::error::{Error, failed};
 use crate::load::{has_errors, post};
 use crate::stats::Spread;
 
@@ -106,7 +107,7 @@ async fn by_http(load: &Load, http: &reqwest::Client) -> Result<Vec<Duration>, E
 }
 
 async fn by_socket(load: &Load) -> Result<Vec<Duration>, Error> {
-    let mut socket = open(&load.place).await?;
+    let mut socket = open(&load.place.url, &load.place.api_key, WebSocketConfig::default()).await?;
     load.ready.wait().await;
     let mut times = Vec::new();
     while let Some(request) = load.next() {
@@ -140,17 +141,15 @@ fn payload_has_errors(frame: &str) -> bool {
     serde_json::from_str::<Frame<'_>>(frame).map_or(true, |f| has_errors(f.payload.get().as_bytes()))
 }
 
-async fn open(place: &Place) -> Result<WebSocketStream<MaybeTlsStream<TcpStream>>, Error> {
-    let mut request = place.url.replacen("http", "ws", 1).into_client_request()?;
+/// Opens a socket and says who one is.
+pub(super) async fn open(url: &str, api_key: &str, config: WebSocketConfig) -> Result<Socket, Error> {
+    let mut request = url.replacen("http", "ws", 1).into_client_request()?;
     request.headers_mut().insert(
         "sec-websocket-protocol",
         HeaderValue::from_static("graphql-transport-ws"),
     );
-    let (mut socket, _) = connect_async(request).await?;
-    if let MaybeTlsStream::Plain(plain) = socket.get_ref() {
-        plain.set_nodelay(true).during(|| "cannot set TCP_NODELAY".to_owned())?;
-    }
-    let init = json!({ "type": "connection_init", "payload": { "x-api-key": place.api_key } });
+    let (mut socket, _) = connect_async_with_config(request, Some(config), true).await?;
+    let init = json!({ "type": "connection_init", "payload": { "x-api-key": api_key } });
     socket.send(Message::text(init.to_string())).await?;
     let first = receive(&mut socket).await?;
     if !first.contains("connection_ack") {
@@ -159,8 +158,11 @@ async fn open(place: &Place) -> Result<WebSocketStream<MaybeTlsStream<TcpStream>
     Ok(socket)
 }
 
+/// A socket of `graphql-transport-ws`.
+pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
 /// The next text frame; pings are answered by the library when it writes next.
-async fn receive(socket: &mut WebSocketStream<MaybeTlsStream<TcpStream>>) -> Result<String, Error> {
+pub(super) async fn receive(socket: &mut Socket) -> Result<String, Error> {
     loop {
         match socket
             .next()

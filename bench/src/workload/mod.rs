@@ -4,7 +4,9 @@
 pub(crate) mod poison;
 pub(crate) mod w1;
 pub(crate) mod w2;
+pub(crate) mod w3;
 pub(crate) mod w4;
+pub(crate) mod w5;
 pub(crate) mod w6;
 pub(crate) mod w7;
 
@@ -37,10 +39,23 @@ impl Setting {
 
     /// Starts a server with its files in the folder `name`.
     async fn server(&self, name: &str) -> Result<Server, Error> {
+        self.server_with(name, "").await
+    }
+
+    /// The same with a port for MQTT and room for so many connections.
+    async fn mqtt_server(&self, name: &str, connections: usize) -> Result<Server, Error> {
+        // Some more for who looks whether it is ready, and for those that have just gone.
+        let most = connections + 1_000;
+        let tables = format!("[mqtt]\nlisten = \"127.0.0.1:0\"\n\n[limits]\nconnections_max = {most}\n");
+        self.server_with(name, &tables).await
+    }
+
+    async fn server_with(&self, name: &str, tables: &str) -> Result<Server, Error> {
         Server::start(
             &self.directory.join(name),
             &self.schema,
             self.options.server_binary.as_deref(),
+            tables,
         )
         .await
     }
