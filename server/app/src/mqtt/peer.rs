@@ -300,3 +300,19 @@ fn unwelcome(fault: Fault) -> Vec<u8> {
     packets::unwelcome(Version::V5_0, code, fault.why)
         .map_or_else(|_| Vec::new(), |packet| packet.to_continuous_buffer())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_read_behind_a_packet_that_is_none() {
+        let connect = b"\x10\x11\x00\x04MQTT\x04\x02\x00\x3c\x00\x05phone";
+        let peer = Peer::new(1_000);
+        assert!(matches!(&peer.receive(connect).packets[..], [Packet::Connect(_)]));
+        // The type is reserved; the library says so, and would read on.
+        let peer = Peer::new(1_000);
+        let step = peer.receive(&[b"\x00\x00", connect.as_slice()].concat());
+        assert!(step.error.is_some() && step.packets.is_empty() && step.bytes.is_empty());
+    }
+}

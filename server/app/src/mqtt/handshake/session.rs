@@ -20,7 +20,6 @@ use crate::auth::expiry;
 use crate::limits::{CLOSE_TIMEOUT, SOCKET_BUFFER_BYTES, WRITE_TIMEOUT};
 use crate::mqtt::packets::{self, Connect, Packet, Welcome, Wire};
 use crate::mqtt::peer::{Peer, Step};
-use crate::mqtt::writing::goodbye;
 use crate::mqtt::{CONNECT_BYTES_MAX, KEEP_ALIVE_MAX, inbound};
 use crate::routes::App;
 
@@ -349,7 +348,7 @@ where
     /// Tells the other side why, if it can hear.
     async fn finish(mut self, end: End) {
         if let End::Goodbye(code, why) = end {
-            let bytes = goodbye(&self.peer, code, why);
+            let bytes = self.peer.goodbye(code, why);
             let _gone = timeout(CLOSE_TIMEOUT, self.write(&bytes)).await;
         }
         let _gone = timeout(CLOSE_TIMEOUT, self.writer.shutdown()).await;
