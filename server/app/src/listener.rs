@@ -165,6 +165,14 @@ where
             return drop(place);
         }
     };
+    // On its own: a connection of MQTT is far smaller than one of HTTP.
+    Box::pin(http(stream, router, &app, place)).await;
+}
+
+async fn http<S>(stream: S, router: Router, app: &App, place: Place)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(place.clone());
         let mut router = router.clone();

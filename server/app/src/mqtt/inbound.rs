@@ -2,11 +2,16 @@
 //! request's answer come in the same stream behind it.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 
 use jiff::Timestamp;
 use mqtt_protocol_core::mqtt::result_code::DisconnectReasonCode;
-use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -63,6 +68,18 @@ where
 
 async fn read_more<R: AsyncRead + Unpin>(reader: &mut R, bytes: &mut Vec<u8>) -> bool {
     matches!(reader.read_buf(bytes).await, Ok(read) if read > 0)
+}
+
+/// What is there to be read, up to [`SOCKET_BUFFER_BYTES`]; nothing at the end. Where nothing is there yet, nothing is held for
+/// it: most connections are idle most of the time.
+async fn read_some<R: AsyncRead + Unpin>(reader: &mut R) -> io::Result<Vec<u8>> {
+    poll_fn(|cx| {
+        let mut room = [MaybeUninit::uninit(); SOCKET_BUFFER_BYTES];
+        let mut read = ReadBuf::uninit(&mut room);
+        ready!(Pin::new(&mut *reader).poll_read(cx, &mut read))?;
+        Poll::Ready(Ok(read.filled().to_vec()))
+    })
+    .await
 }
 
 /// The packets of one connection that wait to be looked at, and all that may end it meanwhile.
@@ -128,7 +145,6 @@ impl<R: AsyncRead + Unpin> Inbound<'_, R> {
             Some(since) => since + STUCK_TIMEOUT,
             None => self.peer.deadline().unwrap_or(silent).min(silent),
         };
-        let mut bytes = Vec::with_capacity(SOCKET_BUFFER_BYTES);
         let step = tokio::select! {
             biased;
             () = self.app.life.ended() => return Err(End::Restart),
@@ -146,12 +162,12 @@ impl<R: AsyncRead + Unpin> Inbound<'_, R> {
                 permit.map_err(|_| End::Gone)?.send(std::mem::take(&mut self.unsaid));
                 return Ok(());
             }
-            read = self.reader.read_buf(&mut bytes), if !full => match read {
-                Ok(0) | Err(_) => {
+            read = read_some(self.reader), if !full => match read.unwrap_or_default() {
+                bytes if bytes.is_empty() => {
                     self.over = Some(End::Gone);
                     return Ok(());
                 }
-                Ok(_) => {
+                bytes => {
                     self.heard = Instant::now();
                     self.peer.receive(&bytes)
                 }

@@ -1,7 +1,6 @@
 //! One connection's life: who it is, what it asks, what it is told, and how it ends.
 
 use std::collections::VecDeque;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,7 +78,8 @@ where
     let deadline = Instant::now() + Duration::from_millis(app.limits.init_timeout_ms);
     let connecting = async {
         let (connect, packets) = inbound::connect(&mut reader, &peer).await?;
-        Ok((admission::admit(&app, &peer, &shown, connect).await, packets))
+        // On its own, as all that is done once: the connection's task is as large as its largest moment.
+        Ok((Box::pin(admission::admit(&app, &peer, &shown, connect)).await, packets))
     };
     let admitted = tokio::select! {
         () = app.life.ended() => Err(Vec::new()),
@@ -115,7 +115,7 @@ where
     } = guest;
     let key = (author.clone(), client_id.clone());
     let held = app.mqtt.seat(author, topics.device.clone(), client_id, handed);
-    let keeping = match sit_down(&app, key, wanted, &held).await {
+    let keeping = match Box::pin(sit_down(&app, key, wanted, &held)).await {
         Some(Beginning::Clean) => None,
         Some(Beginning::Kept { keeping, present }) => {
             welcome.present = present;
@@ -284,12 +284,13 @@ impl Session {
                     Next::HandedOver(handed) => self.handle_handed_over(handed).await,
                 }
             };
-            let mut handling = pin!(handling);
+            // On its own: what an idle connection holds has no room for it.
+            let mut handling = Box::pin(handling);
             let handled = tokio::select! {
                 handled = &mut handling => handled,
                 end = inbound.attend() => {
                     // A mutation on its way into the queue gets there, so that nobody need wonder.
-                    let _stuck = timeout(CLOSE_TIMEOUT, handling).await;
+                    let _stuck = timeout(CLOSE_TIMEOUT, handling.as_mut()).await;
                     Err(end)
                 }
             };
