@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -286,7 +287,7 @@ impl Client {
 /// Sends what can be sent; how many mutations the server took.
 async fn send_first(client: &Client, budget: Duration) -> Result<u64, Error> {
     let inner = &client.inner;
-    if !inner.can_link {
+    if !inner.can_link.load(Ordering::SeqCst) {
         return Ok(0);
     }
     let before = inner.hub.totals();

@@ -12,7 +12,7 @@ use tombolo_core::query::{Cache, Filter, QueryLimits};
 use tombolo_core::schema::Schema;
 use tombolo_machine::{Input, Machine, Now, Scope, ScopeRow, Settings, StoreError, StoreTx};
 use tombolo_store::{Durability, OpenError, Options, Reader, Salvage, Store};
-use tombolo_transport::{Credential, Endpoint, Network, Transport};
+use tombolo_transport::{Credential, Endpoint, Fallback, Network, Transport};
 
 use crate::client::Client;
 use crate::driver::{Driver, SharedCredential};
@@ -54,6 +54,7 @@ pub struct Builder {
     path: Option<PathBuf>,
     url: Option<String>,
     transport: Option<Arc<dyn Transport>>,
+    fallbacks: Vec<Arc<dyn Transport>>,
     credential: Credential,
     durability: Durability,
     scopes: Option<Vec<Scope>>,
@@ -78,6 +79,7 @@ impl Builder {
             path: None,
             url: None,
             transport: None,
+            fallbacks: Vec::new(),
             credential: Credential::None,
             durability: Durability::Full,
             scopes: None,
@@ -131,6 +133,34 @@ impl Builder {
     /// Another way to the server than [`Builder::url`]: a loopback in tests, TLS settings of your own.
     pub fn transport(mut self, transport: impl Transport) -> Self {
         self.transport = Some(Arc::new(transport));
+        self
+    }
+
+    /// Another way to the same server, tried where [`Builder::url`] or [`Builder::transport`] is blocked: MQTT where no
+    /// WebSocket gets through, for example. Called again, one more, tried after those before it.
+    ///
+    /// What counts as blocked, and when the first choice is tried again: [`crate::transport::fallback`]. See also
+    /// [`Client::set_transport`].
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// use tombolo::transport::{Endpoint, Network};
+    ///
+    /// let client = tombolo::Client::builder()
+    ///     .schema("type Note @model { id: ID! text: String! }")
+    ///     .path(folder.path().join("replica.db"))
+    ///     .url("https://api.example.com/graphql")
+    ///     .fallback(Network::new(Endpoint::parse("https://api.example.com:8443/graphql")?))
+    ///     .offline(true)
+    ///     .open()
+    ///     .await?;
+    /// client.close().await;
+    /// # Ok::<(), tombolo::Error>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn fallback(mut self, transport: impl Transport) -> Self {
+        self.fallbacks.push(Arc::new(transport));
         self
     }
 
@@ -232,11 +262,12 @@ impl Builder {
         let path = self
             .path
             .ok_or(Error::Incomplete("a client needs a file for its data: call `path`"))?;
-        let transport = match (self.transport, &self.url) {
+        let first = match (self.transport, &self.url) {
             (Some(transport), _) => Some(transport),
             (None, Some(url)) => Some(Arc::new(Network::new(Endpoint::parse(url)?)) as Arc<dyn Transport>),
             (None, None) => None,
         };
+        let transport = in_order(first.into_iter().chain(self.fallbacks));
         let runtime = tokio::runtime::Handle::try_current()
             .map_err(|_| Error::Incomplete("a client needs a tokio runtime: call `open` within one"))?;
         if self
@@ -254,7 +285,7 @@ impl Builder {
 
         let hub = Arc::new(Hub::new());
         let (calls, calls_end) = mpsc::channel(limits::WAITING_CALLS_MAX);
-        let (inputs, inputs_end) = mpsc::channel(limits::WAITING_INPUTS_MAX);
+        let (reports, reports_end) = mpsc::channel(limits::WAITING_INPUTS_MAX);
         let (orders, orders_end) = mpsc::unbounded_channel();
         let questions = Questions::default();
         let (opened, opening) = oneshot::channel();
@@ -287,7 +318,7 @@ impl Builder {
             .spawn(move || match start.open(ends) {
                 Ok((writer, readers, salvage)) => {
                     if opened.send(Ok((readers, salvage))).is_ok() {
-                        writer.run(calls_end, inputs_end);
+                        writer.run(calls_end, reports_end);
                     }
                 }
                 // The caller may have given up waiting.
@@ -299,10 +330,8 @@ impl Builder {
 
         let credential: SharedCredential = Arc::new(Mutex::new(self.credential));
         let can_link = transport.is_some();
-        if let Some(transport) = transport {
-            let driver = Driver::new(transport, Arc::clone(&credential), clock, orders_end, inputs);
-            runtime.spawn(driver.run());
-        }
+        let driver = Driver::new(transport, Arc::clone(&credential), clock, orders_end, reports);
+        runtime.spawn(driver.run());
         Ok(Client::new(Inner {
             access: Access::of(&schema, &Identity::Local),
             schema,
@@ -312,8 +341,8 @@ impl Builder {
             questions,
             hub,
             credential,
-            online: AtomicBool::new(self.online && can_link),
-            can_link,
+            online: AtomicBool::new(self.online),
+            can_link: AtomicBool::new(can_link),
             salvage,
             author,
             account: self.account,
@@ -329,6 +358,17 @@ impl std::fmt::Debug for Builder {
             .field("url", &self.url)
             .finish_non_exhaustive()
     }
+}
+
+/// One transport that tries these in their order.
+fn in_order(ways: impl IntoIterator<Item = Arc<dyn Transport>>) -> Option<Arc<dyn Transport>> {
+    let mut ways = ways.into_iter();
+    let first = ways.next()?;
+    let Some(second) = ways.next() else {
+        return Some(first);
+    };
+    let two = Fallback::of(first).or_shared(second);
+    Some(Arc::new(ways.fold(two, Fallback::or_shared)))
 }
 
 fn system_clock() -> Clock {

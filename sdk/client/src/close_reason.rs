@@ -11,9 +11,10 @@ pub(crate) fn of(reason: &CloseReason) -> MachineReason {
     match reason {
         CloseReason::Unreachable { .. } | CloseReason::TimedOut { .. } => MachineReason::Lost(reason.to_string()),
         CloseReason::Unauthorized { .. } => MachineReason::Unauthorized(reason.to_string()),
-        CloseReason::Refused { .. } | CloseReason::Protocol { .. } | CloseReason::TooLarge { .. } => {
-            MachineReason::Protocol(reason.to_string())
-        }
+        CloseReason::Refused { .. }
+        | CloseReason::Protocol { .. }
+        | CloseReason::Incompatible { .. }
+        | CloseReason::TooLarge { .. } => MachineReason::Protocol(reason.to_string()),
         CloseReason::Closed { code } if ORDERLY.contains(code) => MachineReason::Ended,
         CloseReason::Closed { .. } => MachineReason::Lost(reason.to_string()),
         CloseReason::Local => MachineReason::Ended,

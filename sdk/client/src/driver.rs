@@ -17,7 +17,7 @@ use tombolo_core::id::MutationNumber;
 use tombolo_machine::{AnswerBody, FeedNumber, Input, Outgoing, ScopeCursor};
 use tombolo_transport::{CloseReason, Credential, Incoming, Link, Transport};
 
-use crate::writer::{Clock, Order};
+use crate::writer::{Clock, LinkNumber, Order, Report};
 use crate::{close_reason, limits};
 use tombolo_machine::messages::{self, Page};
 
@@ -28,7 +28,9 @@ pub(crate) struct Driver {
     line: Line,
     clock: Clock,
     orders: mpsc::UnboundedReceiver<Order>,
-    inputs: mpsc::Sender<Input>,
+    reports: mpsc::Sender<Report>,
+    /// The link that was ordered last.
+    number: LinkNumber,
     connection: Connection,
     pages: Pages,
     /// Work of the present link; ends with it.
@@ -41,7 +43,8 @@ pub(crate) struct Driver {
 /// The way to the server, for the driver and its tasks.
 #[derive(Clone)]
 struct Line {
-    transport: Arc<dyn Transport>,
+    /// `None` as long as the app has given none.
+    transport: Option<Arc<dyn Transport>>,
     credential: SharedCredential,
 }
 
@@ -87,7 +90,20 @@ impl Line {
 
     async fn request(&self, request: tombolo_core::wire::graphql::Request) -> Result<Vec<u8>, CloseReason> {
         let credential = self.credential();
-        self.transport.request(&credential, request).await
+        match &self.transport {
+            Some(transport) => transport.request(&credential, request).await,
+            None => Err(no_transport()),
+        }
+    }
+
+    fn received(&self) -> u64 {
+        self.transport.as_ref().map_or(0, |transport| transport.received())
+    }
+
+    fn rest(&self) {
+        if let Some(transport) = &self.transport {
+            transport.rest();
+        }
     }
 
     async fn page(&self, request: tombolo_core::wire::graphql::Request) -> Result<Page, CloseReason> {
@@ -97,7 +113,11 @@ impl Line {
     /// Opens a socket; where something answers but gives none, asks whether HTTP gets through.
     async fn open(self) -> Done {
         let credential = self.credential();
-        let reason = match self.transport.open(&credential).await {
+        let opened = match &self.transport {
+            Some(transport) => transport.open(&credential).await,
+            None => Err(no_transport()),
+        };
+        let reason = match opened {
             Ok(link) => return Done::Opened(link),
             Err(reason) => reason,
         };
@@ -111,6 +131,7 @@ impl Line {
             }
             CloseReason::Unreachable { .. }
             | CloseReason::Unauthorized { .. }
+            | CloseReason::Incompatible { .. }
             | CloseReason::TooLarge { .. }
             | CloseReason::Closed { .. }
             | CloseReason::Local => Done::NotOpened(reason),
@@ -120,17 +141,18 @@ impl Line {
 
 impl Driver {
     pub(crate) fn new(
-        transport: Arc<dyn Transport>,
+        transport: Option<Arc<dyn Transport>>,
         credential: SharedCredential,
         clock: Clock,
         orders: mpsc::UnboundedReceiver<Order>,
-        inputs: mpsc::Sender<Input>,
+        reports: mpsc::Sender<Report>,
     ) -> Self {
         Self {
             line: Line { transport, credential },
             clock,
             orders,
-            inputs,
+            reports,
+            number: LinkNumber::default(),
             connection: Connection::None,
             pages: Pages::default(),
             tasks: JoinSet::new(),
@@ -172,19 +194,26 @@ impl Driver {
 
     async fn carry_out(&mut self, order: Order) -> Result<(), WriterGone> {
         match order {
-            Order::Open => {
+            Order::Open(number) => {
                 self.disconnect().await;
+                self.number = number;
                 self.connection = Connection::Opening;
                 self.tasks.spawn(self.line.clone().open());
             }
             Order::Close => self.disconnect().await,
+            Order::Go(transport) => {
+                // What is open goes on until the machine has it closed.
+                self.line.rest();
+                self.received = transport.received();
+                self.line.transport = Some(transport);
+            }
             Order::WakeAt(moment) => self.wake_at = Some(moment),
             Order::Park(parked) => {
                 // Unlike at a lost link, waits until nothing of it is left.
                 self.tasks.shutdown().await;
                 self.disconnect().await;
                 self.wake_at = None;
-                self.line.transport.rest();
+                self.line.rest();
                 // The caller may have given up waiting.
                 let _ = parked.send(());
             }
@@ -228,7 +257,7 @@ impl Driver {
         let Connection::Socket(socket) = &mut self.connection else {
             return Ok(());
         };
-        self.received = self.line.transport.received();
+        self.received = self.line.received();
         match socket.read(message) {
             Ok(Some(input)) => self.report(input).await,
             Ok(None) => Ok(()),
@@ -239,13 +268,14 @@ impl Driver {
     async fn done(&mut self, done: Done) -> Result<(), WriterGone> {
         match done {
             Done::Opened(link) => {
+                let transport = link.transport();
                 self.connection = Connection::Socket(Socket::new(link));
-                self.report(Input::LinkOpened).await
+                self.opened(transport).await
             }
             Done::OpenedHttp => {
                 tracing::info!("no socket gets through; going by HTTP requests");
                 self.connection = Connection::Http(HttpLink::new((self.clock)().monotonic));
-                self.report(Input::LinkOpened).await
+                self.opened("http").await
             }
             Done::NotOpened(reason) => self.lost(reason).await,
             Done::Page { scope, result } => {
@@ -300,7 +330,7 @@ impl Driver {
     async fn time(&mut self, due: Option<Duration>) -> Result<(), WriterGone> {
         if self.wake_at.is_some() && self.wake_at == due {
             self.wake_at = None;
-            let received = self.line.transport.received();
+            let received = self.line.received();
             if received.saturating_sub(self.received) >= limits::PROGRESS_BYTES_MIN {
                 // The message under way is a large one on a slow line: no reason to give the link up.
                 self.received = received;
@@ -315,7 +345,7 @@ impl Driver {
         if link.is_over(now) {
             return self.lost(CloseReason::Local).await;
         }
-        link.poll(&self.line, self.inputs.clone(), &mut self.tasks);
+        link.poll(&self.line, self.number, self.reports.clone(), &mut self.tasks);
         Ok(())
     }
 
@@ -338,8 +368,21 @@ impl Driver {
         }
     }
 
+    async fn opened(&mut self, transport: &'static str) -> Result<(), WriterGone> {
+        self.tell(Input::LinkOpened, Some(transport)).await
+    }
+
     async fn report(&mut self, input: Input) -> Result<(), WriterGone> {
-        self.inputs.send(input).await.map_err(|_| WriterGone)
+        self.tell(input, None).await
+    }
+
+    async fn tell(&mut self, input: Input, transport: Option<&'static str>) -> Result<(), WriterGone> {
+        let report = Report {
+            link: self.number,
+            transport,
+            input,
+        };
+        self.reports.send(report).await.map_err(|_| WriterGone)
     }
 }
 
@@ -357,6 +400,13 @@ impl Connection {
             Self::Http(link) => Some(link.due()),
             Self::None | Self::Opening | Self::Socket(_) => None,
         }
+    }
+}
+
+/// A link is wanted only of a client that has been given a way to the server.
+fn no_transport() -> CloseReason {
+    CloseReason::Unreachable {
+        detail: "the client was given no URL and no transport".into(),
     }
 }
 

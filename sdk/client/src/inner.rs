@@ -1,6 +1,6 @@
 //! What the handles of a client share, and how its calls reach the writer and the readers.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 
 use serde_json::{Map, Value as Json};
@@ -30,7 +30,8 @@ pub(crate) struct Inner {
     pub credential: SharedCredential,
     /// What the app last said.
     pub online: AtomicBool,
-    pub can_link: bool,
+    /// There is a way to the server.
+    pub can_link: AtomicBool,
     /// What was saved when the file was made out of a damaged one.
     pub salvage: Option<Salvage>,
     pub author: Option<String>,
@@ -155,10 +156,12 @@ impl Inner {
     }
 
     pub(crate) fn needs_link(&self) -> Result<(), Error> {
-        if self.can_link {
+        if self.can_link.load(Ordering::SeqCst) {
             Ok(())
         } else {
-            Err(Error::Incomplete("the client was opened without a URL: call `url`"))
+            Err(Error::Incomplete(
+                "the client was opened without a URL: call `url`, or `set_transport` on the open client",
+            ))
         }
     }
 }

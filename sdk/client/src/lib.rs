@@ -47,6 +47,7 @@ mod readers;
 mod response;
 mod scopes;
 mod suspend;
+mod switch;
 mod sync;
 mod transaction;
 mod watch;

@@ -164,6 +164,14 @@ impl Writer {
     /// Tells how the replica stands, if it is not what was told last.
     pub(crate) fn tell_status(&self) {
         let mut status = self.machine.status().clone();
+        status.transport = match status.link {
+            LinkStatus::CatchingUp | LinkStatus::Live => self.transport,
+            LinkStatus::Offline
+            | LinkStatus::Waiting
+            | LinkStatus::Opening
+            | LinkStatus::Paused
+            | LinkStatus::Elsewhere => None,
+        };
         if self.wants_link && self.file.as_ref().is_some_and(|file| !file.drains()) {
             status.link = LinkStatus::Elsewhere;
         }

@@ -15,11 +15,13 @@ use tombolo_machine::{
     Effect, Input, Machine, NewMutation, Now, OutboxCounts, Outgoing, Renumbered, StepError, StoreError, StoreTx,
 };
 use tombolo_store::{Options, Reader, Store, Tx};
+use tombolo_transport::Transport;
 
 use crate::hub::{Event, Hub, Standing};
 use crate::limits::GATHERED_CALLS_MAX;
 use crate::readers::{self, Questions};
 use crate::suspend::{self, Sealed, Sealing};
+use crate::switch::Switch;
 use crate::{Error, limits};
 
 /// The clock that the machine is told.
@@ -35,6 +37,8 @@ pub(crate) enum Command {
     Step(Input, oneshot::Sender<Result<(), Error>>),
     /// The app wants a link, or none.
     SetOnline(bool, oneshot::Sender<Result<(), Error>>),
+    /// Go by another transport.
+    SetTransport(Switch, oneshot::Sender<Result<(), Error>>),
     /// Let go of the file and the link; answered when both are gone.
     Suspend(oneshot::Sender<()>),
     /// Take them up again; gives new readers.
@@ -53,14 +57,36 @@ pub(crate) struct Queued {
 }
 
 /// What the driver is to do.
-#[derive(Debug)]
 pub(crate) enum Order {
-    Open,
+    /// Open a link, by this number.
+    Open(LinkNumber),
     Close,
+    /// Open links by this transport from now on.
+    Go(Arc<dyn Transport>),
     Send(Outgoing),
     WakeAt(Duration),
     /// Keep no connection; then say so.
     Park(oneshot::Sender<()>),
+}
+
+/// The links of a client, numbered in the order in which they were ordered. What a link reports bears its number: the end
+/// of an old one, still on its way to the writer, must not be taken for that of its successor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LinkNumber(u64);
+
+/// What the driver has to say.
+pub(crate) struct Report {
+    pub link: LinkNumber,
+    /// With [`Input::LinkOpened`]: what the link goes by.
+    pub transport: Option<&'static str>,
+    pub input: Input,
+}
+
+impl Report {
+    /// Whether it is about a link that has been given up since.
+    fn is_late(&self, now: LinkNumber) -> bool {
+        self.link != now && matches!(self.input, Input::LinkOpened | Input::LinkClosed(_))
+    }
 }
 
 /// Where the file is and how it is opened.
@@ -91,6 +117,9 @@ pub(crate) struct Writer {
     pub(crate) wants_link: bool,
     /// Another process has signed out of the file.
     pub(crate) signed_out: bool,
+    /// The link that was ordered last, and what it goes by once it is open.
+    link: LinkNumber,
+    pub(crate) transport: Option<&'static str>,
     /// The file's version as of which those who wait for a final state have looked.
     data_version: i64,
 }
@@ -112,13 +141,15 @@ impl Writer {
             ends,
             wants_link: false,
             signed_out: false,
+            link: LinkNumber::default(),
+            transport: None,
             data_version: 0,
         }
     }
 
     /// Serves calls and link messages until the app closes or drops the client. Calls go first: nothing local waits for
     /// the network.
-    pub(crate) fn run(mut self, mut calls: mpsc::Receiver<Command>, mut inputs: mpsc::Receiver<Input>) {
+    pub(crate) fn run(mut self, mut calls: mpsc::Receiver<Command>, mut reports: mpsc::Receiver<Report>) {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else {
             tracing::error!("the writer thread cannot start");
             return;
@@ -142,11 +173,11 @@ impl Writer {
                             None => {}
                         },
                     },
-                    Some(input) = inputs.recv() => {
-                        let (input, next) = gather(input, &mut inputs);
-                        self.input(input);
+                    Some(report) = reports.recv() => {
+                        let (report, next) = gather(report, &mut reports);
+                        self.report(report);
                         if let Some(next) = next {
-                            self.input(next);
+                            self.report(next);
                         }
                     }
                 }
@@ -165,7 +196,7 @@ impl Writer {
             self.ends.hub.event(Event::SignedOut);
         }
         // A driver that waits to report something must not be waited for.
-        drop(inputs);
+        drop(reports);
         let (parked, parking) = oneshot::channel();
         self.order(Order::Park(parked));
         let Self { file, place, ends, .. } = self;
@@ -206,6 +237,7 @@ impl Writer {
             Command::Redo(input, reply) => drop(reply.send(self.redo(input))),
             Command::Step(input, reply) => drop(reply.send(self.step(input).map_err(Error::from))),
             Command::SetOnline(online, reply) => drop(reply.send(self.set_online(online))),
+            Command::SetTransport(switch, reply) => drop(reply.send(self.switch(switch))),
             Command::SignOut(_, reply) => drop(reply.send(Err(Error::Suspended))),
             Command::Close(reply) => drop(reply),
         }
@@ -272,7 +304,10 @@ impl Writer {
         let mut queued = Vec::new();
         for effect in effects {
             match effect {
-                Effect::OpenLink => self.order(Order::Open),
+                Effect::OpenLink => {
+                    self.link = LinkNumber(self.link.0 + 1);
+                    self.order(Order::Open(self.link));
+                }
                 Effect::CloseLink => self.order(Order::Close),
                 Effect::Send(message) => self.order(Order::Send(message)),
                 Effect::WakeAt(moment) => self.order(Order::WakeAt(moment)),
@@ -301,12 +336,15 @@ impl Writer {
 
     /// A message of the link. What cannot be applied ends the link: the machine then tries again by its back-off, and no
     /// later page can pass the lost one.
-    fn input(&mut self, input: Input) {
-        if self.file.is_none() {
+    fn report(&mut self, report: Report) {
+        if self.file.is_none() || report.is_late(self.link) {
             // Of a link that is just being given up; what it said will be said again.
             return;
         }
-        let Err(error) = self.step(input) else { return };
+        if report.transport.is_some() {
+            self.transport = report.transport;
+        }
+        let Err(error) = self.step(report.input) else { return };
         tracing::warn!(%error, "a message of the link could not be applied");
         self.order(Order::Close);
         let effects = self.machine.link_broken(&error.to_string(), (self.ends.clock)());
@@ -442,17 +480,16 @@ fn note_damage(file: &Store, error: &StepError) {
 
 /// Takes the answers that are waiting behind an answer into one input, so that one commit serves them all; also gives the
 /// input that ended them. Bounded by the channel.
-fn gather(first: Input, inputs: &mut mpsc::Receiver<Input>) -> (Input, Option<Input>) {
-    let Input::Answers(mut answers) = first else {
-        return (first, None);
-    };
-    while let Ok(next) = inputs.try_recv() {
-        match next {
-            Input::Answers(more) => answers.extend(more),
-            other => return (Input::Answers(answers), Some(other)),
+fn gather(mut first: Report, reports: &mut mpsc::Receiver<Report>) -> (Report, Option<Report>) {
+    if let Input::Answers(answers) = &mut first.input {
+        while let Ok(mut next) = reports.try_recv() {
+            match &mut next.input {
+                Input::Answers(more) => answers.append(more),
+                _ => return (first, Some(next)),
+            }
         }
     }
-    (Input::Answers(answers), None)
+    (first, None)
 }
 
 fn key_of(schema: &Schema, mutation: &NewMutation) -> Option<Key> {

@@ -78,6 +78,8 @@ pub enum Input {
     RemoveScope(String),
     /// The app has a fresh credential.
     TokenChanged,
+    /// The app has given another transport: what the next link goes by.
+    TransportChanged,
     /// Bytes came over the link, though no whole message yet: a slow line, not a silent one.
     Received,
     /// The moment of [`crate::Effect::WakeAt`] has come.
@@ -107,6 +109,7 @@ impl Input {
             | Self::SetScope(_)
             | Self::RemoveScope(_)
             | Self::TokenChanged
+            | Self::TransportChanged
             | Self::Received => false,
         }
     }

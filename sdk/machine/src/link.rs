@@ -31,8 +31,15 @@ pub(crate) fn set_online(cx: &mut Context<'_>, online: bool) {
     }
 }
 
-/// The app has a fresh credential: a link that was refused is tried again, one that is open is opened anew with it.
-pub(crate) fn token_changed(cx: &mut Context<'_>) {
+/// The app has another transport: what failed by the one before says nothing of it.
+pub(crate) fn transport_changed(cx: &mut Context<'_>) {
+    cx.state.failures = 0;
+    reopen(cx);
+}
+
+/// The app has a fresh credential or another transport: a link that was refused or is waited for is tried at once, one
+/// that is open is opened anew.
+pub(crate) fn reopen(cx: &mut Context<'_>) {
     match cx.state.link {
         Link::Paused | Link::Waiting { .. } => open(cx),
         Link::Opening | Link::Open { .. } => {

@@ -223,7 +223,8 @@ impl Machine {
             }
             Input::SetScope(scope) => feed::set_scope(&mut cx, scope)?,
             Input::RemoveScope(model) => feed::remove_scope(&mut cx, &model)?,
-            Input::TokenChanged => link::token_changed(&mut cx),
+            Input::TokenChanged => link::reopen(&mut cx),
+            Input::TransportChanged => link::transport_changed(&mut cx),
             Input::Received => {
                 if let Some(since) = &mut cx.state.owed_since {
                     *since = now.monotonic;

@@ -185,6 +185,7 @@ impl State {
                 Link::Open { feed: Feed::Live } => LinkStatus::Live,
                 Link::Paused => LinkStatus::Paused,
             },
+            transport: None,
             pending: self.counts.pending(),
             in_flight: self.counts.in_flight,
             wedged: self.counts.wedged,

@@ -141,4 +141,8 @@ impl Link for TestLink {
         self.end(CloseReason::Local);
         Box::pin(std::future::ready(()))
     }
+
+    fn transport(&self) -> &'static str {
+        "testing"
+    }
 }

@@ -31,6 +31,12 @@ pub enum CloseReason {
         /// What was wrong.
         detail: Cow<'static, str>,
     },
+    /// The server has read what this side says and does not take it: it would not by any other way, and not later.
+    #[error("the server does not take this client's messages: {detail}")]
+    Incompatible {
+        /// What it said.
+        detail: Cow<'static, str>,
+    },
     /// A message above a limit of [`crate::limits`].
     #[error("a message is larger than {limit_bytes} bytes")]
     TooLarge {
@@ -83,9 +89,9 @@ impl CloseReason {
     pub(crate) fn of_code(code: u16) -> Self {
         match code {
             close::UNAUTHORIZED | close::FORBIDDEN => Self::Unauthorized { code },
-            close::BAD_REQUEST | close::SUBSCRIBER_EXISTS | close::TOO_MANY_INITIALISATIONS => {
-                Self::protocol(format!("the server closed the link with code {code}"))
-            }
+            close::BAD_REQUEST | close::SUBSCRIBER_EXISTS | close::TOO_MANY_INITIALISATIONS => Self::Incompatible {
+                detail: Cow::Owned(format!("it closed the link with code {code}")),
+            },
             close::SUBPROTOCOL_NOT_ACCEPTABLE => Self::protocol("the server does not speak graphql-transport-ws"),
             close::INITIALISATION_TIMEOUT => Self::TimedOut {
                 what: "connection_init",

@@ -1,14 +1,15 @@
-//! Carries messages between a replica and its server: one trait, and behind it a WebSocket, HTTP and an in-process
+//! Carries messages between a replica and its server: one trait, and behind it a WebSocket, MQTT, HTTP and an in-process
 //! loopback.
 //!
 //! A transport never retries, never sleeps to try again and never queues without bound. When something is wrong it says
 //! so once, with a [`CloseReason`] that a policy can branch on, and is done. Back-off, windows and resending are the
-//! sync machine's.
+//! sync machine's. [`fallback`], which is made of others, tries each of them once.
 //!
 //! - [`websocket`]: `graphql-transport-ws`, every operation on one socket;
 //! - `mqtt`, with the feature of that name: the same over MQTT;
 //! - [`http`]: one request, one answer: catch-up pages, and everything where no socket gets through;
-//! - [`Network`]: the two together for one [`Endpoint`], which is what an app uses;
+//! - [`Network`]: socket and HTTP together for one [`Endpoint`], which is what an app uses;
+//! - [`fallback`]: several of these in the app's order, where one may be blocked;
 //! - [`loopback`]: no network at all, for tests and examples;
 //! - [`tls`]: the TLS settings of all of these.
 
@@ -16,6 +17,7 @@ mod close;
 mod counted;
 mod credential;
 mod endpoint;
+pub mod fallback;
 mod frame;
 pub mod http;
 pub mod limits;
@@ -32,6 +34,7 @@ use std::pin::Pin;
 pub use close::{CloseReason, SendError};
 pub use credential::Credential;
 pub use endpoint::{BadEndpoint, Endpoint};
+pub use fallback::Fallback;
 pub use network::Network;
 pub use tombolo_core::wire::graphql::{ErrorType, GraphqlError, Request};
 
@@ -82,6 +85,12 @@ pub trait Link: Send {
 
     /// Says goodbye to the server in the manner of the protocol and ends the link.
     fn close(&mut self) -> BoxFuture<'_, ()>;
+
+    /// What the link goes by, in a stable word for the app's status: `websocket`, `mqtt`, `mqtts`, `mqtt-websocket`,
+    /// `loopback`, `testing`; `custom` where an implementation says nothing else.
+    fn transport(&self) -> &'static str {
+        "custom"
+    }
 }
 
 /// The caller's name for an operation, unique among the open operations of a link.

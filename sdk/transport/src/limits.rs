@@ -49,3 +49,22 @@ pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// Time for the closing handshake before the connection is dropped.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Time for opening a link by any of the ways of a [`crate::Fallback`], shared evenly by those still to be tried: of two, the
+/// first has 12.5 s. A machine that waits for a link opens it anew after 30 s, by when all must have had their turn.
+pub const FALLBACK_OPEN_MAX: Duration = Duration::from_secs(25);
+
+/// How long a link goes by another way before the first choice is tried again: 5 min, as long as one by HTTP requests alone.
+/// The try is one connection beside those that keep the radio awake anyway.
+pub const FALLBACK_RETURN_AFTER: Duration = Duration::from_secs(300);
+
+/// An operation that has had no answer for this long makes a link that is then given up a silent one. Below the 30 s after
+/// which a machine gives it up, and above what a server takes.
+pub const FALLBACK_SILENT_AFTER: Duration = Duration::from_secs(20);
+
+/// Bytes that must have come since an operation for a line to be slow rather than silent: more than the pings of that time.
+pub const FALLBACK_SILENCE_BYTES_MAX: u64 = 1_024;
+
+/// Links in a row that brought something and then ended owing an answer, before another way is tried: what a network does
+/// that lets small messages through. One alone is a phone in a lift.
+pub const FALLBACK_OWING_LINKS_MAX: u32 = 3;

@@ -148,4 +148,8 @@ impl Link for ServedLink {
         self.running.clear();
         Box::pin(std::future::ready(()))
     }
+
+    fn transport(&self) -> &'static str {
+        "loopback"
+    }
 }

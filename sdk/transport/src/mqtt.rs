@@ -124,6 +124,15 @@ impl Mqtt {
         self
     }
 
+    /// What its links are called in the app's status.
+    fn name(&self) -> &'static str {
+        match self.url.scheme() {
+            "mqtt" => "mqtt",
+            "mqtts" => "mqtts",
+            _ => "mqtt-websocket",
+        }
+    }
+
     fn dial(&self, credential: &Credential) -> Result<Dial, CloseReason> {
         let host = self.url.host_str().unwrap_or_default();
         let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
@@ -159,7 +168,8 @@ impl Mqtt {
             let mut link = match self.version {
                 MqttVersion::V3_1_1 => v4::start(dial),
                 MqttVersion::V5 => v5::start(dial),
-            };
+            }
+            .named(self.name());
             link.stand().await.map(|()| link)
         };
         match tokio::time::timeout(limits::CONNECT_TIMEOUT, opening).await {

@@ -13,6 +13,7 @@ use tombolo_transport::CloseReason;
 
 use super::{Done, Line, page_input};
 use crate::limits;
+use crate::writer::{LinkNumber, Report};
 
 pub(super) struct HttpLink {
     /// What the machine subscribed to, and where its scopes stand.
@@ -69,7 +70,13 @@ impl HttpLink {
     }
 
     /// Looks at every scope, page by page, until each is up to date.
-    pub(super) fn poll(&mut self, line: &Line, inputs: mpsc::Sender<Input>, tasks: &mut JoinSet<Done>) {
+    pub(super) fn poll(
+        &mut self,
+        line: &Line,
+        link: LinkNumber,
+        reports: mpsc::Sender<Report>,
+        tasks: &mut JoinSet<Done>,
+    ) {
         let Some((feed, replica, scopes)) = &self.feed else {
             return;
         };
@@ -79,7 +86,7 @@ impl HttpLink {
         (self.polling, self.again) = (true, false);
         let (feed, replica, scopes, line) = (*feed, replica.clone(), scopes.clone(), line.clone());
         tasks.spawn(async move {
-            let result = round(&line, feed, &replica, scopes, &inputs).await;
+            let result = round(&line, feed, &replica, scopes, (link, &reports)).await;
             Done::Polled { feed, result }
         });
     }
@@ -119,7 +126,7 @@ async fn round(
     feed: FeedNumber,
     replica: &ReplicaId,
     mut scopes: Vec<ScopeCursor>,
-    inputs: &mpsc::Sender<Input>,
+    (link, reports): (LinkNumber, &mpsc::Sender<Report>),
 ) -> Result<Vec<ScopeCursor>, CloseReason> {
     for scope in &mut scopes {
         loop {
@@ -135,7 +142,12 @@ async fn round(
                 _ => (true, false),
             };
             // Without a writer the driver is about to end, and this task with it.
-            if inputs.send(input).await.is_err() || ended || up_to_date {
+            let report = Report {
+                link,
+                transport: None,
+                input,
+            };
+            if reports.send(report).await.is_err() || ended || up_to_date {
                 break;
             }
         }

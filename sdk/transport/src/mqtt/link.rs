@@ -33,6 +33,7 @@ pub(super) struct MqttLink {
     heard: mpsc::Receiver<Heard>,
     task: JoinHandle<()>,
     closed: Option<CloseReason>,
+    name: &'static str,
 }
 
 impl MqttLink {
@@ -42,7 +43,13 @@ impl MqttLink {
             heard,
             task,
             closed: None,
+            name: "mqtt",
         }
+    }
+
+    pub(super) fn named(mut self, name: &'static str) -> Self {
+        self.name = name;
+        self
     }
 
     /// Waits until the subscription to the responses stands.
@@ -114,6 +121,10 @@ impl Link for MqttLink {
             }
             self.end(CloseReason::Local);
         })
+    }
+
+    fn transport(&self) -> &'static str {
+        self.name
     }
 }
 

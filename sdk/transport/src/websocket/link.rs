@@ -213,6 +213,10 @@ impl Link for SocketLink {
             self.end(CloseReason::Local);
         })
     }
+
+    fn transport(&self) -> &'static str {
+        "websocket"
+    }
 }
 
 /// What a socket's error means for the link.
