@@ -27,5 +27,6 @@ mod offline;
 mod scopes;
 mod stuck;
 mod subscriptions;
+mod switch;
 mod transactions;
 mod two_processes;
