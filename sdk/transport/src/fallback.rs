@@ -152,7 +152,6 @@ impl Fallback {
                 told = Some(reason);
             }
         }
-        *self.memory.lock() = Memory::default();
         Err(told.unwrap_or(CloseReason::TimedOut { what: "connecting" }))
     }
 
@@ -265,9 +264,6 @@ impl Memory {
 
     /// Gives the moment when the first choice is to be tried again.
     fn works(&mut self, way: usize, return_after: Duration) -> Option<Instant> {
-        if self.begin != way {
-            self.owing = 0;
-        }
         self.begin = way;
         if way == 0 {
             self.blocked_at = None;

@@ -167,7 +167,12 @@ async fn open(transport: &Fallback) -> Box<dyn Link> {
 async fn goes_by(transport: &Fallback) -> &'static str {
     let mut link = open(transport).await;
     link.send(ask(1)).unwrap();
-    assert!(matches!(link.receive().await, Incoming::Next { .. }));
+    let heard = tokio::time::timeout(LONG, link.receive()).await;
+    assert!(
+        matches!(heard, Ok(Incoming::Next { .. })),
+        "{}: {heard:?}",
+        link.transport()
+    );
     link.close().await;
     link.transport()
 }

@@ -50,8 +50,11 @@ impl Site {
         change(&mut config);
         let running = Server::start(config.clone()).await.unwrap();
         config.listen = running.addr.to_string();
-        if let Some(addr) = running.mqtt.first() {
+        if let Some(addr) = running.mqtt.first().filter(|_| config.mqtt.listen.is_some()) {
             config.mqtt.listen = Some(addr.to_string());
+        }
+        if let Some(addr) = running.mqtt.last().filter(|_| config.mqtt.tls_listen.is_some()) {
+            config.mqtt.tls_listen = Some(addr.to_string());
         }
         Self {
             running: Some(running),
@@ -94,6 +97,16 @@ impl Site {
     #[must_use]
     pub fn mqtt_address(&self) -> &str {
         self.config.mqtt.listen.as_deref().expect("MQTT is configured")
+    }
+
+    /// Where it speaks MQTT over TLS.
+    #[must_use]
+    pub fn mqtts_address(&self) -> &str {
+        self.config
+            .mqtt
+            .tls_listen
+            .as_deref()
+            .expect("MQTT over TLS is configured")
     }
 
     /// Ends the server in good order; its file is free afterwards.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
-use super::{Memory, Shared, Timing, is_blocked};
+use super::{Shared, Timing, is_blocked};
 use crate::{BoxFuture, CloseReason, Credential, Incoming, Link, Outgoing, SendError, Transport, limits};
 
 /// How the link goes, and what is beside it.
@@ -72,7 +72,7 @@ impl FallbackLink {
             message = self.inner.receive() => message,
             () = self.back.first_choice(&self.route) => {
                 tracing::info!("the transport of first choice is open again; this link ends for it");
-                *self.route.memory.lock() = Memory::default();
+                // Its time of being passed over is up too: the next call begins with it.
                 self.judged = true;
                 Incoming::Closed(CloseReason::Local)
             }
