@@ -9,7 +9,7 @@ use tombolo_machine::{AnswerBody, CloseReason, Feed, Input, Link};
 pub const STATES: [&str; 7] = ["new", "offline", "waiting", "opening", "catching", "live", "paused"];
 
 /// The machine's inputs.
-pub const EVENTS: [&str; 22] = [
+pub const EVENTS: [&str; 23] = [
     "start",
     "online",
     "offline",
@@ -29,6 +29,7 @@ pub const EVENTS: [&str; 22] = [
     "set scope",
     "remove scope",
     "token changed",
+    "transport changed",
     "bytes received",
     "wake",
     "refresh",
@@ -137,6 +138,7 @@ fn event(input: &Input) -> &'static str {
         Input::Received => "bytes received",
         Input::Refresh => "refresh",
         Input::TokenChanged => "token changed",
+        Input::TransportChanged => "transport changed",
         Input::Wake => "wake",
     }
 }

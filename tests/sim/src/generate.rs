@@ -41,6 +41,7 @@ enum What {
     Cut,
     Expire,
     Token,
+    Switch,
     Kill,
     FailReplica,
     Disk,
@@ -93,6 +94,7 @@ impl Weather {
             (What::Cut, some(5)),
             (What::Expire, expire),
             (What::Token, expire * 2),
+            (What::Switch, some(6)),
             (What::Kill, some(12)),
             (What::FailReplica, some(5)),
             (What::Disk, some(2)),
@@ -144,6 +146,8 @@ struct Guess {
     known: Vec<BTreeSet<RecordName>>,
     online: Vec<bool>,
     full: Vec<bool>,
+    /// Goes by MQTT.
+    mqtt: Vec<bool>,
     color: BTreeMap<RecordName, String>,
     scope: Vec<Option<String>>,
     made: u32,
@@ -173,6 +177,7 @@ impl Plan {
             known: vec![BTreeSet::new(); replicas],
             online: vec![true; replicas],
             full: vec![false; replicas],
+            mqtt: vec![false; replicas],
             color: BTreeMap::new(),
             scope: vec![None; replicas],
             made: 0,
@@ -187,6 +192,13 @@ impl Plan {
                 let color = Some(guess.color());
                 guess.set_scope(replica, color.clone());
                 ops.push(Op::SetScope { replica, color });
+            }
+            // Some go by MQTT from the beginning.
+            if guess.rng.u8(0..3) == 0 {
+                if let Some(mqtt) = guess.mqtt.get_mut(replica) {
+                    *mqtt = true;
+                }
+                ops.push(Op::Switch { replica, mqtt: true });
             }
             ops.push(Op::GoOnline(replica));
         }
@@ -404,6 +416,12 @@ impl Guess {
             },
             What::Expire => Op::ExpireToken(replica),
             What::Token => Op::FreshToken(replica),
+            What::Switch => {
+                let mqtt = self.mqtt.get_mut(replica)?;
+                // Mostly the other one; an app may choose the same again.
+                *mqtt ^= self.rng.u8(0..8) != 0;
+                Op::Switch { replica, mqtt: *mqtt }
+            }
             What::Kill => Op::Kill {
                 replica,
                 after: self.rng.bool(),
@@ -457,6 +475,7 @@ impl Guess {
                 self.known.push(BTreeSet::new());
                 self.online.push(true);
                 self.full.push(false);
+                self.mqtt.push(false);
                 self.scope.push(None);
                 Op::AddReplica
             }

@@ -200,6 +200,13 @@ pub enum Op {
     ExpireToken(usize),
     /// The app gets a fresh credential.
     FreshToken(usize),
+    /// The app has the replica go by the other transport: the link is closed, the next is by it.
+    Switch {
+        /// Whose link.
+        replica: usize,
+        /// By MQTT, else by the WebSocket.
+        mqtt: bool,
+    },
     /// The process of the app dies at its next commit.
     Kill {
         /// Who.
@@ -320,6 +327,9 @@ impl fmt::Display for Op {
             Self::Cut { replica, up } => write!(f, "cut {replica} {}", if *up { "up" } else { "down" }),
             Self::ExpireToken(replica) => write!(f, "expire {replica}"),
             Self::FreshToken(replica) => write!(f, "token {replica}"),
+            Self::Switch { replica, mqtt } => {
+                write!(f, "switch {replica} {}", if *mqtt { "mqtt" } else { "websocket" })
+            }
             Self::Kill { replica, after } => write!(f, "kill {replica} {}", if *after { "after" } else { "before" }),
             Self::FailReplica(replica) => write!(f, "fail-replica {replica}"),
             Self::Disk { replica, full } => write!(f, "disk {replica} {}", if *full { "full" } else { "free" }),
@@ -448,6 +458,10 @@ fn parse(line: &str) -> Option<Op> {
         },
         "expire" => Op::ExpireToken(replica()?),
         "token" => Op::FreshToken(replica()?),
+        "switch" => Op::Switch {
+            replica: replica()?,
+            mqtt: one_of(1, "mqtt", "websocket")?,
+        },
         "kill" => Op::Kill {
             replica: replica()?,
             after: one_of(1, "after", "before")?,

@@ -45,6 +45,9 @@ struct Asking {
     questions: VecDeque<Question>,
 }
 
+/// A request of an ended connection: its session, what the replica calls it, and what it says.
+type Straggler = (u64, u64, Box<Request>);
+
 struct Feed {
     subscriber: Subscriber,
     woken: Arc<AtomicBool>,
@@ -85,6 +88,8 @@ pub(crate) struct Server {
     /// Mutations that a conflict resolver is asked about.
     asking: Vec<Asking>,
     feeds: BTreeMap<(u64, FeedNumber), Feed>,
+    /// What connections over MQTT had brought before they ended and is yet to reach the queue: of each in its order.
+    stragglers: Vec<VecDeque<Straggler>>,
     /// Models whose scopes are refused.
     pub(crate) revoked: BTreeSet<&'static str>,
     /// What the clock on the wall is wrong by, in milliseconds.
@@ -125,6 +130,7 @@ impl Server {
             waiting: Vec::new(),
             asking: Vec::new(),
             feeds: BTreeMap::new(),
+            stragglers: Vec::new(),
             revoked: BTreeSet::new(),
             clock_error_ms: 0,
             identity: Identity::ApiKey { name: "sim".into() },
@@ -167,6 +173,7 @@ impl Server {
 
     fn forget(&mut self) {
         self.feeds.clear();
+        self.stragglers.clear();
         self.waiting.clear();
         self.asking.clear();
     }
@@ -197,6 +204,45 @@ impl Server {
             rounds: 0,
         });
         Ok(())
+    }
+
+    /// A connection over MQTT has ended; this it had brought.
+    pub(crate) fn read_before_the_end(&mut self, session: u64, messages: impl Iterator<Item = ToServer>) {
+        let requests: VecDeque<Straggler> = messages
+            .filter_map(|message| match message {
+                ToServer::Mutation { number, request } => Some((session, number.0, request)),
+                // Nobody is there to be answered.
+                ToServer::Subscribe { .. } | ToServer::Unsubscribe { .. } | ToServer::FetchPage { .. } => None,
+            })
+            .collect();
+        if !requests.is_empty() {
+            self.stragglers.push(requests);
+        }
+    }
+
+    /// How many ended connections have left something.
+    pub(crate) fn stragglers(&self) -> usize {
+        self.stragglers.len()
+    }
+
+    /// The next request of one of them arrives.
+    pub(crate) fn receive_straggler(&mut self, place: usize) -> Result<(), String> {
+        let Some(requests) = self.stragglers.get_mut(place) else {
+            return Ok(());
+        };
+        let next = requests.pop_front();
+        if requests.is_empty() {
+            self.stragglers.remove(place);
+        }
+        match next {
+            Some((session, number, request)) => self.receive_mutation(session, number, &request),
+            None => Ok(()),
+        }
+    }
+
+    /// The process died with what it had read.
+    pub(crate) fn forget_stragglers(&mut self) {
+        self.stragglers.clear();
     }
 
     fn refused(&self, scopes: &[ScopeCursor]) -> Option<Vec<GraphqlError>> {

@@ -123,6 +123,11 @@ impl<T> Pipe<T> {
         self.0.remove(at).map(|m| m.message)
     }
 
+    /// How many are on their way.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// When the next message arrives.
     pub(crate) fn next_at(&self) -> Option<Duration> {
         self.0.iter().map(|m| m.at).min()
@@ -134,6 +139,24 @@ impl<T> Pipe<T> {
     }
 }
 
+/// Of so many messages with QoS 1 one is delivered twice.
+pub(crate) const MQTT_DOUBLES_ONE_IN: u8 = 10;
+
+/// Messages under way to a device: beyond them the server holds back, and gives a device up that takes none. Smaller than
+/// the server's own 16, which small worlds would hardly reach.
+pub(crate) const MQTT_WINDOW: usize = 6;
+
+/// What a link goes by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Carrier {
+    /// What was on its way when the link ended is gone.
+    #[default]
+    WebSocket,
+    /// QoS 1 on one stream: messages in order, some twice; what the server had read when the link ended still reaches its
+    /// queue, and a device that takes too little is given up.
+    Mqtt,
+}
+
 /// The link of a replica.
 #[derive(Debug)]
 pub(crate) enum Wire {
@@ -143,6 +166,9 @@ pub(crate) enum Wire {
         session: u64,
         to_server: Pipe<ToServer>,
         to_replica: Pipe<Sent>,
+        carrier: Carrier,
+        /// The server ends it.
+        given_up: bool,
     },
 }
 
@@ -151,7 +177,9 @@ pub(crate) enum Wire {
 pub(crate) struct Weather {
     /// Each message takes this long.
     pub(crate) delay: Duration,
-    /// Two topics rather than one stream.
+    /// What the next link goes by.
+    pub(crate) carrier: Carrier,
+    /// Two topics rather than one stream. Not over MQTT.
     pub(crate) split: bool,
     /// The next answer arrives twice.
     pub(crate) echo: bool,

@@ -34,7 +34,7 @@ use crate::plan::Plan;
 use crate::replica::{Driven, Replica, Restart};
 use crate::report::{Group, Report, Violation};
 use crate::server::{EPOCH, Sent, Server};
-use crate::wire::{ToServer, Topic, Wire};
+use crate::wire::{Carrier, MQTT_DOUBLES_ONE_IN, MQTT_WINDOW, ToServer, Topic, Wire};
 
 /// Entries of an outbox that the oracles look at; no plan makes more.
 const OUTBOX_MAX: usize = 10_000;
@@ -292,7 +292,8 @@ impl World {
             | Input::SetScope(_)
             | Input::RemoveScope(_)
             | Input::Refresh
-            | Input::TokenChanged => true,
+            | Input::TokenChanged
+            | Input::TransportChanged => true,
             Input::LinkOpened
             | Input::LinkClosed(_)
             | Input::Batch { .. }
@@ -367,9 +368,19 @@ impl World {
         match std::mem::replace(&mut replica.wire, Wire::Down) {
             Wire::Up {
                 session,
+                mut to_server,
                 mut to_replica,
+                carrier,
                 ..
             } => {
+                if carrier == Carrier::Mqtt {
+                    // What the server has read of the connection gets into its queue, whatever becomes of the connection.
+                    let on_way: Vec<ToServer> = to_server.drain().collect();
+                    let read = self.rng.usize(0..=on_way.len());
+                    self.server()?
+                        .read_before_the_end(session, on_way.into_iter().take(read));
+                }
+                let replica = self.replica(index)?;
                 if late {
                     let inputs: Vec<Input> = to_replica.drain().map(|sent| sent.to_input()).collect();
                     replica.late.extend(inputs);
@@ -450,15 +461,30 @@ impl World {
         let clock = self.clock;
         for replica in self.replicas.iter_mut().flatten() {
             if let Wire::Up {
-                session, to_replica, ..
+                session,
+                to_replica,
+                carrier,
+                given_up,
+                ..
             } = &mut replica.wire
                 && *session == to
             {
                 let topic = Topic::of_answer(&sent);
                 let at = clock + replica.weather.delay;
+                let mut fault = |what| *self.report.counts.entry((Group::Fault, what)).or_default() += 1;
                 if topic == Topic::Mutations && std::mem::take(&mut replica.weather.echo) {
                     to_replica.push(topic, at, sent.clone());
-                    *self.report.counts.entry((Group::Fault, "answer doubled")).or_default() += 1;
+                    fault("answer doubled");
+                }
+                if *carrier == Carrier::Mqtt {
+                    if self.rng.u8(0..MQTT_DOUBLES_ONE_IN) == 0 {
+                        to_replica.push(topic, at, sent.clone());
+                        fault("MQTT: message to a replica doubled");
+                    }
+                    // The replica takes nothing, or too slowly.
+                    if to_replica.len() >= MQTT_WINDOW && self.rng.u8(0..4) == 0 {
+                        *given_up = true;
+                    }
                 }
                 to_replica.push(topic, at, sent);
                 return;

@@ -57,6 +57,10 @@ fn worlds_are_unkind_enough() {
         skipped += report.skipped;
     }
     for name in [
+        "MQTT: device given up",
+        "MQTT: message to a replica doubled",
+        "MQTT: request came after its link's end",
+        "MQTT: request doubled",
         "answer doubled",
         "app killed after commit",
         "app killed before commit",
@@ -106,6 +110,8 @@ fn worlds_are_unkind_enough() {
         "server's read fails",
         "token asked for",
         "token expired",
+        "transport switched",
+        "transport switched in mid-queue",
         "wedged",
     ] {
         assert!(

@@ -41,6 +41,7 @@ enum Event {
     SetScope,
     RemoveScope,
     Token,
+    Transport,
     Received,
     WakeEarly,
     WakeLate,
@@ -55,7 +56,7 @@ const STATES: [At; 6] = [
     At::Live,
     At::Paused,
 ];
-const EVENTS: [Event; 22] = [
+const EVENTS: [Event; 23] = [
     Event::Start,
     Event::Online,
     Event::Offline,
@@ -74,6 +75,7 @@ const EVENTS: [Event; 22] = [
     Event::SetScope,
     Event::RemoveScope,
     Event::Token,
+    Event::Transport,
     Event::Received,
     Event::WakeEarly,
     Event::WakeLate,
@@ -121,9 +123,9 @@ fn expected(at: At, event: Event) -> (At, &'static str) {
         (Event::SetScope, CatchingUp | Live) => (CatchingUp, "Unsubscribe Subscribe"),
         (Event::RemoveScope, CatchingUp | Live) => (Live, "Unsubscribe"),
         (Event::SetScope | Event::RemoveScope, at @ (Offline | Waiting | Opening | Paused)) => (at, "none"),
-        (Event::Token, Waiting | Paused) => (Opening, "OpenLink"),
-        (Event::Token, Opening | CatchingUp | Live) => (Opening, "CloseLink OpenLink"),
-        (Event::Token, Offline) => (Offline, "none"),
+        (Event::Token | Event::Transport, Waiting | Paused) => (Opening, "OpenLink"),
+        (Event::Token | Event::Transport, Opening | CatchingUp | Live) => (Opening, "CloseLink OpenLink"),
+        (Event::Token | Event::Transport, Offline) => (Offline, "none"),
         (Event::Received | Event::WakeEarly, at) => (at, "none"),
         (Event::WakeLate, Waiting) => (Opening, "OpenLink"),
         (Event::WakeLate, Opening | CatchingUp) => (Waiting, "Stalled CloseLink"),
@@ -178,6 +180,7 @@ fn input(world: &World, event: Event) -> Input {
         }),
         Event::RemoveScope => Input::RemoveScope("Todo".into()),
         Event::Token => Input::TokenChanged,
+        Event::Transport => Input::TransportChanged,
         Event::Received => Input::Received,
         Event::WakeEarly | Event::WakeLate => Input::Wake,
         Event::Refresh => Input::Refresh,
@@ -200,6 +203,7 @@ fn input(world: &World, event: Event) -> Input {
         | Input::SetScope(_)
         | Input::RemoveScope(_)
         | Input::TokenChanged
+        | Input::TransportChanged
         | Input::Received
         | Input::Wake
         | Input::Refresh => {}
@@ -327,4 +331,16 @@ fn a_page_that_the_store_could_not_take_is_never_passed() {
         })
         .unwrap();
     play_on(&mut world, "expect cursor Todo e.1");
+}
+
+#[test]
+fn another_transport_is_tried_at_once_and_with_a_short_patience_again() {
+    let mut world = world_at(At::Waiting);
+    // Many failures by the old one: the next ceiling is the highest.
+    for _ in 0..12 {
+        play_on(&mut world, "time 30s\nexpect effects OpenLink\nlink down");
+    }
+    play_on(&mut world, "phone transport\nexpect effects OpenLink\nlink down");
+    // After its first failure the new one is tried within a quarter of a second.
+    play_on(&mut world, "time 250ms\nexpect effects OpenLink");
 }

@@ -95,6 +95,7 @@ fn input(world: &World, line: &str) -> Result<Input, String> {
         ("phone", "online") => Input::SetOnline(true),
         ("phone", "offline") => Input::SetOnline(false),
         ("phone", "token") => Input::TokenChanged,
+        ("phone", "transport") => Input::TransportChanged,
         ("phone", "retry") => Input::Retry(number(rest)?),
         ("phone", "discard") => Input::Discard(number(rest)?),
         ("phone", "redo") => {

@@ -15,7 +15,7 @@ use crate::op::{Kind, Op, RecordName};
 use crate::oracle::deed::Deed;
 use crate::replica::WALL_BEGIN_MS;
 use crate::report::Group;
-use crate::wire::Wire;
+use crate::wire::{Carrier, Wire};
 
 fn todo(number: u32) -> RecordName {
     RecordName {
@@ -219,6 +219,21 @@ impl World {
                 }
                 Ok(done)
             }
+            Op::Switch { replica, mqtt } => {
+                let to = if *mqtt { Carrier::Mqtt } else { Carrier::WebSocket };
+                let was = std::mem::replace(&mut self.replica(*replica)?.weather.carrier, to);
+                let queue = self.unsettled(*replica)?;
+                let done = self.input(*replica, Input::TransportChanged)?;
+                if !done {
+                    self.replica(*replica)?.weather.carrier = was;
+                    return Ok(false);
+                }
+                self.count(Group::Event, "transport switched");
+                if queue {
+                    self.count(Group::Event, "transport switched in mid-queue");
+                }
+                Ok(true)
+            }
             Op::Kill { replica, after } => {
                 self.replica(*replica)?.kill = Some(*after);
                 Ok(true)
@@ -252,6 +267,7 @@ impl World {
                         self.link_lost(index, CloseReason::Ended)?;
                     }
                 }
+                self.server()?.forget_stragglers();
                 Ok(true)
             }
             Op::FailCommit => {
@@ -383,6 +399,7 @@ fn actor(op: &Op) -> Option<usize> {
         | Op::DelayLink { replica, .. }
         | Op::ReorderAcrossTopics { replica, .. }
         | Op::Cut { replica, .. }
+        | Op::Switch { replica, .. }
         | Op::Kill { replica, .. }
         | Op::Disk { replica, .. }
         | Op::GoOffline(replica)

@@ -138,6 +138,7 @@ impl World {
                 self.link_lost(index, CloseReason::Ended)?;
             }
         }
+        self.server()?.forget_stragglers();
         for kind in Kind::ALL {
             if self.server()?.revoked.contains(kind.model()) {
                 self.no_feed_for(None, kind);

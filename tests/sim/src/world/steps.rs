@@ -16,7 +16,7 @@ use crate::oracle::{self, Decided};
 use crate::replica::WALL_BEGIN_MS;
 use crate::report::Group;
 use crate::server::{Sent, Server};
-use crate::wire::{Pipe, ToServer, Topic, Wire};
+use crate::wire::{Carrier, MQTT_DOUBLES_ONE_IN, Pipe, ToServer, Topic, Wire};
 
 /// How long a server waits for a resolver in all.
 const RESOLVING_MAX: Duration = Duration::from_secs(20);
@@ -32,6 +32,10 @@ enum Action {
     Commit,
     Resolve,
     Pump(u64, FeedNumber),
+    /// What a connection over MQTT had brought before it ended reaches the server's queue.
+    Straggle(usize),
+    /// The server gives up a device.
+    GiveUp(usize),
 }
 
 impl World {
@@ -73,6 +77,15 @@ impl World {
             }
             Action::Commit => self.commit()?,
             Action::Resolve => self.resolve()?,
+            Action::Straggle(place) => {
+                self.count(Group::Fault, "MQTT: request came after its link's end");
+                let received = self.server()?.receive_straggler(place);
+                received.map_err(|detail| self.broken("no request is malformed", detail))?;
+            }
+            Action::GiveUp(index) => {
+                self.count(Group::Fault, "MQTT: device given up");
+                self.link_lost(index, CloseReason::Lost("nothing was taken".into()))?;
+            }
             Action::Pump(session, feed) => {
                 if let Some(sent) = self.server()?.pump(session, feed) {
                     self.deliver(session, sent);
@@ -90,9 +103,16 @@ impl World {
                 Wire::Down => {}
                 Wire::Opening => due.push(Action::Open(index)),
                 Wire::Up {
-                    to_server, to_replica, ..
+                    to_server,
+                    to_replica,
+                    carrier,
+                    given_up,
+                    ..
                 } => {
-                    let split = replica.weather.split;
+                    if *given_up {
+                        due.push(Action::GiveUp(index));
+                    }
+                    let split = replica.weather.split && *carrier == Carrier::WebSocket;
                     let up = to_server.arrived(self.clock, split);
                     due.extend(up.map(|topic| Action::ServerReceives(index, topic)));
                     let down = to_replica.arrived(self.clock, split);
@@ -113,6 +133,7 @@ impl World {
             if server.asking() > 0 {
                 due.push(Action::Resolve);
             }
+            due.extend((0..server.stragglers()).map(Action::Straggle));
             due.extend(server.woken().map(|(session, feed)| Action::Pump(session, feed)));
         }
         due
@@ -130,20 +151,29 @@ impl World {
         }
         let session = self.next_session;
         self.next_session += 1;
-        self.replica(index)?.wire = Wire::Up {
+        let replica = self.replica(index)?;
+        replica.wire = Wire::Up {
             session,
             to_server: Pipe::default(),
             to_replica: Pipe::default(),
+            carrier: replica.weather.carrier,
+            given_up: false,
         };
         self.input(index, Input::LinkOpened).map(drop)
     }
 
     fn server_receives(&mut self, index: usize, topic: Topic) -> Held {
         let replica = self.replica(index)?;
-        let Wire::Up { session, to_server, .. } = &mut replica.wire else {
+        let Wire::Up {
+            session,
+            to_server,
+            carrier,
+            ..
+        } = &mut replica.wire
+        else {
             return Ok(());
         };
-        let session = *session;
+        let (session, carrier) = (*session, *carrier);
         let Some(message) = to_server.take(topic) else {
             return Ok(());
         };
@@ -169,8 +199,14 @@ impl World {
             (ToServer::Unsubscribe { feed }, _) => self.server()?.receive_unsubscribe(session, feed),
             (ToServer::Mutation { number, request }, _) => {
                 self.replica(index)?.last_request = Some((number, request.clone()));
-                let received = self.server()?.receive_mutation(session, number.0, &request);
-                received.map_err(|detail| self.broken("no request is malformed", detail))?;
+                let doubled = carrier == Carrier::Mqtt && self.rng.u8(0..MQTT_DOUBLES_ONE_IN) == 0;
+                for _ in 0..1 + u8::from(doubled) {
+                    let received = self.server()?.receive_mutation(session, number.0, &request);
+                    received.map_err(|detail| self.broken("no request is malformed", detail))?;
+                }
+                if doubled {
+                    self.count(Group::Fault, "MQTT: request doubled");
+                }
             }
             (ToServer::FetchPage { feed, scope }, Some(request)) => {
                 let sent = self.server()?.receive_page(feed, &scope, &request);
