@@ -82,9 +82,10 @@ pub use watch::Watch;
 #[doc = include_str!("../../../README.md")]
 struct Readme;
 
-/// Those of the pages on accounts and background, and on the test kit.
+/// Those of the pages on accounts and background, on the test kit, and on MQTT.
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/accounts.md")]
 #[doc = include_str!("../../../docs/background.md")]
 #[cfg_attr(feature = "testing", doc = include_str!("../../../docs/testing-your-app.md"))]
+#[cfg_attr(feature = "mqtt", doc = include_str!("../../../docs/mqtt.md"))]
 struct Pages;

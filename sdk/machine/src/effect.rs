@@ -187,10 +187,8 @@ impl ChangeSet {
 pub struct Status {
     /// The link.
     pub link: LinkStatus,
-    /// What the open link goes by, as [`Link::transport`] names it (`websocket`, `mqtt`, …) or `http` for requests alone;
-    /// `None` while there is no link. Never the machine's own word: the driver says it.
-    ///
-    /// [`Link::transport`]: ../tombolo_transport/trait.Link.html#method.transport
+    /// What the open link goes by: `websocket`, `http` (requests alone), `mqtt`, `mqtts`, `mqtt-websocket`, or what a
+    /// transport of the app's own says; `None` while there is no link. Never the machine's own word: the driver says it.
     pub transport: Option<&'static str>,
     /// Mutations on their way: queued, in flight, or acknowledged and not yet settled.
     pub pending: u64,

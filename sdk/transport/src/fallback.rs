@@ -9,7 +9,8 @@
 //! - It begins with the way that worked last. A link that was opened and brought nothing counts against its way, so that
 //!   the next call begins with another.
 //! - The app's first choice is tried again beside a link by another way every [`limits::FALLBACK_RETURN_AFTER`]; once
-//!   it is open again the present link ends, and the next is by it. A suspension ([`Transport::rest`]) begins anew.
+//!   it carries a question and its answer the present link ends, and the next is by it. Each time that this link then brings
+//!   nothing the time is twice as long, up to [`limits::FALLBACK_RETURN_MAX`]. A suspension ([`Transport::rest`]) begins anew.
 //!
 //! When to try again after all of them have failed is the caller's affair, as with any transport.
 
@@ -51,7 +52,7 @@ pub fn is_blocked(reason: &CloseReason) -> bool {
 pub struct Timing {
     /// For opening a link by any of the ways.
     pub open: Duration,
-    /// Until the first choice is tried again.
+    /// Until the first choice is tried again, at first.
     pub return_after: Duration,
     /// Without an answer, until a link counts as a silent one.
     pub silent_after: Duration,
@@ -245,12 +246,21 @@ struct Memory {
     blocked_at: Option<Instant>,
     /// Links by the present way, one after the other, that ended owing an answer though they had brought something.
     owing: u32,
+    /// Links by the first choice, one after the other, that were opened and did not carry.
+    deceived: u32,
 }
 
 impl Memory {
+    /// When the first choice is to be tried again, from when it was found blocked.
+    fn return_after(&self, first: Duration) -> Duration {
+        let factor = 1_u32.checked_shl(self.deceived.saturating_sub(1)).unwrap_or(u32::MAX);
+        first.saturating_mul(factor).min(limits::FALLBACK_RETURN_MAX.max(first))
+    }
+
     fn begin(&mut self, return_after: Duration) -> usize {
-        if self.blocked_at.is_some_and(|at| at + return_after <= Instant::now()) {
-            *self = Self::default();
+        let due = self.blocked_at.map(|at| at + self.return_after(return_after));
+        if due.is_some_and(|due| due <= Instant::now()) {
+            (self.begin, self.blocked_at, self.owing) = (0, None, 0);
         }
         self.begin
     }
@@ -269,6 +279,6 @@ impl Memory {
             self.blocked_at = None;
             return None;
         }
-        Some(*self.blocked_at.get_or_insert_with(Instant::now) + return_after)
+        Some(*self.blocked_at.get_or_insert_with(Instant::now) + self.return_after(return_after))
     }
 }

@@ -58,6 +58,10 @@ pub const FALLBACK_OPEN_MAX: Duration = Duration::from_secs(25);
 /// The try is one connection beside those that keep the radio awake anyway.
 pub const FALLBACK_RETURN_AFTER: Duration = Duration::from_secs(300);
 
+/// The longest that the first choice is left alone when links by it are opened and do not carry: each costs a machine 30 s of
+/// waiting, so that an hour keeps it below one part in a hundred.
+pub const FALLBACK_RETURN_MAX: Duration = Duration::from_secs(3600);
+
 /// An operation that has had no answer for this long makes a link that is then given up a silent one. Below the 30 s after
 /// which a machine gives it up, and above what a server takes.
 pub const FALLBACK_SILENT_AFTER: Duration = Duration::from_secs(20);

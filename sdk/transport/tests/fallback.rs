@@ -397,6 +397,45 @@ async fn a_link_by_another_way_ends_when_the_first_choice_is_open_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_first_choice_that_opens_and_carries_nothing_is_no_reason_to_leave_a_link_that_does() {
+    let (first, _second, both) = ways(Does::Refuses(cut()), Does::Carries);
+    let mut link = open(&both).await;
+    for does in [Does::OpensSilent, Does::OpensCut, Does::Swallows] {
+        first.set(does);
+        first.tried();
+        let waited = tokio::time::timeout(limits::FALLBACK_RETURN_AFTER + LONG, link.receive()).await;
+        assert!(waited.is_err(), "{waited:?}");
+        assert_eq!(first.tried(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_choice_that_deceives_is_left_alone_for_longer_each_time_up_to_a_limit() {
+    let (first, second, both) = ways(Does::OpensSilent, Does::Carries);
+    let mut after = limits::FALLBACK_RETURN_AFTER;
+    for _ in 0..6 {
+        give_up(&both, LONG).await;
+        assert_eq!(goes_by(&both).await, "second");
+        first.tried();
+        tokio::time::advance(after - Duration::from_secs(1)).await;
+        assert_eq!((goes_by(&both).await, first.tried()), ("second", 0));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        after = (after * 2).min(limits::FALLBACK_RETURN_MAX);
+    }
+    assert_eq!(after, limits::FALLBACK_RETURN_MAX);
+    // One link that carries and all is forgiven.
+    first.set(Does::Carries);
+    second.tried();
+    assert_eq!((goes_by(&both).await, second.tried()), ("first", 0));
+    first.set(Does::OpensSilent);
+    give_up(&both, LONG).await;
+    assert_eq!(goes_by(&both).await, "second");
+    tokio::time::advance(limits::FALLBACK_RETURN_AFTER).await;
+    first.set(Does::Carries);
+    assert_eq!(goes_by(&both).await, "first");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_look_at_the_first_choice_survives_a_receive_that_is_dropped_and_holds_nothing_up() {
     let (first, _second, both) = ways(Does::Refuses(cut()), Does::Carries);
     let mut link = open(&both).await;

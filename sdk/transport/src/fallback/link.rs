@@ -7,7 +7,9 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
 use super::{Shared, Timing, is_blocked};
-use crate::{BoxFuture, CloseReason, Credential, Incoming, Link, Outgoing, SendError, Transport, limits};
+use crate::{
+    BoxFuture, CloseReason, Credential, Incoming, Link, OperationId, Outgoing, Request, SendError, Transport, limits,
+};
 
 /// How the link goes, and what is beside it.
 pub(super) struct Route {
@@ -107,7 +109,13 @@ impl FallbackLink {
             return;
         }
         memory.owing = if owes { memory.owing + 1 } else { 0 };
+        if self.route.way == 0 && self.heard && !owes {
+            memory.deceived = 0;
+        }
         if owes && (!self.heard || memory.owing >= limits::FALLBACK_OWING_LINKS_MAX) {
+            if self.route.way == 0 {
+                memory.deceived = memory.deceived.saturating_add(1);
+            }
             tracing::info!("links are opened by this transport but do not carry; the next is by another");
             memory.failed(self.route.way, self.route.next);
         }
@@ -119,8 +127,26 @@ impl FallbackLink {
     }
 }
 
+/// Whether a link by this way can be opened and brings an answer: a network may let the hand-shake through and nothing else.
+async fn carries(way: &dyn Transport, credential: &Credential) -> bool {
+    let Ok(mut link) = way.open(credential).await else {
+        return false;
+    };
+    let request = Request {
+        query: "{ __typename }".to_owned(),
+        ..Request::default()
+    };
+    let id = OperationId(1);
+    let answered = match link.send(Outgoing::Start { id, request }) {
+        Ok(()) => !matches!(link.receive().await, Incoming::Closed(_)),
+        Err(_) => false,
+    };
+    link.close().await;
+    answered
+}
+
 impl Back {
-    /// Ready when a link by the first choice has been opened. Cancel safe: how far it is stands in `self`.
+    /// Ready when a link by the first choice has been opened and carried something. Cancel safe: how far it is stands in `self`.
     async fn first_choice(&mut self, route: &Route) {
         loop {
             match self {
@@ -130,23 +156,19 @@ impl Back {
                     let (first, credential, most) =
                         (Arc::clone(&route.first), route.credential.clone(), route.first_max);
                     *self = Self::Trying(Box::pin(async move {
-                        match tokio::time::timeout(most, first.open(&credential)).await {
-                            Ok(Ok(mut link)) => {
-                                link.close().await;
-                                true
-                            }
-                            Ok(Err(_)) | Err(_) => false,
-                        }
+                        tokio::time::timeout(most, carries(&*first, &credential)).await == Ok(true)
                     }));
                 }
                 Self::Trying(trying) => {
                     let is_open = trying.await;
                     let now = Instant::now();
-                    *self = Self::At(Box::pin(tokio::time::sleep_until(now + route.timing.return_after)));
+                    let mut memory = route.memory.lock();
+                    let due = now + memory.return_after(route.timing.return_after);
+                    *self = Self::At(Box::pin(tokio::time::sleep_until(due)));
                     if is_open {
                         return;
                     }
-                    route.memory.lock().blocked_at = Some(now);
+                    memory.blocked_at = Some(now);
                 }
             }
         }
