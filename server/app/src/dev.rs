@@ -100,6 +100,14 @@ pub async fn run(args: Args) -> Outcome {
         ),
         false => None,
     };
+    if let Some((key, problem)) = args
+        .mqtt_broker
+        .clone()
+        .map(BrokerConfig::at)
+        .and_then(|broker| broker.problems().into_iter().next())
+    {
+        return Err(Failure::usage(format!("--mqtt-broker: {key} {problem}")));
+    }
     let config = Config {
         listen: args.listen.clone(),
         schema: SchemaSource::File(schema.clone()),

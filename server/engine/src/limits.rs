@@ -115,3 +115,7 @@ pub const SCHEMAS_KEPT: usize = 64;
 /// Records read at once for a subscription that goes on after a pause: each may have up to
 /// `tombolo_core::limits::RECORD_BYTES_MAX`, and a device that was away for an hour has missed a few.
 pub const MISSED_RECORDS: usize = 32;
+
+/// Text in them at which no more are read, in bytes: they wait for as long as a device takes what it is told, once for each of its
+/// subscriptions.
+pub const MISSED_BYTES: usize = 32 << 10;

@@ -42,7 +42,7 @@ pub trait Store: Send + Sync + 'static {
     fn changes(&self, page: PageRequest) -> impl Future<Output = Result<ChangePage, StoreError>> + Send;
 
     /// Reads the records of `model` that changed after `after`, each at its newest, tombstones too, in the order of their
-    /// positions and at most `max` of them, on one snapshot.
+    /// positions and at most `max` of them, fewer if they are large ([`crate::limits::MISSED_BYTES`]), on one snapshot.
     fn records(
         &self,
         model: ModelId,

@@ -119,15 +119,27 @@ pub(crate) fn records(db: &mut Db, model: ModelId, after: Position, max: usize) 
         // One more than asked for tells whether there are more.
         let most = i64::try_from(max).unwrap_or(i64::MAX).saturating_add(1);
         let mut rows = query.query((after.0, most))?;
-        let mut records = Vec::new();
+        let (mut records, mut bytes, mut more) = (Vec::new(), 0, false);
         while let Some(row) = rows.next()? {
-            records.push(stored(of, &SqlRow(row)));
+            if records.len() == max || bytes >= limits::MISSED_BYTES {
+                more = true;
+                break;
+            }
+            let record = stored(of, &SqlRow(row));
+            bytes += record.record.values.iter().map(text_bytes).sum::<usize>();
+            records.push(record);
         }
-        let more = records.len() > max;
-        records.truncate(max);
         Ok(RecordsPage { head, records, more })
     };
     run().map_err(store_error)
+}
+
+/// What a value has of text, in bytes.
+fn text_bytes(value: &Value) -> usize {
+    match value {
+        Value::Text(text) | Value::Json(text) => text.len(),
+        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) => 0,
+    }
 }
 
 /// The rows after `after` and up to `upper`, and up to where they are all.

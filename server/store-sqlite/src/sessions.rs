@@ -88,43 +88,32 @@ impl SqliteStore {
             .await
     }
 
-    /// Keeps these sessions as they are now and forgets those, all in one transaction. Gives how many there are more than
-    /// before.
+    /// Keeps these sessions as they are now and forgets those, all in one transaction.
     ///
     /// # Errors
     /// The store's.
-    pub async fn keep_sessions(&self, kept: Vec<KeptSession>, forgotten: Vec<SessionKey>) -> Result<i64, StoreError> {
+    pub async fn keep_sessions(&self, kept: Vec<KeptSession>, forgotten: Vec<SessionKey>) -> Result<(), StoreError> {
         self.lanes
             .write(move |db| {
                 let tx = db.conn.transaction().map_err(store_error)?;
                 let run = || {
-                    let mut grown = 0;
                     let mut forget =
                         tx.prepare_cached("DELETE FROM _mqtt_sessions WHERE author = ?1 AND client_id = ?2")?;
                     for (author, client_id) in &forgotten {
-                        grown -= signed(forget.execute((author, client_id))?);
+                        forget.execute((author, client_id))?;
                     }
-                    let mut there =
-                        tx.prepare_cached("SELECT 1 FROM _mqtt_sessions WHERE author = ?1 AND client_id = ?2")?;
                     let mut keep = tx.prepare_cached(
                         "INSERT OR REPLACE INTO _mqtt_sessions (author, client_id, state, expiry_s, left_ms)
                          VALUES (?1, ?2, ?3, ?4, ?5)",
                     )?;
-                    for KeptSession {
-                        key: (author, client_id),
-                        state,
-                        expiry_s,
-                        left_ms,
-                    } in &kept
-                    {
-                        grown += i64::from(!there.exists((author, client_id))?);
-                        keep.execute((author, client_id, state, expiry_s, left_ms))?;
+                    for session in &kept {
+                        let (author, client_id) = &session.key;
+                        keep.execute((author, client_id, &session.state, session.expiry_s, session.left_ms))?;
                     }
-                    Ok(grown)
+                    Ok(())
                 };
-                let grown = run().map_err(store_error)?;
-                tx.commit().map_err(store_error)?;
-                Ok(grown)
+                run().map_err(store_error)?;
+                tx.commit().map_err(store_error)
             })
             .await
     }
@@ -145,8 +134,4 @@ fn expire(conn: &Connection, now_ms: i64) -> rusqlite::Result<usize> {
         "DELETE FROM _mqtt_sessions WHERE left_ms IS NOT NULL AND left_ms + expiry_s * 1000 < ?1",
         [now_ms],
     )
-}
-
-fn signed(count: usize) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -18,6 +18,15 @@ pub(super) fn lay_over(
     let mut unknown = Vec::new();
     let mut variables: Vec<_> = environment.collect();
     variables.sort();
+    let broker = variables
+        .iter()
+        .find(|(variable, _)| *variable == format!("{ENV_PREFIX}MQTT_BROKER_URL"));
+    if let Some((_, url)) = broker {
+        match &mut draft.mqtt.broker {
+            Some(broker) => broker.url.clone_from(url),
+            None => draft.mqtt.broker = Some(BrokerConfig::at(url.as_str())),
+        }
+    }
     for (variable, value) in variables {
         let Some(key) = variable.strip_prefix(ENV_PREFIX) else {
             continue;
@@ -46,17 +55,20 @@ pub(super) fn lay_over(
             "authorizer_header" => draft.auth.authorizer.header = Some(Secret(value)),
             "mqtt_listen" => draft.mqtt.listen = Some(value),
             "mqtt_tls_listen" => draft.mqtt.tls_listen = Some(value),
-            "mqtt_broker_url" => match &mut draft.mqtt.broker {
-                Some(broker) => broker.url = value,
-                None => draft.mqtt.broker = Some(BrokerConfig::at(value)),
-            },
-            "mqtt_broker_group" => match &mut draft.mqtt.broker {
-                Some(broker) => broker.group = value,
-                None => problems.add(variable, "is of no broker; set mqtt.broker.url in the file"),
-            },
-            "mqtt_broker_password" => match &mut draft.mqtt.broker {
-                Some(broker) => broker.password = Some(Secret(value)),
-                None => problems.add(variable, "is of no broker; set mqtt.broker.url in the file"),
+            // Laid first: the others are of it.
+            "mqtt_broker_url" => {}
+            of_broker @ ("mqtt_broker_client_id"
+            | "mqtt_broker_username"
+            | "mqtt_broker_password"
+            | "mqtt_broker_group") => match (&mut draft.mqtt.broker, of_broker) {
+                (Some(broker), "mqtt_broker_client_id") => broker.client_id = value,
+                (Some(broker), "mqtt_broker_username") => broker.username = Some(value),
+                (Some(broker), "mqtt_broker_password") => broker.password = Some(Secret(value)),
+                (Some(broker), _) => broker.group = value,
+                (None, _) => problems.add(
+                    variable,
+                    "is of no broker; set mqtt.broker.url or TOMBOLO_MQTT_BROKER_URL",
+                ),
             },
             "tls_cert" => draft.tls_cert = Some(PathBuf::from(value)),
             "tls_key" => draft.tls_key = Some(PathBuf::from(value)),

@@ -285,6 +285,10 @@ fn guards_and_a_certificate_are_read_and_checked() {
             "mqtt.broker.group: has no / + #",
         ),
         ("[mqtt.broker]\nhost = \"h\"\n", "unknown field `host`"),
+        (
+            "[mqtt.broker]\nurl = \"mqtts://broker\"\nca = \"/nowhere/ca.pem\"\n",
+            "mqtt.broker.ca: /nowhere/ca.pem: ",
+        ),
         ("[tls]\nkey = \"k.pem\"\n", "tls.cert: is missing"),
         ("[tls]\ncerts = \"c.pem\"\n", "unknown field `certs`"),
         ("[guards]\nquery_depth_max = 76\n", "guards.query_depth_max: is 76"),
@@ -322,6 +326,16 @@ fn a_brokers_password_comes_from_the_environment_and_is_never_printed() {
     assert!(
         printed.contains("mqtts://broker") && !printed.contains("hunter2"),
         "{printed}"
+    );
+    let alone = [
+        ("TOMBOLO_MQTT_BROKER_GROUP", "g"),
+        ("TOMBOLO_MQTT_BROKER_URL", "mqtt://b"),
+        ("TOMBOLO_MQTT_BROKER_USERNAME", "u"),
+    ];
+    let broker = parse(GOOD, &alone).unwrap().config.mqtt.broker.unwrap();
+    assert_eq!(
+        (broker.url.as_str(), broker.group.as_str(), broker.username.as_deref()),
+        ("mqtt://b", "g", Some("u"))
     );
     let lost = parse(GOOD, &[("TOMBOLO_MQTT_BROKER_PASSWORD", "p")])
         .unwrap_err()

@@ -123,6 +123,9 @@ impl Devices {
         let owner = (author, device);
         let (taken_over, granted) = (CancellationToken::new(), Arc::new(Granted::default()));
         let mut state = self.state();
+        let seated = state.seats.get(&owner).and_then(|seats| seats.get(&client_id));
+        // What others bring until its session is known waits for it, if it was listened to before.
+        granted.set(seated.and_then(|seat| seat.granted.get()));
         state.serial += 1;
         let serial = state.serial;
         let seat = Seat {

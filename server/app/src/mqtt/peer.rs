@@ -97,6 +97,13 @@ impl Peer {
         self.note(&mut state);
     }
 
+    /// A subscription of a session that is kept cannot be told what it is to be told: it is over.
+    pub(super) fn give_up(&self, mark: Mark) {
+        if let Some(keeping) = self.keeping.get() {
+            keeping.reached(Mark { bookmark: None, ..mark });
+        }
+    }
+
     /// Notes what the other side has come past, in the order in which it went out.
     fn note(&self, state: &mut State) {
         while let Some((_, mark)) = state.marks.pop_front_if(|(id, _)| id.is_none()) {
@@ -156,17 +163,21 @@ impl Peer {
                 if !state.has_room() {
                     return Err(Full);
                 }
+                let id = state.protocol.acquire_packet_id().map_err(|_| Full)?;
                 state.in_flight += 1;
-                Some(state.protocol.acquire_packet_id().map_err(|_| Full)?)
+                Some(id)
             }
         };
         let version = state.protocol.get_protocol_version();
         match packets::message(version, topic, id, payload) {
             Ok(packet) => {
                 let events = state.protocol.send(packet);
-                state.marks.extend(mark.map(|mark| (id, mark.clone())));
                 state.take(events, &mut step, &self.room);
-                self.note(&mut state);
+                // What does not go out brings nobody any further.
+                if step.error.is_none() {
+                    state.marks.extend(mark.map(|mark| (id, mark.clone())));
+                    self.note(&mut state);
+                }
             }
             Err(error) => step.error = Some(error),
         }

@@ -116,7 +116,10 @@ where
     let key = (author.clone(), client_id.clone());
     let held = app.mqtt.seat(author, topics.device.clone(), client_id, handed);
     let keeping = match Box::pin(sit_down(&app, key, wanted, &held)).await {
-        Some(Beginning::Clean) => None,
+        Some(Beginning::Clean { .. }) => {
+            held.granted.set(None);
+            None
+        }
         Some(Beginning::Kept { keeping, present }) => {
             welcome.present = present;
             Some(keeping)
@@ -133,6 +136,7 @@ where
     let kept_s = keeping.as_ref().map_or(0, |keeping| keeping.expiry_s());
     welcome.expiry_s = (asked_s != Some(kept_s)).then_some(kept_s);
     if let Some(keeping) = &keeping {
+        // Until now it was as that of the connection before it, so that what others bring meanwhile waits here.
         held.granted.set(keeping.granted());
         peer.keep(Arc::clone(keeping));
     }
@@ -183,7 +187,12 @@ where
 /// The session of a connection that has its seat; `None` if nobody can tell at the moment.
 async fn sit_down(app: &App, key: SessionKey, wanted: Wanted, held: &Held) -> Option<Beginning> {
     let store = app.api()?.engine().store();
-    match app.sessions.begin(store, key, wanted, held.serial).await {
+    match app.sessions.begin(store, key.clone(), wanted, held.serial).await {
+        // Or it would be there again after a kill.
+        Ok(Beginning::Clean { forgets: true }) => {
+            let forgotten = app.sessions.write_down(key).await;
+            forgotten.then_some(Beginning::Clean { forgets: true })
+        }
         Ok(beginning) => Some(beginning),
         Err(error) => {
             tracing::warn!(%error, "the session of an MQTT device cannot be read");

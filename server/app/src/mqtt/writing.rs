@@ -67,8 +67,20 @@ impl<W: AsyncWrite + Unpin> Writing<W> {
                         continue;
                     }
                     Err(TooLarge) => {
-                        let why = "An answer is larger than the Maximum Packet Size: ask for a smaller page.";
-                        let bytes = self.peer.goodbye(DisconnectReasonCode::PacketTooLarge, why);
+                        let why = match mark {
+                            // Or the device would be sent it again, and end again, each time it is back.
+                            Some(mark) => {
+                                let id = Arc::clone(&mark.id);
+                                self.peer.give_up(mark);
+                                format!(
+                                    "An event is larger than the Maximum Packet Size; its subscription is over: {id}"
+                                )
+                            }
+                            None => {
+                                "An answer is larger than the Maximum Packet Size: ask for a smaller page.".to_owned()
+                            }
+                        };
+                        let bytes = self.peer.goodbye(DisconnectReasonCode::PacketTooLarge, &why);
                         self.write(&bytes).await;
                         break;
                     }

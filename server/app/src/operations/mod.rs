@@ -104,6 +104,11 @@ impl Desk {
         self.operations.is_open(id)
     }
 
+    /// Whether none is open.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.operations.is_empty()
+    }
+
     /// Ends an operation for its client.
     pub(crate) fn cancel(&self, id: &str) {
         self.operations.cancel(id);
@@ -285,7 +290,7 @@ async fn pull(
         match api.next(&mut subscription).await {
             Ok(Some(payload)) => {
                 if told.is_some() {
-                    told = api.bookmark(&subscription).await.ok().or(told);
+                    told = bookmark(api, &subscription).await.or(told);
                 }
                 if !operation.next(&payload, told.clone()).await {
                     return Ok(());
@@ -294,7 +299,7 @@ async fn pull(
             Ok(None) => {
                 if told.is_some() {
                     // What it is not interested in lies behind it as well.
-                    let at = api.bookmark(&subscription).await.ok().or_else(|| told.clone());
+                    let at = bookmark(api, &subscription).await.or_else(|| told.clone());
                     if at != told && !operation.pass(at.clone()).await {
                         return Ok(());
                     }
@@ -310,4 +315,11 @@ async fn pull(
             }
         }
     }
+}
+
+/// Where a subscription stands; without it the one of before counts, and some is told again.
+async fn bookmark(api: &Api, subscription: &Subscriber) -> Option<Bookmark> {
+    let at = api.bookmark(subscription).await;
+    at.inspect_err(|error| tracing::debug!(%error, "where a subscription stands is not known"))
+        .ok()
 }

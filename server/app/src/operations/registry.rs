@@ -106,6 +106,10 @@ impl Operations {
         self.with(|r| r.open.contains_key(id))
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.with(|r| r.open.is_empty())
+    }
+
     pub(super) fn subscriptions(&self) -> usize {
         self.with(|r| r.subscriptions)
     }

@@ -1,11 +1,11 @@
 //! One device behind a broker: who it is, what it asks, what it is told.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::extract::ws::{Message, Utf8Bytes};
 use jiff::Timestamp;
-use rumqttc::{AsyncClient, Publish, QoS};
+use rumqttc::{Publish, QoS};
 use serde_json::Value as Json;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -26,13 +26,15 @@ const AUTHORIZATION: &str = "authorization";
 /// A message for a device's request topic.
 pub(super) struct Request {
     pub(super) message: Publish,
-    /// The connection with the broker that brought it.
-    pub(super) connection: u64,
+    /// It is acknowledged when it is in, to this connection with the broker; `None`: it is acknowledged.
+    pub(super) acknowledge: Option<u64>,
 }
 
 /// A device, from its first request until it is over.
 pub(super) struct Device {
     shared: Arc<Shared>,
+    /// Bytes of its requests that wait.
+    waiting: Arc<AtomicUsize>,
     /// Who it is, once `connection_init` has said so.
     admitted: Option<Admitted>,
     desk: Desk,
@@ -50,23 +52,29 @@ impl From<Stopped> for Over {
 
 impl Device {
     /// Serves the device until nothing was heard of it for too long, or nobody brings its requests any more.
-    pub(super) async fn run(shared: Arc<Shared>, topics: Topics, mut requests: mpsc::UnboundedReceiver<Request>) {
+    pub(super) async fn run(
+        shared: Arc<Shared>,
+        topics: Topics,
+        mut requests: mpsc::UnboundedReceiver<Request>,
+        waiting: Arc<AtomicUsize>,
+    ) {
         let (out, frames) = mpsc::channel(OUTGOING_FRAMES);
-        let writing = tokio::spawn(write(shared.client.clone(), topics.response, frames));
+        let writing = tokio::spawn(write(Arc::clone(&shared), topics.response, frames));
         let mut device = Self {
             desk: Desk::new(Arc::clone(&shared.app), out.clone()),
             shared,
+            waiting,
             admitted: None,
             out,
         };
         let in_order = device.serve(&mut requests).await;
-        // What is on its way to it begins another one.
         requests.close();
         while let Some(request) = requests.recv().await {
-            device
-                .shared
-                .waiting
-                .fetch_sub(request.message.payload.len(), Ordering::AcqRel);
+            device.done_with(&request.message);
+            // At the server's end the broker keeps it for the next process.
+            if !in_order {
+                device.send_back(&request).await;
+            }
         }
         let Self { desk, out, .. } = device;
         if timeout(LAST_ANSWERS_TIMEOUT, desk.close(in_order)).await.is_err() {
@@ -75,6 +83,22 @@ impl Device {
         drop(out);
         // Without a sender it ends.
         let _ended = timeout(LAST_ANSWERS_TIMEOUT, writing).await;
+    }
+
+    fn done_with(&self, message: &Publish) {
+        self.shared.waiting.fetch_sub(message.payload.len(), Ordering::AcqRel);
+        self.waiting.fetch_sub(message.payload.len(), Ordering::AcqRel);
+    }
+
+    /// What came just when the device's time was over: the broker would not bring it again while the connection lasts.
+    async fn send_back(&self, request: &Request) {
+        let id = id_of(&request.message.payload);
+        let _gone = self
+            .tell(&id, ErrorType::LimitExceeded, "Begin anew, and send it again.")
+            .await;
+        if let Some(connection) = request.acknowledge {
+            self.shared.acknowledge(&request.message, connection).await;
+        }
     }
 
     /// Whether what was accepted is to be finished.
@@ -101,19 +125,21 @@ impl Device {
                 }
                 () = self.desk.tidy() => continue,
                 () = sleep_until(heard + DEVICE_SILENCE_MAX) => {
-                    let why = "Nothing came for 15 minutes: say connection_init, and then ping now and then.";
-                    let _told = self.tell("", ErrorType::LimitExceeded, why).await;
+                    let minutes = DEVICE_SILENCE_MAX.as_secs() / 60;
+                    let why = format!("Nothing came for {minutes} minutes: say connection_init, and then ping now and then.");
+                    let _told = self.tell("", ErrorType::LimitExceeded, &why).await;
                     return false;
                 }
             };
             heard = Instant::now();
-            let Request { message, connection } = request;
+            let Request { message, acknowledge } = request;
             let handled = self.handle(&message).await;
-            self.shared.waiting.fetch_sub(message.payload.len(), Ordering::AcqRel);
-            match handled {
-                Ok(()) => self.shared.acknowledge(&message, connection).await,
+            self.done_with(&message);
+            match (handled, acknowledge) {
+                (Ok(()), Some(connection)) => self.shared.acknowledge(&message, connection).await,
+                (Ok(()), None) => {}
                 // The broker brings it again, to the next process.
-                Err(Over) => return true,
+                (Err(Over), _) => return true,
             }
         }
     }
@@ -132,7 +158,8 @@ impl Device {
                 };
                 self.begin_anew(admitted).await
             }
-            ClientFrame::Ping { .. } if self.admitted.is_none() => self.strange("").await,
+            // Who shows a credential with each request learns so whether what it listens to is still there.
+            ClientFrame::Ping { .. } if self.admitted.is_none() && self.desk.is_idle() => self.strange("").await,
             ClientFrame::Ping { .. } => self.say(r#"{"type":"pong"}"#).await,
             ClientFrame::Pong { .. } => Ok(()),
             ClientFrame::Complete { id } => {
@@ -221,28 +248,37 @@ impl Device {
 }
 
 /// Publishes a device's frames, as the broker takes them.
-async fn write(client: AsyncClient, topic: String, mut frames: mpsc::Receiver<Outgoing>) {
+async fn write(shared: Arc<Shared>, topic: String, mut frames: mpsc::Receiver<Outgoing>) {
     while let Some(outgoing) = frames.recv().await {
-        if let (Some(Message::Text(frame)), _) = outgoing.into_parts()
-            && client
-                .publish(topic.as_str(), QoS::AtLeastOnce, false, frame.as_str())
-                .await
-                .is_err()
-        {
+        let (Some(Message::Text(frame)), _) = outgoing.into_parts() else {
+            continue;
+        };
+        // The client library would try it again with each connection, and the broker end each.
+        let frame = match frame.len() <= shared.answer_bytes_max {
+            true => frame,
+            false => match too_large(&frame, shared.answer_bytes_max) {
+                Some(Message::Text(refusal)) => refusal,
+                Some(_) | None => continue,
+            },
+        };
+        let publishing = shared
+            .client
+            .publish(topic.as_str(), QoS::AtLeastOnce, false, frame.as_str());
+        if publishing.await.is_err() {
             return;
         }
     }
 }
 
-/// Publishes a frame if there is room for it at once.
-pub(super) fn publish(client: &AsyncClient, topic: &str, frame: Message) {
-    if let Message::Text(frame) = frame
-        && client
-            .try_publish(topic, QoS::AtLeastOnce, false, frame.as_str())
-            .is_err()
-    {
-        tracing::warn!(topic, "a device could not be told that its request was refused");
+/// What a device is told instead of a frame that is too large.
+fn too_large(frame: &str, most: usize) -> Option<Message> {
+    #[derive(serde::Deserialize)]
+    struct Named {
+        id: String,
     }
+    let Named { id } = serde_json::from_str(frame).ok()?;
+    let why = format!("An answer has at most {most} bytes through this broker: ask for a smaller page.");
+    Some(error_frame(&id, &[GraphqlError::new(ErrorType::LimitExceeded, why)]))
 }
 
 /// The id in a request that is not looked at.

@@ -5,18 +5,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use axum::extract::ws::Message;
 use rumqttc::{
     AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, Packet, Publish, QoS, SubscribeReasonCode,
     TlsConfiguration, Transport as Carrier,
 };
-use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 use tombolo::transport::tls;
 use tombolo_core::wire::graphql::{ErrorType, GraphqlError};
 
 use super::device::{self, Device, Request};
-use super::{ANSWERS_WAITING_MAX, BrokerConfig, IN_FLIGHT_MAX, KEEP_ALIVE, PAUSES, REQUESTS_WAITING_BYTES_MAX};
+use super::{
+    ANSWERS_WAITING_MAX, BrokerConfig, IN_FLIGHT_MAX, INCOMING_BYTES_MAX, KEEP_ALIVE, PAUSES, REFUSALS_MAX,
+    REQUESTS_OF_DEVICE_BYTES_MAX, REQUESTS_WAITING_BYTES_MAX, SWEEP_INTERVAL,
+};
 use crate::mqtt::topics::Topics;
 use crate::mqtt::{LAST_ANSWERS_TIMEOUT, PACKET_BYTES_MAX};
 use crate::operations::error_frame;
@@ -29,6 +33,8 @@ pub(super) struct Shared {
     pub(super) client: AsyncClient,
     /// Bytes of the requests that wait.
     pub(super) waiting: AtomicUsize,
+    /// Largest answer, in bytes.
+    pub(super) answer_bytes_max: usize,
     /// Counts the connections: a packet id is of one of them.
     connection: AtomicU64,
 }
@@ -59,6 +65,7 @@ pub(crate) async fn run(app: Arc<App>, config: BrokerConfig) {
         app: Arc::clone(&app),
         client: client.clone(),
         waiting: AtomicUsize::new(0),
+        answer_bytes_max: config.packet_bytes_max,
         connection: AtomicU64::new(0),
     });
     let mut link = Link {
@@ -68,6 +75,8 @@ pub(crate) async fn run(app: Arc<App>, config: BrokerConfig) {
         tasks: TaskTracker::new(),
         pause: PAUSES.0,
         reached: false,
+        swept: Instant::now(),
+        refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
     };
     loop {
         tokio::select! {
@@ -126,7 +135,7 @@ fn options(config: &BrokerConfig) -> Result<MqttOptions, String> {
         .set_manual_acks(true)
         .set_keep_alive(KEEP_ALIVE)
         .set_inflight(IN_FLIGHT_MAX)
-        .set_max_packet_size(PACKET_BYTES_MAX, PACKET_BYTES_MAX);
+        .set_max_packet_size(INCOMING_BYTES_MAX, PACKET_BYTES_MAX);
     if let Some(username) = &config.username {
         let password = config.password.as_ref().map_or("", |password| password.0.as_str());
         options.set_credentials(username.as_str(), password);
@@ -134,14 +143,28 @@ fn options(config: &BrokerConfig) -> Result<MqttOptions, String> {
     Ok(options)
 }
 
+/// What a device's task is brought.
+struct Requests {
+    requests: mpsc::UnboundedSender<Request>,
+    /// Bytes of those that wait.
+    waiting: Arc<AtomicUsize>,
+}
+
+/// In every document that writes (GraphQL, 2.3).
+const MUTATION: &[u8] = b"mutation";
+
 struct Link {
     shared: Arc<Shared>,
     config: BrokerConfig,
-    devices: HashMap<String, mpsc::UnboundedSender<Request>>,
+    devices: HashMap<String, Requests>,
     tasks: TaskTracker,
     pause: Duration,
     /// The broker was reached, and nothing was lost since.
     reached: bool,
+    /// When the devices were looked through for those that are over.
+    swept: Instant,
+    /// Room for messages that no device's task takes.
+    refusals: Arc<Semaphore>,
 }
 
 impl Link {
@@ -149,14 +172,7 @@ impl Link {
         match events.poll().await {
             Ok(Event::Incoming(Packet::ConnAck(_))) => {
                 self.shared.connection.fetch_add(1, Ordering::AcqRel);
-                if self
-                    .shared
-                    .client
-                    .try_subscribe(self.config.filter(), QoS::AtLeastOnce)
-                    .is_err()
-                {
-                    tracing::error!(broker = self.config.url, "no room to subscribe at the MQTT broker");
-                }
+                self.subscribe(Duration::ZERO);
             }
             Ok(Event::Incoming(Packet::SubAck(granted))) => match granted.return_codes.first() {
                 Some(SubscribeReasonCode::Success(_)) => {
@@ -168,13 +184,17 @@ impl Link {
                         "serving by an MQTT broker"
                     );
                 }
-                Some(SubscribeReasonCode::Failure) | None => tracing::error!(
-                    broker = self.config.url,
-                    filter = self.config.filter(),
-                    "the MQTT broker refuses the subscription: allow it, or leave `group` out if it shares none"
-                ),
+                Some(SubscribeReasonCode::Failure) | None => {
+                    tracing::error!(
+                        broker = self.config.url,
+                        filter = self.config.filter(),
+                        retry_ms = PAUSES.1.as_millis(),
+                        "the MQTT broker refuses the subscription: allow it, or leave `group` out if it shares none"
+                    );
+                    self.subscribe(PAUSES.1);
+                }
             },
-            Ok(Event::Incoming(Packet::Publish(message))) => self.take(message).await,
+            Ok(Event::Incoming(Packet::Publish(message))) => self.take(message),
             Ok(_) => {}
             Err(error) => self.lost(&error).await,
         }
@@ -193,8 +213,24 @@ impl Link {
         self.pause = (self.pause * 2).min(PAUSES.1);
     }
 
-    /// Gives a message to its device's task. Waits for nothing but room for a refusal.
-    async fn take(&mut self, message: Publish) {
+    /// Subscribes after a pause. In a task of its own, as everything that waits for room at the client: only this task makes room.
+    fn subscribe(&self, pause: Duration) {
+        let (shared, filter) = (Arc::clone(&self.shared), self.config.filter());
+        let connection = shared.connection.load(Ordering::Acquire);
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = shared.app.life.ended() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+            if shared.connection.load(Ordering::Acquire) == connection {
+                // A client that is gone subscribes to nothing.
+                let _gone = shared.client.subscribe(filter, QoS::AtLeastOnce).await;
+            }
+        });
+    }
+
+    /// Gives a message to its device's task. Waits for nothing.
+    fn take(&mut self, message: Publish) {
         let connection = self.shared.connection.load(Ordering::Acquire);
         let device = message
             .topic
@@ -205,42 +241,84 @@ impl Link {
             .filter(|topics| Some(topics.device.as_str()) == device)
         else {
             tracing::warn!(topic = message.topic, "the MQTT broker gave a message of no device");
-            return self.shared.acknowledge(&message, connection).await;
+            return self.answer(message, connection, None);
         };
+        if self.swept + SWEEP_INTERVAL <= Instant::now() {
+            self.swept = Instant::now();
+            self.devices.retain(|_, of| !of.requests.is_closed());
+        }
         let bytes = message.payload.len();
-        self.devices.retain(|_, requests| !requests.is_closed());
-        let full = self.shared.waiting.load(Ordering::Acquire) + bytes > REQUESTS_WAITING_BYTES_MAX;
+        let own = self
+            .devices
+            .get(&topics.device)
+            .map_or(0, |of| of.waiting.load(Ordering::Acquire));
+        let full = self.shared.waiting.load(Ordering::Acquire) + bytes > REQUESTS_WAITING_BYTES_MAX
+            || own + bytes > REQUESTS_OF_DEVICE_BYTES_MAX;
         let most = self.shared.app.limits.connections_max;
         let crowded = self.devices.len() >= most && !self.devices.contains_key(&topics.device);
+        let refused = match (message.retain, full, crowded) {
+            _ if bytes > PACKET_BYTES_MAX => Some((ErrorType::LimitExceeded, "A request has at most 5 MiB.")),
+            (true, _, _) => Some((ErrorType::BadRequest, "Nothing is retained: publish without the flag.")),
+            (_, true, _) => Some((ErrorType::LimitExceeded, "The server is busy: send it again.")),
+            (_, _, true) => Some((
+                ErrorType::LimitExceeded,
+                "More devices than the server serves: send it again later.",
+            )),
+            (false, false, false) => None,
+        };
         // Told, and not lost: the broker would send nothing more to anybody while it waits.
-        if full || crowded || message.retain {
-            let why = match (full, crowded) {
-                (true, _) => "The server is busy: send it again.",
-                (false, true) => "More devices than the server serves: send it again later.",
-                (false, false) => "Nothing is retained: publish without the flag.",
-            };
-            let error = GraphqlError::new(ErrorType::LimitExceeded, why);
-            let frame = error_frame(&device::id_of(&message.payload), &[error]);
-            device::publish(&self.shared.client, &topics.response, frame);
-            return self.shared.acknowledge(&message, connection).await;
+        if let Some((kind, why)) = refused {
+            let frame = error_frame(&device::id_of(&message.payload), &[GraphqlError::new(kind, why)]);
+            return self.answer(message, connection, Some((topics.response, frame)));
         }
-        self.shared.waiting.fetch_add(bytes, Ordering::AcqRel);
-        let mut request = Request { message, connection };
+        // Only what writes is acknowledged late: a device's queries are to hold up nobody else's requests.
+        let late = message.payload.windows(MUTATION.len()).any(|part| part == MUTATION);
+        if !late {
+            self.answer(message.clone(), connection, None);
+        }
+        let mut request = Request {
+            message,
+            acknowledge: late.then_some(connection),
+        };
         // One whose time was just over gives the request back.
         for _ in 0..2 {
-            let requests = self.devices.entry(topics.device.clone()).or_insert_with(|| {
+            let of = self.devices.entry(topics.device.clone()).or_insert_with(|| {
                 let (requests, taken) = mpsc::unbounded_channel();
-                self.tasks
-                    .spawn(Device::run(Arc::clone(&self.shared), topics.clone(), taken));
-                requests
+                let waiting = Arc::new(AtomicUsize::new(0));
+                let device = Device::run(Arc::clone(&self.shared), topics.clone(), taken, Arc::clone(&waiting));
+                self.tasks.spawn(device);
+                Requests { requests, waiting }
             });
-            match requests.send(request) {
+            self.shared.waiting.fetch_add(bytes, Ordering::AcqRel);
+            of.waiting.fetch_add(bytes, Ordering::AcqRel);
+            match of.requests.send(request) {
                 Ok(()) => return,
                 Err(mpsc::error::SendError(back)) => {
+                    self.shared.waiting.fetch_sub(bytes, Ordering::AcqRel);
                     request = back;
                     self.devices.remove(&topics.device);
                 }
             }
         }
+    }
+
+    /// Answers a message that no device's task takes, and acknowledges it. What comes with QoS 1 the broker bounds by what it sends
+    /// without an acknowledgement; of QoS 0 no more than [`REFUSALS_MAX`] are answered at once.
+    fn answer(&self, message: Publish, connection: u64, told: Option<(String, Message)>) {
+        let room = Arc::clone(&self.refusals).try_acquire_owned().ok();
+        if room.is_none() && message.qos == QoS::AtMostOnce {
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        self.tasks.spawn(async move {
+            if let Some((topic, Message::Text(frame))) = told {
+                let _gone = shared
+                    .client
+                    .publish(topic, QoS::AtLeastOnce, false, frame.as_str())
+                    .await;
+            }
+            shared.acknowledge(&message, connection).await;
+            drop(room);
+        });
     }
 }

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
+use tombolo::transport::tls;
 
 pub(crate) use link::run;
 
@@ -35,9 +36,23 @@ pub const REQUESTS_WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Answers that wait for the broker: then the devices' tasks wait.
 const ANSWERS_WAITING_MAX: usize = 64;
 
-/// Answers that the broker has not acknowledged.
+/// The same of one device: whoever asks for more than is worked off holds up nobody but himself.
+pub const REQUESTS_OF_DEVICE_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Largest packet of MQTT, in bytes (2.2.3): what is too large for us is refused and acknowledged, or the broker would bring it
+/// again with each connection.
+const INCOMING_BYTES_MAX: usize = 268_435_455;
+
+/// Messages with QoS 0 that no device's task takes and that are answered at once; more are passed over.
+const REFUSALS_MAX: usize = 256;
+
+/// How often devices that are over are forgotten.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Answers that the broker has not acknowledged: what Mosquitto keeps for one of its own clients by default, five times.
 const IN_FLIGHT_MAX: u16 = 100;
 
+/// Quiet time before a ping: below what load balancers forget connections after.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// Pauses between two attempts to reach the broker double, from the first to the second.
@@ -65,6 +80,9 @@ pub struct BrokerConfig {
     /// The same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<Secret>,
+    /// Largest message that the broker takes, in bytes; a larger answer is refused with `LimitExceeded`.
+    #[serde(default = "packet_bytes_max_default")]
+    pub packet_bytes_max: usize,
     /// Certificates in PEM that are trusted instead of the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<PathBuf>,
@@ -72,6 +90,11 @@ pub struct BrokerConfig {
 
 fn client_id_default() -> String {
     CLIENT_ID_DEFAULT.to_owned()
+}
+
+/// What EMQX and NATS take by default, less what a topic has.
+fn packet_bytes_max_default() -> usize {
+    1_000_000
 }
 
 impl BrokerConfig {
@@ -82,6 +105,7 @@ impl BrokerConfig {
             url: url.into(),
             client_id: client_id_default(),
             group: String::new(),
+            packet_bytes_max: packet_bytes_max_default(),
             username: None,
             password: None,
             ca: None,
@@ -126,6 +150,16 @@ impl BrokerConfig {
                 "username",
                 "is missing; MQTT 3.1.1 has no password without one".to_owned(),
             ));
+        }
+        if let Some(path) = &self.ca {
+            let read = std::fs::read(path).map_err(|error| error.to_string());
+            let trusted = read.and_then(|pem| tls::client_trusting(&pem).map_err(|error| error.to_string()));
+            if let Err(problem) = trusted {
+                problems.push(("ca", format!("{}: {problem}", path.display())));
+            }
+        }
+        if self.packet_bytes_max == 0 || self.packet_bytes_max > super::PACKET_BYTES_MAX {
+            problems.push(("packet_bytes_max", format!("is 1 to {}", super::PACKET_BYTES_MAX)));
         }
         problems
     }

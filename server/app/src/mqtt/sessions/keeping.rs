@@ -3,7 +3,6 @@
 use std::sync::{Arc, Weak};
 
 use mqtt_protocol_core::mqtt::packet::Qos;
-use tokio::sync::oneshot;
 use tombolo_core::wire::graphql::Request;
 use tombolo_engine::Bookmark;
 
@@ -37,12 +36,10 @@ impl Keeping {
         }
     }
 
-    /// Waits until what changed is written down; false if it cannot be.
+    /// Waits until what changed is written down; false if it cannot be, or another connection has the session: nothing that was
+    /// done here since counts.
     pub(in crate::mqtt) async fn save(&self) -> bool {
-        let (waits, written) = oneshot::channel();
-        self.sessions.state().waiting.push((self.kept.key.clone(), waits));
-        self.sessions.wake.notify_one();
-        written.await.unwrap_or(false)
+        self.sessions.write_down(self.kept.key.clone()).await && self.kept.inner().holder == self.holder
     }
 
     /// Seconds that the session is kept.
@@ -153,6 +150,7 @@ impl Keeping {
         });
         if forget {
             let mut state = self.sessions.state();
+            state.count = state.count.saturating_sub(1);
             state.changed.insert(self.kept.key.clone(), Change::Forget);
             state.live.remove(&self.kept.key);
         }

@@ -18,7 +18,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tombolo_engine::{Engine, StoreError};
-use tombolo_store_sqlite::{SessionKey, SqliteStore, is_over};
+use tombolo_store_sqlite::{KeptSession, SessionKey, SqliteStore, is_over};
 
 pub(super) use keeping::Keeping;
 use kept::{Inner, Kept, Stored, read};
@@ -50,8 +50,10 @@ enum Change {
 
 #[derive(Debug, Default)]
 struct State {
-    /// How many are kept, about.
+    /// How many there are, once what changed is written.
     count: usize,
+    /// How often changes were written.
+    writings: u64,
     /// Those that somebody holds, or that are yet to be written.
     live: BTreeMap<SessionKey, Weak<Kept>>,
     changed: BTreeMap<SessionKey, Change>,
@@ -79,7 +81,10 @@ pub(super) struct Wanted {
 /// A connection's session.
 pub(super) enum Beginning {
     /// Nothing outlives the connection.
-    Clean,
+    Clean {
+        /// What there was is to be forgotten before the device hears of it.
+        forgets: bool,
+    },
     /// It is kept; `present`: it was there before.
     Kept {
         /// The connection's hold on it.
@@ -102,10 +107,13 @@ impl Sessions {
         wanted: Wanted,
         holder: u64,
     ) -> Result<Beginning, StoreError> {
-        let found = store.session(key.clone()).await?;
+        let found = self.find(store, &key).await?;
         let mut state = self.state();
         let live = state.live.get(&key).and_then(Weak::upgrade);
         let forgotten = matches!(state.changed.get(&key), Some(Change::Forget));
+        // A row, or what will be one.
+        let counted = live.is_some() || (found.is_some() && !forgotten);
+        let mut forgets = false;
         let before = match (live, found) {
             (Some(live), _) if live.is_over() => None,
             (Some(live), _) => Some(live),
@@ -114,14 +122,16 @@ impl Sessions {
         };
         if let Some(before) = before {
             let mut inner = before.inner();
+            // A later connection has it: this one ends.
+            if inner.holder >= holder {
+                return Ok(Beginning::Clean { forgets: false });
+            }
             if !wanted.clean {
-                if inner.holder < holder {
-                    inner.holder = holder;
-                    inner.left_ms = None;
-                    inner.expiry_s = wanted.expiry_s;
-                    for subscription in inner.stored.subscriptions.values_mut() {
-                        subscription.serial = NEVER_BEGUN;
-                    }
+                inner.holder = holder;
+                inner.left_ms = None;
+                inner.expiry_s = wanted.expiry_s;
+                for subscription in inner.stored.subscriptions.values_mut() {
+                    subscription.serial = NEVER_BEGUN;
                 }
                 drop(inner);
                 let keeping = self.hold(&mut state, before, holder);
@@ -132,11 +142,14 @@ impl Sessions {
             drop(inner);
             state.live.remove(&key);
             state.changed.insert(key.clone(), Change::Forget);
+            forgets = true;
         }
-        let full = state.count + state.changed.len() >= self.max.get().copied().unwrap_or_default();
-        if wanted.expiry_s == 0 || full {
-            return Ok(Beginning::Clean);
+        let room = counted || state.count < self.max.get().copied().unwrap_or_default();
+        if wanted.expiry_s == 0 || !room {
+            state.count = state.count.saturating_sub(usize::from(forgets));
+            return Ok(Beginning::Clean { forgets });
         }
+        state.count += usize::from(!counted);
         let kept = Arc::new(Kept {
             key,
             inner: Mutex::new(Inner {
@@ -151,6 +164,26 @@ impl Sessions {
             keeping,
             present: false,
         })
+    }
+
+    /// The session's row, as it is when this returns.
+    async fn find(&self, store: &SqliteStore, key: &SessionKey) -> Result<Option<KeptSession>, StoreError> {
+        loop {
+            let writings = self.state().writings;
+            let found = store.session(key.clone()).await?;
+            // What was read may have been written over, or forgotten, since.
+            if found.is_none() || self.state().writings == writings {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Waits until what changed of this session is written down; false if it cannot be.
+    pub(super) async fn write_down(&self, key: SessionKey) -> bool {
+        let (waits, written) = oneshot::channel();
+        self.state().waiting.push((key, waits));
+        self.wake.notify_one();
+        written.await.unwrap_or(false)
     }
 
     fn hold(self: &Arc<Self>, state: &mut State, kept: Arc<Kept>, holder: u64) -> Arc<Keeping> {
@@ -233,16 +266,12 @@ impl Sessions {
             }
         }
         let written = match changes.is_empty() {
-            true => Ok(0),
+            true => Ok(()),
             false => store.keep_sessions(kept, forgotten).await,
         };
         let mut state = self.state();
         match &written {
-            Ok(grown) => {
-                state.count = state
-                    .count
-                    .saturating_add_signed(isize::try_from(*grown).unwrap_or_default())
-            }
+            Ok(()) => state.writings += 1,
             Err(error) => {
                 tracing::warn!(%error, "sessions of MQTT devices cannot be written down; it is tried again");
                 for (key, change) in &changes {
@@ -267,6 +296,7 @@ impl Sessions {
 
 #[cfg(test)]
 mod tests {
+    use mqtt_protocol_core::mqtt::packet::Qos;
     use tombolo_core::id::{Epoch, Position};
     use tombolo_core::schema::Schema;
     use tombolo_store_sqlite::Options;
@@ -301,7 +331,7 @@ mod tests {
     ) -> Option<(Arc<Keeping>, bool)> {
         let key = (String::new(), id.to_owned());
         match sessions.begin(store, key, HOUR, holder).await.unwrap() {
-            Beginning::Clean => None,
+            Beginning::Clean { .. } => None,
             Beginning::Kept { keeping, present } => Some((keeping, present)),
         }
     }
@@ -338,12 +368,19 @@ mod tests {
             begin(&sessions, &store, "c", 3).await.is_none(),
             "it is told that nothing is kept"
         );
-        assert!(sessions.save(&store, true).await || sessions.state().count == 2);
+        assert!(!sessions.save(&store, true).await, "all is written");
+        // What changes in them makes them no more.
+        first.0.grant(Some(Qos::AtLeastOnce));
+        assert_eq!(sessions.state().count, 2);
         assert!(begin(&sessions, &store, "c", 4).await.is_none());
         first.0.leave(Some(0));
         drop(first);
         sessions.save(&store, true).await;
         assert!(begin(&sessions, &store, "c", 5).await.is_some());
+        assert!(
+            begin(&sessions, &store, "b", 6).await.is_some(),
+            "its own place is free to itself"
+        );
     }
 
     #[tokio::test]
