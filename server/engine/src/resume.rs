@@ -2,9 +2,8 @@
 //! too.
 //!
 //! Of a model's mutations the ring has each one, as far back as it reaches. What came before that is read from the store, which
-//! has each record at its newest alone: then a record is told once for all that became of it meanwhile, and to everybody who
-//! may have missed something of it. So what was missed is told at least once, though not change by change; a record may be told
-//! to a subscription to creations that was only updated.
+//! has each record at its newest alone: then a record is told once, as it is now, to the subscriptions that it fits as it is now. A
+//! record may be told to a subscription to creations that was only updated; one that no longer fits is told to nobody.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

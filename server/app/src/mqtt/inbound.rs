@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use mqtt_protocol_core::mqtt::result_code::DisconnectReasonCode;
 use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::beginning::{self, Beginning};
@@ -22,7 +22,7 @@ use super::peer::{Peer, Step};
 use super::session::End;
 use super::{CONNECT_BYTES_MAX, KEEP_ALIVE_MAX, LAST_ANSWERS_TIMEOUT, PACKETS_WAITING_BYTES_MAX, STUCK_TIMEOUT};
 use crate::auth::expiry;
-use crate::limits::SOCKET_BUFFER_BYTES;
+use crate::limits::{CLOSE_TIMEOUT, SOCKET_BUFFER_BYTES};
 use crate::operations::Outgoing;
 use crate::routes::App;
 
@@ -80,6 +80,18 @@ async fn read_some<R: AsyncRead + Unpin>(reader: &mut R) -> io::Result<Vec<u8>> 
         Poll::Ready(Ok(read.filled().to_vec()))
     })
     .await
+}
+
+/// Reads what nobody looks at any more: a socket that is closed before it is read to its end is reset, and what was said last may
+/// never arrive.
+pub(super) async fn drain<R: AsyncRead + Unpin>(reader: &mut R) {
+    let mut bytes = Vec::with_capacity(SOCKET_BUFFER_BYTES);
+    let draining = async {
+        while matches!(reader.read_buf(&mut bytes).await, Ok(read) if read > 0) {
+            bytes.clear();
+        }
+    };
+    let _late = timeout(CLOSE_TIMEOUT, draining).await;
 }
 
 /// The packets of one connection that wait to be looked at, and all that may end it meanwhile.

@@ -95,12 +95,12 @@ where
         Ok((Ok(both), packets)) => (both, packets),
         Ok((Err(Some(refused)), _)) => {
             writing.last(refused).await;
-            return drain(&mut reader).await;
+            return inbound::drain(&mut reader).await;
         }
         Ok((Err(None), _)) => return,
         Err(said) => {
             writing.last_bytes(said).await;
-            return drain(&mut reader).await;
+            return inbound::drain(&mut reader).await;
         }
     };
     let (handed, handed_over) = mpsc::channel(HANDED_OVER_MAX);
@@ -179,7 +179,7 @@ where
         () = hear_out(&mut reader, &peer) => false,
     };
     match ended {
-        true => drain(&mut reader).await,
+        true => inbound::drain(&mut reader).await,
         false => writing.abort(),
     }
 }
@@ -211,18 +211,6 @@ async fn hear_out<R: AsyncRead + Unpin>(reader: &mut R, peer: &Peer) {
             Ok(_) => drop(peer.receive(&bytes)),
         }
     }
-}
-
-/// Reads what nobody looks at any more: a socket that is closed before it is read to its end is reset, and what was said last may
-/// never arrive.
-async fn drain<R: AsyncRead + Unpin>(reader: &mut R) {
-    let mut bytes = Vec::with_capacity(SOCKET_BUFFER_BYTES);
-    let draining = async {
-        while matches!(reader.read_buf(&mut bytes).await, Ok(read) if read > 0) {
-            bytes.clear();
-        }
-    };
-    let _late = timeout(CLOSE_TIMEOUT, draining).await;
 }
 
 /// What is done next.
