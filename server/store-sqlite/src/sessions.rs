@@ -135,3 +135,143 @@ fn expire(conn: &Connection, now_ms: i64) -> rusqlite::Result<usize> {
         [now_ms],
     )
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::sync::Arc;
+
+    use tombolo_core::schema::Schema;
+    use tombolo_engine::suite::block_on;
+
+    use super::*;
+    use crate::Options;
+
+    fn store() -> SqliteStore {
+        let schema = Arc::new(Schema::parse("type A @model { id: ID! }", "a.graphql").unwrap());
+        SqliteStore::open_inline(None, schema, &Options::default()).unwrap()
+    }
+
+    fn key(id: &str) -> SessionKey {
+        ("ann".into(), id.into())
+    }
+
+    fn session(id: &str, expiry_s: u32, left_ms: Option<i64>) -> KeptSession {
+        let state = format!("of {id}");
+        KeptSession {
+            key: key(id),
+            state,
+            expiry_s,
+            left_ms,
+        }
+    }
+
+    fn keep(store: &SqliteStore, kept: &[KeptSession], forgotten: &[&str]) {
+        let forgotten = forgotten.iter().map(|id| key(id)).collect();
+        block_on(store.keep_sessions(kept.to_vec(), forgotten)).unwrap()
+    }
+
+    /// Which of these are there, with when their devices went.
+    fn found(store: &SqliteStore, ids: &[&str]) -> Vec<(String, Option<i64>)> {
+        let each = ids.iter().filter_map(|id| block_on(store.session(key(id))).unwrap());
+        each.map(|session| (session.key.1, session.left_ms)).collect()
+    }
+
+    #[test]
+    fn what_is_kept_is_found_as_it_was_and_by_its_own_key() {
+        let store = store();
+        let mut one = session("d", 7, None);
+        let mut of_bob = session("d", 8, Some(9));
+        of_bob.key.0 = "bob".into();
+        keep(&store, &[one.clone(), of_bob.clone()], &[]);
+        assert_eq!(block_on(store.session(one.key.clone())).unwrap(), Some(one.clone()));
+        assert_eq!(
+            block_on(store.session(of_bob.key.clone())).unwrap(),
+            Some(of_bob.clone())
+        );
+        one.state = "another".into();
+        one.left_ms = Some(5);
+        keep(&store, std::slice::from_ref(&one), &[]);
+        assert_eq!(block_on(store.session(one.key.clone())).unwrap(), Some(one));
+        keep(&store, &[], &["d"]);
+        assert_eq!(block_on(store.session(key("d"))).unwrap(), None);
+        assert_eq!(block_on(store.session(of_bob.key.clone())).unwrap(), Some(of_bob));
+    }
+
+    #[test]
+    fn a_process_that_begins_says_that_the_connected_went_now_and_forgets_what_is_over() {
+        let store = store();
+        let now = 1_000_000;
+        let kept = [
+            session("connected", 1, None),
+            session("connected, kept for no time", 0, None),
+            session("just not over", 10, Some(now - 10_000)),
+            session("just over", 10, Some(now - 10_001)),
+            session("over", 0, Some(0)),
+            session("of the future", 1, Some(now + 5_000)),
+        ];
+        keep(&store, &kept, &[]);
+        assert_eq!(block_on(store.begin_sessions(now)).unwrap(), 4);
+        let ids = kept.each_ref().map(|session| session.key.1.as_str());
+        let there = [
+            ("connected", now),
+            ("connected, kept for no time", now),
+            ("just not over", now - 10_000),
+            ("of the future", now + 5_000),
+        ];
+        assert_eq!(found(&store, &ids), there.map(|(id, left)| (id.to_owned(), Some(left))));
+        // Later, by another process: those that went before did not go now.
+        assert_eq!(block_on(store.begin_sessions(now + 1_001)).unwrap(), 1);
+        assert_eq!(found(&store, &ids), [("of the future".to_owned(), Some(now + 5_000))]);
+    }
+
+    #[test]
+    fn whose_device_is_connected_does_not_expire() {
+        let store = store();
+        let kept = [
+            session("connected", 0, None),
+            session("in time", 2, Some(1_000)),
+            session("a week", 7 * 24 * 3600, Some(0)),
+        ];
+        keep(&store, &kept, &[]);
+        assert_eq!(block_on(store.expire_sessions(3_000)).unwrap(), 0);
+        assert_eq!(block_on(store.expire_sessions(3_001)).unwrap(), 1);
+        let week = 7 * 24 * 3600 * 1000;
+        assert_eq!(block_on(store.expire_sessions(week)).unwrap(), 0);
+        assert_eq!(block_on(store.expire_sessions(week + 1)).unwrap(), 1);
+        assert_eq!(block_on(store.expire_sessions(i64::MAX)).unwrap(), 0);
+        assert_eq!(
+            found(&store, &["connected", "in time", "a week"]),
+            [("connected".to_owned(), None)]
+        );
+    }
+
+    #[test]
+    fn a_time_is_over_after_its_last_millisecond() {
+        for (left, expiry_s, now, over) in [
+            (None, 0, i64::MAX, false),
+            (Some(5), 0, 4, false),
+            (Some(5), 0, 5, false),
+            (Some(5), 0, 6, true),
+            (Some(5), 1, 1_005, false),
+            (Some(5), 1, 1_006, true),
+            // Seconds without end are some 136 years, and no clock overflows.
+            (Some(0), u32::MAX, i64::from(u32::MAX) * 1000, false),
+            (Some(0), u32::MAX, i64::from(u32::MAX) * 1000 + 1, true),
+            (Some(i64::MAX), 1, i64::MAX, false),
+        ] {
+            assert_eq!(is_over(left, expiry_s, now), over, "{left:?} {expiry_s} {now}");
+        }
+    }
+
+    #[test]
+    fn the_database_and_the_process_agree_on_what_is_over() {
+        for now in [9_999, 10_000, 10_001] {
+            let store = store();
+            keep(&store, &[session("d", 3, Some(7_000))], &[]);
+            let gone = block_on(store.expire_sessions(now)).unwrap() == 1;
+            assert_eq!(gone, is_over(Some(7_000), 3, now), "{now}");
+        }
+    }
+}
