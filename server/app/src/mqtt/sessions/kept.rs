@@ -94,3 +94,91 @@ pub(super) fn read(row: KeptSession) -> Option<Kept> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value as Json, json};
+    use tombolo_core::id::{Epoch, Position};
+
+    use super::*;
+
+    /// As databases have it. Whoever changes the format still reads this: add another text, and leave this one.
+    const BEFORE: &str = r#"{"granted":1,"subscriptions":{"events":{"request":{"query":"subscription ($t: String) { onCreateA(filter: { t: { eq: $t } }) { id } }","operationName":"S","variables":{"t":"x"},"extensions":{"tombolo":{"replica":"r"}}},"bookmark":{"epoch":"e","position":7}},"feed":{"request":{"query":"subscription { tomboloChanges { rows } }"},"bookmark":{"cursors":["e.7/3~r",null]}}}}"#;
+
+    fn request(query: &str) -> Request {
+        Request {
+            query: query.into(),
+            ..Request::default()
+        }
+    }
+
+    fn stored() -> Stored {
+        let mut filtered = request("subscription ($t: String) { onCreateA(filter: { t: { eq: $t } }) { id } }");
+        filtered.operation_name = Some("S".into());
+        filtered.variables = json!({ "t": "x" }).as_object().cloned();
+        filtered.extensions = json!({ "tombolo": { "replica": "r" } }).as_object().cloned();
+        let events = Bookmark::Events {
+            epoch: Epoch("e".into()),
+            position: Position(7),
+        };
+        let feed = Bookmark::Feed {
+            cursors: vec![Some("e.7/3~r".into()), None],
+        };
+        let of = |request, bookmark| Subscription {
+            request,
+            bookmark,
+            serial: 9,
+        };
+        let subscriptions = [
+            ("events".to_owned(), of(filtered, events)),
+            (
+                "feed".to_owned(),
+                of(request("subscription { tomboloChanges { rows } }"), feed),
+            ),
+        ];
+        Stored {
+            granted: Some(1),
+            subscriptions: subscriptions.into(),
+        }
+    }
+
+    #[test]
+    fn a_session_is_written_down_as_it_always_was() {
+        assert_eq!(serde_json::to_string(&stored()).unwrap(), BEFORE);
+        let empty = serde_json::to_string(&Stored::default()).unwrap();
+        assert_eq!(empty, r#"{"granted":null,"subscriptions":{}}"#);
+    }
+
+    #[test]
+    fn a_session_that_was_written_down_before_is_read() {
+        let row = |state: &str| KeptSession {
+            key: ("ann".into(), "d".into()),
+            state: state.into(),
+            expiry_s: 60,
+            left_ms: Some(5),
+        };
+        let kept = read(row(BEFORE)).unwrap();
+        assert_eq!(kept.row(), Some(row(BEFORE)));
+        let inner = kept.inner();
+        assert_eq!((inner.holder, inner.stored.granted), (0, Some(1)), "it is nobody's yet");
+        for (id, before) in stored().subscriptions {
+            let read = &inner.stored.subscriptions[&id];
+            assert_eq!((&read.request, &read.bookmark), (&before.request, &before.bookmark));
+            assert_eq!(read.serial, 0, "no operation serves it yet");
+        }
+        drop(inner);
+        // A device that listens to nothing, by QoS 0, and one whose text is of no session.
+        for granted in [Json::Null, json!(0)] {
+            let text = json!({ "granted": granted, "subscriptions": {} }).to_string();
+            assert_eq!(read(row(&text)).unwrap().row(), Some(row(&text)));
+        }
+        for bad in [
+            "",
+            "{}",
+            "[]",
+            r#"{"granted":1,"subscriptions":{"s":{"request":{"query":""},"bookmark":{}}}}"#,
+        ] {
+            assert!(read(row(bad)).is_none(), "{bad}");
+        }
+    }
+}
