@@ -162,9 +162,9 @@ mod tests {
         let inner = kept.inner();
         assert_eq!((inner.holder, inner.stored.granted), (0, Some(1)), "it is nobody's yet");
         for (id, before) in stored().subscriptions {
-            let read = &inner.stored.subscriptions[&id];
-            assert_eq!((&read.request, &read.bookmark), (&before.request, &before.bookmark));
-            assert_eq!(read.serial, 0, "no operation serves it yet");
+            let found = &inner.stored.subscriptions[&id];
+            assert_eq!((&found.request, &found.bookmark), (&before.request, &before.bookmark));
+            assert_eq!(found.serial, 0, "no operation serves it yet");
         }
         drop(inner);
         // A device that listens to nothing, by QoS 0, and one whose text is of no session.
