@@ -266,3 +266,59 @@ test('broker: as a member of a group', async () => {
   await until('both admit it', () => answers() === 2);
   await Promise.all([device.end(), shared.stop()]);
 });
+
+/** A broker and a server of its own, for what may go wrong for everybody. */
+async function alone(run) {
+  const own = { broker: await Broker.start() };
+  try {
+    own.server = await startConfigured(key + own.broker.lines());
+    await serving(1, own.server);
+    await run(own);
+  } finally {
+    // One that is stuck is not waited for.
+    await own.server?.end('SIGKILL');
+    await own.server?.stop();
+    await own.broker.stop();
+  }
+}
+
+test('broker: a topic that names a connection and no device is not served, and whoever floods it blocks nobody', () =>
+  alone(async (own) => {
+    const devices = await Promise.all(Array.from({ length: 20 }, (_, i) => open(`d${i}`, { at: own.broker })));
+    const lives = await Promise.all(devices.map((device) => device.start(created)));
+    const named = await open('x', { at: own.broker });
+    const flood = await Device.open({ mqttPort: own.broker.port }, 'x:pub', { ...login, listen: false });
+    await flood.client.subscribeAsync('tombolo/x:pub/response', { qos: 1 });
+    const [writer] = devices;
+    const writing = Array.from({ length: 50 }, (_, i) => writer.start(create, { title: `under load ${i}` }));
+    const frame = (i) => JSON.stringify({ id: `f${i}`, type: 'subscribe', payload: { query: create, variables: { title: 'flood' }, extensions: { authorization: { 'x-api-key': apiKey } } } });
+    await Promise.all(Array.from({ length: 200 }, (_, i) => flood.client.publishAsync('tombolo/x:pub/request', frame(i), { qos: 1 })));
+    await Promise.all(writing);
+    await until('all are told of all', () => devices.every((device, i) => device.of(lives[i]).length === 50), 30_000);
+    for (const device of devices) await device.ask('{ __typename }');
+    const { listLists } = await own.server.ask('{ listLists(limit: 1000) { items { title } } }');
+    assert.deepEqual(listLists.items.filter((l) => l.title === 'flood'), []);
+    await named.ask('{ __typename }');
+    assert.deepEqual(flood.frames, []);
+    assert.deepEqual(named.frames.filter((f) => /^f/.test(f.id ?? '')), []);
+    await Promise.all([...devices, named, flood].map((device) => device.end()));
+  }));
+
+test('broker: after an outage with more answers waiting than there is room for the server serves again', () =>
+  alone(async (own) => {
+    const device = await open('before', { at: own.broker });
+    const live = await device.start(created);
+    await own.server.ask(create, { title: 'heard' });
+    await until('the event comes', () => device.of(live).length === 1);
+    const times = own.server.said().split('serving by an MQTT broker').length;
+    await own.broker.end();
+    await until('the server sees it', () => /the MQTT broker is not reached/.test(own.server.said()));
+    for (let i = 0; i < 200; i += 1) await own.server.ask(create, { title: `unheard ${i}` });
+    await own.broker.begin();
+    await serving(times, own.server, 45_000);
+    const again = await open('after-outage', { at: own.broker });
+    const fresh = await again.start(created);
+    const { id } = (await again.ask(create, { title: 'heard again' })).createList;
+    await until('the event comes', () => again.of(fresh).some((f) => f.payload.data.onCreateList.id === id));
+    await again.end();
+  }));
