@@ -38,7 +38,7 @@ struct State {
     /// Marks in the order in which they went out; with the packet's id while it is not acknowledged.
     marks: VecDeque<(Option<u16>, Mark)>,
     cutter: Cutter,
-    /// What came cannot be read on.
+    /// It was closed or broken: nothing is read any more, of which the library would make a connection anew.
     broken: bool,
 }
 
@@ -124,6 +124,7 @@ impl Peer {
         loop {
             let mut state = self.state();
             if state.broken {
+                step.close = true;
                 break;
             }
             match state.receive_one(&mut rest, &mut step, &self.room) {
@@ -131,7 +132,7 @@ impl Peer {
                 Ok(false) => break,
                 Err(fault) => state.refuse(fault, &mut step, &self.room),
             }
-            state.broken = step.close || step.error.is_some();
+            state.broken |= step.close || step.error.is_some();
         }
         step
     }
@@ -296,7 +297,10 @@ impl State {
                     self.timers.remove(&(kind as u8));
                 }
                 GenericEvent::NotifyError(error) => step.error = Some(error),
-                GenericEvent::RequestClose => step.close = true,
+                GenericEvent::RequestClose => {
+                    self.broken = true;
+                    step.close = true;
+                }
             }
         }
     }
@@ -325,5 +329,18 @@ mod tests {
         let peer = Peer::new(1_000);
         let step = peer.receive(&[b"\x00\x00", connect.as_slice()].concat());
         assert!(step.error.is_some() && step.packets.is_empty() && step.bytes.is_empty());
+        // Nor in what is read later.
+        let step = peer.receive(connect);
+        assert!(step.close && step.packets.is_empty() && step.bytes.is_empty());
+    }
+
+    #[test]
+    fn no_connection_begins_where_one_has_ended() {
+        let connect = b"\x10\x12\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x05phone";
+        let peer = Peer::new(1_000);
+        assert!(matches!(&peer.receive(connect).packets[..], [Packet::Connect(_)]));
+        assert!(peer.receive(connect).close, "a second CONNECT");
+        let step = peer.receive(connect);
+        assert!(step.close && step.packets.is_empty() && step.bytes.is_empty());
     }
 }
