@@ -28,18 +28,19 @@ pub(super) enum Beginning {
     AsItIs,
     /// A CONNECT of a version that is not served: MQTT's, but none of its levels that there are.
     Unknown,
+    /// A CONNECT with flags that are reserved (2.2.2 of 3.1.1): to be closed, and `mqtt-protocol-core` would not.
+    Broken,
     /// A CONNECT in other words, and how many bytes it took.
     Anew(Vec<u8>, usize),
 }
 
 /// Looks at the first bytes of a connection.
 pub(super) fn look_at(bytes: &[u8]) -> Beginning {
-    let Some((&CONNECT, rest)) = bytes.split_first() else {
-        return if bytes.is_empty() {
-            Beginning::Short
-        } else {
-            Beginning::AsItIs
-        };
+    let rest = match bytes.split_first() {
+        Some((&CONNECT, rest)) => rest,
+        Some((first, _)) if first & 0xf0 == CONNECT => return Beginning::Broken,
+        Some(_) => return Beginning::AsItIs,
+        None => return Beginning::Short,
     };
     let (mut length, mut shift, mut taken) = (0_usize, 0, 0);
     loop {
@@ -224,6 +225,9 @@ mod tests {
         }
         assert_eq!(look_at(&zero), Beginning::Anew(with(1), zero.len()));
         assert_eq!(look_at(&with(5)), Beginning::AsItIs);
+        let mut flagged = with(0);
+        flagged[0] = 0x15;
+        assert_eq!(look_at(&flagged), Beginning::Broken);
         assert_eq!(look_at(&connect(others)), Beginning::AsItIs);
         let mut newer = with(0);
         newer[8] = 6;

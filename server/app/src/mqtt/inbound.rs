@@ -42,6 +42,7 @@ where
         match beginning::look_at(&first) {
             Beginning::Short => {}
             Beginning::AsItIs => break first,
+            Beginning::Broken => return Err(Vec::new()),
             Beginning::Unknown => return Err(UNSUPPORTED_VERSION.to_vec()),
             Beginning::Anew(mut anew, taken) => {
                 anew.extend_from_slice(first.get(taken..).unwrap_or_default());
