@@ -5,6 +5,7 @@
 use serde::Deserialize;
 use serde_json::Value as Json;
 use serde_json::value::RawValue;
+use tombolo_core::wire::graphql::GraphqlError;
 use tombolo_core::wire::ws::ClientFrame;
 
 use crate::{CloseReason, Incoming, OperationId, Outgoing};
@@ -71,6 +72,19 @@ pub(crate) fn read(text: &str) -> Result<Frame, CloseReason> {
             )));
         }
     })
+}
+
+/// Errors that are of no operation: an `error` frame with an empty id.
+pub(crate) fn refusal(text: &str) -> Option<Vec<GraphqlError>> {
+    #[derive(Deserialize)]
+    struct Parts {
+        #[serde(rename = "type")]
+        kind: String,
+        id: String,
+        payload: Vec<GraphqlError>,
+    }
+    let parts: Parts = serde_json::from_str(text).ok()?;
+    (parts.kind == "error" && parts.id.is_empty()).then_some(parts.payload)
 }
 
 /// Writes a message of the owner.

@@ -53,11 +53,12 @@ pub enum MqttVersion {
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
 pub struct Mqtt {
     url: Url,
     version: MqttVersion,
     tls: OnceLock<Arc<rustls::ClientConfig>>,
+    /// The user name and the password at an outside broker.
+    broker: Option<(String, String)>,
 }
 
 /// What a connection is made with.
@@ -67,7 +68,20 @@ struct Dial {
     host: String,
     port: u16,
     carrier: Carrier,
-    credential: Option<(&'static str, String)>,
+    /// User name and password of CONNECT.
+    login: Option<(String, String)>,
+    /// `connection_init`, where a broker stands between: CONNECT does not reach the server then.
+    init: Option<String>,
+}
+
+impl std::fmt::Debug for Mqtt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mqtt")
+            .field("url", &self.url.as_str())
+            .field("version", &self.version)
+            .field("through_broker", &self.broker.is_some())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Dial {
@@ -107,7 +121,26 @@ impl Mqtt {
             url: parsed,
             version: MqttVersion::default(),
             tls: OnceLock::new(),
+            broker: None,
         })
+    }
+
+    /// The same through an outside broker, to which the device shows this user name and password: the server's credential goes
+    /// to the server in a frame. Each link has a client id of its own, so that the broker's access list has to go by client ids
+    /// (`docs/mqtt.md`, *An outside broker*).
+    ///
+    /// ```
+    /// # fn main() -> Result<(), tombolo_transport::BadEndpoint> {
+    /// use tombolo_transport::mqtt::Mqtt;
+    ///
+    /// let through = Mqtt::new("mqtts://broker.example.com")?.through_broker("fleet", "hunter2");
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn through_broker(mut self, username: impl Into<String>, password: impl Into<String>) -> Self {
+        self.broker = Some((username.into(), password.into()));
+        self
     }
 
     /// The same, in another version.
@@ -158,19 +191,33 @@ impl Mqtt {
             host,
             port: self.url.port().unwrap_or(port),
             carrier,
-            credential: credential.header().map(|(name, value)| (name, value.to_owned())),
+            login: match &self.broker {
+                Some(login) => Some(login.clone()),
+                None => credential
+                    .header()
+                    .map(|(name, value)| (name.to_owned(), value.to_owned())),
+            },
+            init: match &self.broker {
+                Some(_) => Some(crate::frame::init(credential.init_payload())?),
+                None => None,
+            },
         })
     }
 
     async fn link(&self, credential: &Credential) -> Result<MqttLink, CloseReason> {
         let dial = self.dial(credential)?;
+        let init = dial.init.clone();
         let opening = async {
             let mut link = match self.version {
                 MqttVersion::V3_1_1 => v4::start(dial),
                 MqttVersion::V5 => v5::start(dial),
             }
             .named(self.name());
-            link.stand().await.map(|()| link)
+            link.stand().await?;
+            if let Some(init) = init {
+                link.begin(init).await?;
+            }
+            Ok(link)
         };
         match tokio::time::timeout(limits::CONNECT_TIMEOUT, opening).await {
             Ok(opened) => opened,

@@ -6,6 +6,7 @@
 //! | `command_line` | the README's story by the built binary |
 //! | `cut_links` `kill_client` `kill_server` | the network goes, or SIGKILL, and then the books are checked |
 //! | `mqtt` `switch` | replicas over MQTT; a network that blocks the WebSocket; another transport while the client is open |
+//! | `broker` | replicas behind an outside broker |
 //! | `plain_mqtt` | MQTT by a client that knows nothing of ours |
 //! | `two_processes` | an app and its extension on one file: one has the link; killed, suspended, signed out |
 //! | `bad_documents` `bad_frames` `bad_cursors` `bad_files` `bad_disks` | "bad input gets a clear error and loses nothing", a test a line |
@@ -17,6 +18,7 @@ mod bad_disks;
 mod bad_documents;
 mod bad_files;
 mod bad_frames;
+mod broker;
 mod command_line;
 mod cut_links;
 mod first_sync;

@@ -1,11 +1,12 @@
 //! MQTT 3.1.1, by `rumqttc`.
 
 use rumqttc::{
-    AsyncClient, ConnectReturnCode, ConnectionError, Event, MqttOptions, Packet, QoS, StateError, SubscribeReasonCode,
+    AsyncClient, ConnectReturnCode, ConnectionError, Event, LastWill, MqttOptions, Packet, QoS, StateError,
+    SubscribeReasonCode,
 };
 use tokio::sync::mpsc;
 
-use super::link::{Heard, INCOMING_MAX, MqttLink, Publish};
+use super::link::{self, Heard, INCOMING_MAX, MqttLink, Publish};
 use super::{Dial, IN_FLIGHT_MAX, KEEP_ALIVE, PACKET_BYTES_MAX};
 use crate::{CloseReason, limits};
 
@@ -38,8 +39,12 @@ pub(super) fn start(dial: Dial) -> MqttLink {
         .set_keep_alive(KEEP_ALIVE)
         .set_inflight(IN_FLIGHT_MAX)
         .set_max_packet_size(limits::MESSAGE_BYTES_MAX, PACKET_BYTES_MAX);
-    if let Some((name, value)) = dial.credential {
+    if let Some((name, value)) = dial.login {
         options.set_credentials(name, value);
+    }
+    if dial.init.is_some() {
+        // The broker alone sees the device go.
+        options.set_last_will(LastWill::new(&request, link::OVER, QoS::AtLeastOnce, false));
     }
     let (client, mut connection) = AsyncClient::new(options, limits::OUTGOING_MESSAGES_MAX);
     let (heard, hears) = mpsc::channel(INCOMING_MAX);

@@ -1,11 +1,11 @@
 //! MQTT 5, by `rumqttc`.
 
 use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::mqttbytes::v5::{ConnectReturnCode, DisconnectReasonCode, Packet, SubscribeReasonCode};
+use rumqttc::v5::mqttbytes::v5::{ConnectReturnCode, DisconnectReasonCode, LastWill, Packet, SubscribeReasonCode};
 use rumqttc::v5::{AsyncClient, ConnectionError, Event, MqttOptions, StateError};
 use tokio::sync::mpsc;
 
-use super::link::{Heard, INCOMING_MAX, MqttLink, Publish};
+use super::link::{self, Heard, INCOMING_MAX, MqttLink, Publish};
 use super::{Dial, IN_FLIGHT_MAX, KEEP_ALIVE, PACKET_BYTES_MAX};
 use crate::{CloseReason, limits};
 
@@ -38,8 +38,12 @@ pub(super) fn start(dial: Dial) -> MqttLink {
         .set_keep_alive(KEEP_ALIVE)
         .set_outgoing_inflight_upper_limit(IN_FLIGHT_MAX)
         .set_max_packet_size(u32::try_from(limits::MESSAGE_BYTES_MAX).ok());
-    if let Some((name, value)) = dial.credential {
+    if let Some((name, value)) = dial.login {
         options.set_credentials(name, value);
+    }
+    if dial.init.is_some() {
+        // The broker alone sees the device go.
+        options.set_last_will(LastWill::new(&request, link::OVER, QoS::AtLeastOnce, false, None));
     }
     let (client, mut connection) = AsyncClient::new(options, limits::OUTGOING_MESSAGES_MAX);
     let (heard, hears) = mpsc::channel(INCOMING_MAX);
