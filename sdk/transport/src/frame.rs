@@ -5,7 +5,6 @@
 use serde::Deserialize;
 use serde_json::Value as Json;
 use serde_json::value::RawValue;
-use tombolo_core::wire::graphql::GraphqlError;
 use tombolo_core::wire::ws::ClientFrame;
 
 use crate::{CloseReason, Incoming, OperationId, Outgoing};
@@ -75,13 +74,14 @@ pub(crate) fn read(text: &str) -> Result<Frame, CloseReason> {
 }
 
 /// Errors that are of no operation: an `error` frame with an empty id.
-pub(crate) fn refusal(text: &str) -> Option<Vec<GraphqlError>> {
+#[cfg(feature = "mqtt")]
+pub(crate) fn refusal(text: &str) -> Option<Vec<tombolo_core::wire::graphql::GraphqlError>> {
     #[derive(Deserialize)]
     struct Parts {
         #[serde(rename = "type")]
         kind: String,
         id: String,
-        payload: Vec<GraphqlError>,
+        payload: Vec<tombolo_core::wire::graphql::GraphqlError>,
     }
     let parts: Parts = serde_json::from_str(text).ok()?;
     (parts.kind == "error" && parts.id.is_empty()).then_some(parts.payload)

@@ -10,8 +10,8 @@ use mqtt_protocol_core::mqtt::Version;
 use mqtt_protocol_core::mqtt::common::Cursor;
 use mqtt_protocol_core::mqtt::connection::prelude::*;
 use mqtt_protocol_core::mqtt::connection::{Connection, ConnectionOptions, role};
-use mqtt_protocol_core::mqtt::packet::Qos;
 use mqtt_protocol_core::mqtt::packet::prelude::*;
+use mqtt_protocol_core::mqtt::packet::{GenericPacket, Qos};
 use mqtt_protocol_core::mqtt::result_code::{ConnectReasonCode, DisconnectReasonCode, MqttError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -279,6 +279,11 @@ impl State {
         for event in events {
             match event {
                 GenericEvent::NotifyPacketReceived(packet) => step.packets.push(packets::read(packet)),
+                // Of a message with QoS 2 that comes again: the first one was refused, and nobody has it.
+                GenericEvent::RequestSendPacket {
+                    packet: GenericPacket::V3_1_1Pubrec(_) | GenericPacket::V5_0Pubrec(_),
+                    ..
+                } => {}
                 GenericEvent::RequestSendPacket { packet, .. } => {
                     step.bytes.extend_from_slice(&packet.to_continuous_buffer());
                 }
@@ -332,6 +337,23 @@ mod tests {
         // Nor in what is read later.
         let step = peer.receive(connect);
         assert!(step.close && step.packets.is_empty() && step.bytes.is_empty());
+    }
+
+    #[test]
+    fn a_message_with_qos_2_is_never_said_to_be_received() {
+        let peer = Peer::new(1_000);
+        peer.receive(b"\x10\x11\x00\x04MQTT\x04\x02\x00\x3c\x00\x05phone");
+        let welcome = packets::Welcome {
+            assigned_id: None,
+            keep_alive_s: None,
+            method: None,
+            present: false,
+            expiry_s: None,
+        };
+        peer.send(packets::welcome(Version::V3_1_1, welcome).unwrap());
+        let message = b"\x34\x06\x00\x01t\x00\x05m";
+        let step = peer.receive(&[message.as_slice(), message].concat());
+        assert!(!step.packets.is_empty() && step.bytes.is_empty(), "{:?}", step.bytes);
     }
 
     #[test]
