@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-/// Most connections held at once, WebSockets included. An idle socket costs about 10 kB with [`SOCKET_BUFFER_BYTES`], so
-/// the default stays near 100 MB; the operating system's limit on open files must be above it. At the limit new
+/// Most connections held at once, WebSockets included. An idle socket costs about 17 kB (the bench's W5), so the
+/// default stays below 200 MB; the operating system's limit on open files must be above it. At the limit new
 /// connections wait in the kernel's queue.
 pub const CONNECTIONS_MAX: usize = 10_000;
 
