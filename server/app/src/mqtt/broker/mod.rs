@@ -7,8 +7,8 @@
 //! It is MQTT 3.1.1, because every broker speaks that. The session with the broker is kept, and a request is acknowledged once
 //! it is where its acknowledgement promises it to be: while the server is restarted the broker keeps the requests.
 //!
-//! The connection is one task ([`link`]) that must never wait for a device, or nothing would drain. Each device is a task of its
-//! own ([`device`]) that takes requests one after the other. What waits for devices is bounded by what a broker sends without
+//! The connection is one task (`link`) that must never wait for a device, or nothing would drain. Each device is a task of its
+//! own (`device`) that takes requests one after the other. What waits for devices is bounded by what a broker sends without
 //! an acknowledgement, and by [`REQUESTS_WAITING_BYTES_MAX`].
 
 mod device;
