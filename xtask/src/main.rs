@@ -5,6 +5,7 @@
 //! package may depend on it.
 #![allow(clippy::print_stdout, clippy::print_stderr)] // A command line: its output is what it is for.
 
+mod bindings;
 mod data;
 mod fuzz;
 mod house;
@@ -48,6 +49,8 @@ enum Command {
     },
     /// What CI runs: `test`, with the lock file as it stands and nothing kept for a next build
     Ci,
+    /// Build the library for other languages and write its Kotlin, Swift and Python sides
+    Bindings,
     /// Check the house rules that no linter knows
     Tidy,
     /// Run the upgrade matrix and print its table: kinds of schema change × versions apart × what waits in the queue
@@ -97,6 +100,9 @@ fn run(command: Command) -> Result<(), Failed> {
         Command::Data { examples } => data::run(&house, examples),
         Command::Test { only } => steps::run(&house, &only, steps::Mode::Daily),
         Command::Ci => steps::run(&house, &[], steps::Mode::Ci),
+        Command::Bindings => {
+            bindings::generate(&house, steps::Mode::Daily).map(|library| println!("{}", library.display()))
+        }
         Command::Tidy => tidy::run(&house),
         Command::Matrix => house
             .cargo(&[

@@ -130,7 +130,7 @@ fn passes(task: Task) -> Result<Outcome, Failed> {
 }
 
 /// A cargo command with the settings of the mode; `last` goes behind the `--`.
-fn cargo(house: &House, mode: Mode, arguments: &[&str], last: &[&str]) -> Task {
+pub(crate) fn cargo(house: &House, mode: Mode, arguments: &[&str], last: &[&str]) -> Task {
     let mut task = house.cargo(arguments);
     if mode == Mode::Ci {
         task = task

@@ -15,6 +15,7 @@ use tombolo_store::{Durability, OpenError, Options, Reader, Salvage, Store};
 use tombolo_transport::{Credential, Endpoint, Fallback, Network, Transport};
 
 use crate::client::Client;
+use crate::credential::{Ask, keep_asking};
 use crate::driver::{Driver, SharedCredential};
 use crate::hub::{Event, Hub};
 use crate::inner::Inner;
@@ -62,6 +63,7 @@ pub struct Builder {
     author: Option<String>,
     account: Option<String>,
     make_folder: bool,
+    pub(crate) ask: Option<Ask>,
     seed: Option<u64>,
     clock: Option<Clock>,
 }
@@ -87,6 +89,7 @@ impl Builder {
             author: None,
             account: None,
             make_folder: false,
+            ask: None,
             seed: None,
             clock: None,
         }
@@ -332,7 +335,7 @@ impl Builder {
         let can_link = transport.is_some();
         let driver = Driver::new(transport, Arc::clone(&credential), clock, orders_end, reports);
         runtime.spawn(driver.run());
-        Ok(Client::new(Inner {
+        let client = Client::new(Inner {
             access: Access::of(&schema, &Identity::Local),
             schema,
             query_limits: QueryLimits::replica(),
@@ -346,8 +349,13 @@ impl Builder {
             salvage,
             author,
             account: self.account,
+            asks: self.ask.is_some(),
             turns: tokio::sync::Mutex::default(),
-        }))
+        });
+        if let Some(ask) = self.ask {
+            runtime.spawn(keep_asking(Arc::downgrade(&client.inner), client.status(), ask));
+        }
+        Ok(client)
     }
 }
 

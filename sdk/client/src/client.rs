@@ -38,6 +38,11 @@ impl Client {
         Self { inner: Arc::new(inner) }
     }
 
+    /// A handle to a client that is open.
+    pub(crate) fn of(inner: Arc<Inner>) -> Self {
+        Self { inner }
+    }
+
     /// What was saved out of a damaged file when this one was made, and what was not: to be told to the user, as long as
     /// the app has not done so. `None` for a file that was never damaged.
     ///
@@ -458,7 +463,8 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Unauthorized`] if the server refused the credential, [`Error::Incomplete`] without a URL. No network is
+    /// [`Error::Unauthorized`] if the server refused the credential (where the app is asked for one,
+    /// [`Builder::credentials`], and has given none within the budget), [`Error::Incomplete`] without a URL. No network is
     /// not an error: the report says what is left.
     pub async fn sync_once(&self, budget: Duration) -> Result<SyncReport, Error> {
         sync::once(&self.inner, budget).await

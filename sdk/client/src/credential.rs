@@ -1,12 +1,61 @@
 //! The credential while the client is open: another one, when the server refuses the one before.
 
-use std::sync::PoisonError;
+use std::future::Future;
+use std::sync::{Arc, PoisonError, Weak};
+use std::time::Duration;
 
-use tombolo_machine::Input;
-use tombolo_transport::Credential;
+use tokio::sync::watch;
+use tombolo_machine::{Input, LinkStatus, Status};
+use tombolo_transport::{BoxFuture, Credential};
 
 use crate::Error;
+use crate::builder::Builder;
 use crate::client::Client;
+use crate::inner::Inner;
+use crate::limits::{CREDENTIAL_RETRY_MAX, CREDENTIAL_RETRY_MIN};
+
+/// Asks the app for a credential.
+pub(crate) type Ask = Arc<dyn Fn() -> BoxFuture<'static, Option<Credential>> + Send + Sync>;
+
+impl Builder {
+    /// Whom to ask for a credential when the server refuses the present one (or when there is none and the server wants
+    /// one): the app's sign-in, which fetches a fresh token. Without it the app learns of it by [`crate::Event::NeedToken`]
+    /// and gives one by [`Client::set_token`].
+    ///
+    /// It is asked once for each refusal, one question at a time, on the runtime that the client was opened in, and it may
+    /// take as long as it likes: local life goes on. `None` means that there is none now; the link then rests until the app
+    /// gives one. If what it gives is refused again, the next question waits: 1 s, doubling up to 60 s
+    /// ([`CREDENTIAL_RETRY_MIN`], [`CREDENTIAL_RETRY_MAX`]).
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// use tombolo::transport::Credential;
+    ///
+    /// async fn sign_in() -> Option<Credential> {
+    ///     Some(Credential::Token("what the issuer has just given".into()))
+    /// }
+    ///
+    /// let client = tombolo::Client::builder()
+    ///     .schema("type Note @model { id: ID! text: String! }")
+    ///     .path(folder.path().join("replica.db"))
+    ///     .url("https://api.example.com/graphql")
+    ///     .credentials(sign_in)
+    ///     .offline(true)
+    ///     .open()
+    ///     .await?;
+    /// client.close().await;
+    /// # Ok::<(), tombolo::Error>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn credentials<A>(mut self, ask: impl Fn() -> A + Send + Sync + 'static) -> Self
+    where
+        A: Future<Output = Option<Credential>> + Send + 'static,
+    {
+        self.ask = Some(Arc::new(move || Box::pin(ask())));
+        self
+    }
+}
 
 impl Client {
     /// Gives another API key. A link that was refused is tried again, one that is open is opened anew.
@@ -41,5 +90,75 @@ impl Client {
     async fn set_credential(&self, credential: Credential) -> Result<(), Error> {
         *self.inner.credential.lock().unwrap_or_else(PoisonError::into_inner) = credential;
         self.inner.step(Input::TokenChanged).await
+    }
+}
+
+/// Asks the app whenever the link rests for want of a credential, until the client is gone.
+pub(crate) async fn keep_asking(client: Weak<Inner>, mut status: watch::Receiver<Status>, ask: Ask) {
+    let paused = |status: &Status| status.link == LinkStatus::Paused;
+    let mut wait = None;
+    loop {
+        // What is refused before anything of the server was seen again was given in vain.
+        let met = status.wait_for(|status| paused(status) || is_in(status)).await;
+        let Ok(met) = met.map(|status| paused(&status)) else {
+            return;
+        };
+        if !met {
+            wait = None;
+            if status.wait_for(|status| !is_in(status)).await.is_err() {
+                return;
+            }
+            continue;
+        }
+        if let Some(wait) = wait {
+            let helped = tokio::time::timeout(wait, status.wait_for(|status| !paused(status))).await;
+            match helped {
+                // The app has given one itself.
+                Ok(Ok(_)) => continue,
+                Ok(Err(_)) => return,
+                Err(_) => {}
+            }
+        }
+        wait = Some(next_wait(wait));
+        // A task of its own: one that panics is like one that has none.
+        let credential = tokio::spawn(ask()).await.unwrap_or_else(|error| {
+            tracing::error!(%error, "the app failed when it was asked for a credential");
+            None
+        });
+        let Some(inner) = client.upgrade() else { return };
+        let still = paused(&status.borrow());
+        if still && let Some(credential) = credential {
+            if Client::of(inner).set_credential(credential).await.is_err() {
+                // Suspended, or closed: asked again if the link ever rests again.
+                tracing::debug!("a credential came too late");
+            }
+        } else {
+            drop(inner);
+        }
+        if status.wait_for(|status| !paused(status)).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// How long the next question waits after one that did not help.
+fn next_wait(before: Option<Duration>) -> Duration {
+    before.map_or(CREDENTIAL_RETRY_MIN, |before| (before * 2).min(CREDENTIAL_RETRY_MAX))
+}
+
+/// The server has let the replica in.
+fn is_in(status: &Status) -> bool {
+    matches!(status.link, LinkStatus::CatchingUp | LinkStatus::Live)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_refused_again_is_asked_about_ever_more_rarely() {
+        let waits = std::iter::successors(Some(next_wait(None)), |wait| Some(next_wait(Some(*wait))));
+        let seconds: Vec<u64> = waits.take(9).map(|wait| wait.as_secs()).collect();
+        assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
     }
 }

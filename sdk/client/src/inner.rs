@@ -36,6 +36,8 @@ pub(crate) struct Inner {
     pub salvage: Option<Salvage>,
     pub author: Option<String>,
     pub account: Option<String>,
+    /// The app is asked for a credential where one is needed.
+    pub asks: bool,
     /// Suspending, resuming and signing out, one at a time.
     pub turns: tokio::sync::Mutex<()>,
 }

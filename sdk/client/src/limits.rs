@@ -51,3 +51,10 @@ pub const SIGN_OUT_WAIT: Duration = Duration::from_secs(3);
 
 /// Bytes of an account's name. Those of the known identity providers have 36 to 255.
 pub const ACCOUNT_BYTES_MAX: usize = 512;
+
+/// Between two questions for a credential ([`crate::Builder::credentials`]) when what the app gave was refused: the first
+/// time. As long as the shortest wait between two attempts at a link.
+pub const CREDENTIAL_RETRY_MIN: Duration = Duration::from_secs(1);
+
+/// The same at most: often enough for a person who has just been let in again, and rare enough for an issuer that counts.
+pub const CREDENTIAL_RETRY_MAX: Duration = Duration::from_secs(60);

@@ -63,9 +63,11 @@ pub(crate) async fn once(inner: &Inner, budget: Duration) -> Result<SyncReport, 
     });
     // Opens a link where none is wanted, and cuts the back-off short where one is awaited.
     inner.set_online(true).await?;
+    // Where the app is being asked for a credential, the round goes on with the one that it gives.
+    let is_refused = |status: &Status| status.link == LinkStatus::Paused && !inner.asks;
     let end = async {
         let settled = status
-            .wait_for(|status| is_complete(status) || status.link == LinkStatus::Paused || is_done_elsewhere(status))
+            .wait_for(|status| is_complete(status) || is_refused(status) || is_done_elsewhere(status))
             .await;
         settled.map(|status| status.clone()).map_err(|_| inner.gone())
     };

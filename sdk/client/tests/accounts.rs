@@ -3,10 +3,13 @@
 
 mod common;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::{CREATE, PATIENCE, Server, read, settle, until};
 use serde_json::json;
+use tombolo::transport::Credential;
 use tombolo::{Accounts, Builder, Client, Event, LinkStatus, SignOut, SignedOut};
 
 const IDS: &str = "{ listNotes { items { id } } }";
@@ -229,5 +232,59 @@ async fn a_credential_that_expires_pauses_the_link_asks_once_and_local_life_goes
     settle(&client).await;
     assert_eq!(asked(), 1);
     assert_eq!(server.applied(), 2);
+    client.close().await;
+}
+
+/// What the app gives when it is asked, in turn; nothing more after the last.
+fn answers(
+    given: &[&'static str],
+) -> (
+    Arc<AtomicUsize>,
+    impl Fn() -> std::future::Ready<Option<Credential>> + Send + Sync + 'static,
+) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let (count, given) = (Arc::clone(&asked), given.to_vec());
+    let ask = move || {
+        let turn = count.fetch_add(1, Ordering::SeqCst);
+        std::future::ready(given.get(turn).map(|key| Credential::ApiKey((*key).to_owned())))
+    };
+    (asked, ask)
+}
+
+#[tokio::test]
+async fn the_app_is_asked_for_a_credential_once_for_each_refusal_and_sync_goes_on_with_it() {
+    let (_folder, accounts, server) = setup();
+    let (asked, ask) = answers(&["second", "third"]);
+    let client = on(&server, &accounts, "ada").credentials(ask).open().await.unwrap();
+    settle(&client).await;
+    assert_eq!(
+        asked.load(Ordering::SeqCst),
+        0,
+        "a credential that is taken is none to ask about"
+    );
+    for (round, key) in ["second", "third"].into_iter().enumerate() {
+        server.set(|b| b.key = key.into());
+        client.set_online(false).await.unwrap();
+        create(&client, key).await;
+        client.sync_once(PATIENCE).await.unwrap();
+        assert_eq!(asked.load(Ordering::SeqCst), round + 1);
+        client.set_online(true).await.unwrap();
+        settle(&client).await;
+    }
+    assert_eq!(server.applied(), 2);
+    client.close().await;
+}
+
+#[tokio::test]
+async fn an_app_that_has_no_credential_or_panics_leaves_the_link_to_rest_until_it_gives_one() {
+    let (_folder, accounts, server) = setup();
+    server.set(|b| b.key = "fresh".into());
+    let panics = || async { panic!("the sign-in is broken") };
+    let client = on(&server, &accounts, "ada").credentials(panics).open().await.unwrap();
+    until(&client, |status| status.link == LinkStatus::Paused).await;
+    create(&client, "a").await;
+    client.set_api_key("fresh").await.unwrap();
+    settle(&client).await;
+    assert_eq!(server.applied(), 1);
     client.close().await;
 }

@@ -1,0 +1,86 @@
+//! The bindings: the library with its C surface, and what uniffi writes for Kotlin, Swift and Python, laid where each
+//! language's package looks for it. Nothing of it is kept in the repository.
+
+use std::path::{Path, PathBuf};
+
+use crate::house::{Failed, House, failed};
+use crate::steps::{self, Mode};
+
+/// Where each language's package has what was written for it.
+const KOTLIN: &str = "bindings/kotlin/generated";
+const SWIFT: &str = "bindings/swift/Sources/TomboloFFI";
+const SWIFT_C: &str = "bindings/swift/Sources/CTomboloFFI";
+const PYTHON: &str = "bindings/python/src/tombolo/_ffi";
+
+/// What `uniffi-bindgen` writes into one folder, and where each file goes.
+const FILES: &[(&str, &str, &str)] = &[
+    (
+        "dev/tombolo/ffi/tombolo_ffi.kt",
+        KOTLIN,
+        "dev/tombolo/ffi/tombolo_ffi.kt",
+    ),
+    ("TomboloFFI.swift", SWIFT, "TomboloFFI.swift"),
+    ("CTomboloFFI.h", SWIFT_C, "CTomboloFFI.h"),
+    ("CTomboloFFI.modulemap", SWIFT_C, "module.modulemap"),
+    ("tombolo_ffi.py", PYTHON, "tombolo_ffi.py"),
+];
+
+/// Builds the library in the daily profile, with what tests of the bindings call, and writes the three languages' sides.
+pub(crate) fn generate(house: &House, mode: Mode) -> Result<PathBuf, Failed> {
+    let build = [
+        "build",
+        "--package",
+        "tombolo-ffi",
+        "--features",
+        "tombolo-ffi/testing",
+        "--package",
+        "tombolo-bindgen",
+    ];
+    steps::cargo(house, mode, &build, &[]).run()?;
+    let folder = steps::target_folder(house)?.join("debug");
+    let library = library(&folder);
+    let written = folder.join("bindings");
+    write(house, &folder, &library, &written)?;
+    Ok(library)
+}
+
+/// The built library for this system.
+fn library(folder: &Path) -> PathBuf {
+    let (before, after) = (std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+    folder.join(format!("{before}tombolo_ffi{after}"))
+}
+
+fn write(house: &House, folder: &Path, library: &Path, written: &Path) -> Result<(), Failed> {
+    // What an earlier version wrote under another name must not be taken for this one's.
+    match std::fs::remove_dir_all(written) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(failed(format!("removing {}", written.display()))(error));
+        }
+        Ok(()) | Err(_) => {}
+    }
+    house
+        .task(folder.join(format!("tombolo-bindgen{}", std::env::consts::EXE_SUFFIX)))
+        .args(["generate"])
+        .args([library])
+        .args(["--language", "kotlin", "--language", "swift", "--language", "python"])
+        .args(["--no-format", "--out-dir"])
+        .args([written])
+        .run()?;
+    for (from, to, name) in FILES {
+        let (from, to) = (written.join(from), house.path(to).join(name));
+        copy(&from, &to)?;
+    }
+    Ok(())
+}
+
+/// Copies a file unless it is there already as it is: what was compiled from it stays fresh.
+fn copy(from: &Path, to: &Path) -> Result<(), Failed> {
+    let text = std::fs::read(from).map_err(failed(format!("reading {}", from.display())))?;
+    if std::fs::read(to).is_ok_and(|there| there == text) {
+        return Ok(());
+    }
+    if let Some(folder) = to.parent() {
+        std::fs::create_dir_all(folder).map_err(failed(format!("making {}", folder.display())))?;
+    }
+    std::fs::write(to, text).map_err(failed(format!("writing {}", to.display())))
+}
