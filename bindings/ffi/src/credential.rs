@@ -90,3 +90,58 @@ pub(crate) async fn ask(provider: Arc<dyn CredentialProvider>) -> Option<tombolo
         Credential::Token { token } => tombolo::transport::Credential::Token(token),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    /// A provider that does this.
+    struct Does<F>(F);
+
+    impl<F: Fn(Arc<CredentialReply>) -> Result<(), CallbackError> + Send + Sync> CredentialProvider for Does<F> {
+        fn credential_needed(&self, reply: Arc<CredentialReply>) -> Result<(), CallbackError> {
+            (self.0)(reply)
+        }
+    }
+
+    fn key(key: &str) -> Credential {
+        Credential::ApiKey { key: key.to_owned() }
+    }
+
+    #[tokio::test]
+    async fn the_first_answer_counts() {
+        let provider = Does(|reply: Arc<CredentialReply>| {
+            assert!(reply.give(Some(key("first"))));
+            assert!(!reply.give(Some(key("second"))));
+            Ok(())
+        });
+        let given = ask(Arc::new(provider)).await;
+        assert!(given == Some(tombolo::transport::Credential::ApiKey("first".into())));
+    }
+
+    #[tokio::test]
+    async fn an_answer_may_come_later_from_another_thread() {
+        let provider = Does(|reply: Arc<CredentialReply>| {
+            std::thread::spawn(move || reply.give(Some(key("late"))));
+            Ok(())
+        });
+        assert!(ask(Arc::new(provider)).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn no_answer_a_callback_that_throws_and_one_that_panics_are_no_credential() {
+        let lets_go = Does(|_| Ok(()));
+        assert!(ask(Arc::new(lets_go)).await.is_none());
+        let throws = Does(|reply: Arc<CredentialReply>| {
+            reply.give(Some(key("half a sign-in")));
+            Err(CallbackError::Failed {
+                detail: "broken".into(),
+            })
+        });
+        assert!(ask(Arc::new(throws)).await.is_none());
+        let panics = Does(|_| panic!("broken"));
+        assert!(ask(Arc::new(panics)).await.is_none());
+    }
+}
