@@ -20,6 +20,10 @@ pub const LIST_LIMIT_MAX: usize = 1_000;
 /// Most items that a replica gives in one page of a local query: memory of a phone, at some 300 B a record 30 MB.
 pub const LIST_LIMIT_MAX_LOCAL: usize = 100_000;
 
+/// Most steps of a list's `sort`: three or four settle any order that a person reads, and each is one more comparison for
+/// every record of the list.
+pub const SORT_FIELDS_MAX: usize = 8;
+
 /// How far before the `lastSync` of a sync query its delta begins, in milliseconds, where that is a `startedAt` of the
 /// server's: two minutes. Clients merge what they know already without effect.
 pub const SYNC_OVERLAP_MS: i64 = 120_000;

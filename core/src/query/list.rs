@@ -2,14 +2,16 @@
 
 use serde_json::Value as Json;
 
+use super::document::over;
 use super::filter::{Filter, FilterColumn, Test};
 use super::filter_parse::{bad, not_authorized};
-use super::plan::{Column, List, Sync};
+use super::plan::{By, Column, List, Sync};
 use super::select::Planner;
 use super::sql;
 use super::token::{Token, list_hash};
 use crate::id::{FieldId, ModelId};
-use crate::schema::Model;
+use crate::limits::SORT_FIELDS_MAX;
+use crate::schema::{LAST_CHANGED_AT, Model};
 use crate::value::Value;
 use crate::wire::graphql::GraphqlError;
 
@@ -65,11 +67,13 @@ impl Planner<'_> {
             }
             order
         });
-        for column in &order {
-            if let Column::Field(field) = column
-                && !self.access.can_read(wanted.model, *field)
+        let descending = wanted.argument("sortDirection").and_then(Json::as_str) == Some("DESC");
+        let order = self.ordered(wanted, By::all(order, descending))?;
+        for by in &order {
+            if let Column::Field(field) = by.column
+                && !self.access.can_read(wanted.model, field)
             {
-                return Err(not_authorized(&model.field_at(*field).name, &model.name));
+                return Err(not_authorized(&model.field_at(field).name, &model.name));
             }
         }
         let limits = &self.parsed.limits;
@@ -105,7 +109,6 @@ impl Planner<'_> {
                 _ => Some(Filter::All(filters)),
             },
             order,
-            descending: wanted.argument("sortDirection").and_then(Json::as_str) == Some("DESC"),
             limit,
             probe: false,
             after,
@@ -114,6 +117,47 @@ impl Planner<'_> {
             sync,
         };
         Ok((list, parent))
+    }
+
+    /// The order that `sort` asks for, with `rest` behind it, whose key makes it total; `rest` without `sort`.
+    fn ordered(&self, wanted: &Wanted<'_>, rest: Vec<By>) -> Result<Vec<By>, GraphqlError> {
+        let model = self.schema.model(wanted.model);
+        // A list whose key has a field called `sort` has no order of ours: what is given is the key's value or condition.
+        let Some(Json::Array(steps)) = wanted.argument("sort") else {
+            return Ok(rest);
+        };
+        if steps.len() > SORT_FIELDS_MAX {
+            return Err(over(format!(
+                "`sort` has {} steps; the most is {SORT_FIELDS_MAX} (SORT_FIELDS_MAX): the key settles what is left",
+                steps.len()
+            )));
+        }
+        let mut order: Vec<By> = Vec::with_capacity(steps.len() + rest.len());
+        for step in steps.iter().filter(|step| !step.is_null()) {
+            let name = step.get("field").and_then(Json::as_str).unwrap_or_default();
+            let column = match name {
+                LAST_CHANGED_AT => Some(Column::LastChangedAt),
+                name => model
+                    .field(name)
+                    .filter(|field| model.field_at(*field).is_sortable())
+                    .map(Column::Field),
+            };
+            let column =
+                column.ok_or_else(|| bad(format!("`sort` names no field that {} can be sorted by", model.name)))?;
+            if order.iter().any(|by| by.column == column) {
+                return Err(bad(format!("`sort` names `{name}` twice: leave the second out")));
+            }
+            order.push(By {
+                column,
+                descending: step.get("direction").and_then(Json::as_str) == Some("DESC"),
+            });
+        }
+        for by in rest {
+            if order.iter().all(|known| known.column != by.column) {
+                order.push(by);
+            }
+        }
+        Ok(order)
     }
 
     /// The condition on a sort key: on its one field, or on the tuple of its fields.

@@ -119,13 +119,27 @@ pub(super) enum Source {
     Given,
 }
 
+/// One step of an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct By {
+    pub(super) column: Column,
+    pub(super) descending: bool,
+}
+
+impl By {
+    /// Every one of `columns` in the same direction.
+    pub(super) fn all(columns: Vec<Column>, descending: bool) -> Vec<Self> {
+        let by = |column| Self { column, descending };
+        columns.into_iter().map(by).collect()
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct List {
     /// Everything that must hold of a record.
     pub(super) filter: Option<Filter>,
     /// What the list is ordered by, ending in the key.
-    pub(super) order: Vec<Column>,
-    pub(super) descending: bool,
+    pub(super) order: Vec<By>,
     pub(super) limit: usize,
     /// Read one record more than `limit`, to know whether there is a next page.
     pub(super) probe: bool,

@@ -16,7 +16,7 @@ use super::filter_parse::not_authorized;
 use super::leaf::{EmbeddedShape, EmbeddedSlot, ValueType};
 use super::list::Wanted;
 use super::plan::{
-    Child, Column, ConnectionShape, ConnectionSlot, ConnectionWhat, List, Node, ObjectShape, Shape, Slot, Source,
+    By, Child, Column, ConnectionShape, ConnectionSlot, ConnectionWhat, List, Node, ObjectShape, Shape, Slot, Source,
     TokenPlan, Tree, What, lead, quoted,
 };
 use super::request::Side;
@@ -453,8 +453,7 @@ struct Collected<'a> {
 fn one(order: Vec<Column>) -> List {
     List {
         filter: None,
-        order,
-        descending: false,
+        order: By::all(order, false),
         limit: 1,
         probe: false,
         after: None,
@@ -470,7 +469,7 @@ fn want_token(node: &mut Node) {
         Source::List(list) | Source::Child(Child { list, .. }) => list.order.clone(),
         Source::Key(_) | Source::Given => return,
     };
-    let columns = order.into_iter().map(|c| node.column(c)).collect();
+    let columns = order.into_iter().map(|by| node.column(by.column)).collect();
     if let Source::List(list) | Source::Child(Child { list, .. }) = &mut node.source {
         list.probe = true;
         list.token = Some(TokenPlan {

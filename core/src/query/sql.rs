@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use super::execute::Statement;
 use super::moment::delta_begins;
-use super::plan::{Child, Column, List, Node, Source};
+use super::plan::{By, Child, Column, List, Node, Source};
 use super::request::Side;
 use crate::schema::{Model, Schema};
 use crate::value::Value;
@@ -43,12 +43,12 @@ impl Builder<'_> {
             Source::Key(filter) => {
                 let test = filter.sql(model, T, &mut params);
                 let _ = write!(sql, " WHERE {test}{}", self.living());
-                let _ = write!(sql, " ORDER BY {} LIMIT 1", order(model, &key(model), false));
+                let _ = write!(sql, " ORDER BY {} LIMIT 1", order(model, &By::all(key(model), false)));
             }
             Source::List(list) => {
                 let test = self.conditions(model, list, &mut params);
                 let _ = write!(sql, " WHERE {test}{}", self.living());
-                let _ = write!(sql, " ORDER BY {}", order(model, &list.order, list.descending));
+                let _ = write!(sql, " ORDER BY {}", order(model, &list.order));
                 let _ = write!(sql, " LIMIT {}", bind(&mut params, Value::Int(rows(list))));
             }
             Source::Child(_) | Source::Given => return None,
@@ -78,11 +78,7 @@ impl Builder<'_> {
         }
         let test = self.conditions(model, &child.list, &mut params);
         let _ = write!(sql, "{test}{}", self.living());
-        let _ = write!(
-            sql,
-            " ORDER BY {}",
-            order(model, &child.list.order, child.list.descending)
-        );
+        let _ = write!(sql, " ORDER BY {}", order(model, &child.list.order));
         let _ = write!(sql, " LIMIT {}", bind(&mut params, Value::Int(rows(&child.list))));
         Statement { sql, params }
     }
@@ -104,7 +100,7 @@ impl Builder<'_> {
         }
         let test = self.conditions(model, &child.list, &mut params);
         let _ = write!(from, "{test}{}", self.living());
-        let by = order(model, &child.list.order, child.list.descending);
+        let by = order(model, &child.list.order);
         let sql = format!(
             "SELECT p.key, {} {from} ORDER BY p.key, {by}",
             columns(model, node, &mut params)
@@ -204,30 +200,37 @@ fn columns(model: &Model, node: &Node, params: &mut Vec<Value>) -> String {
     places.join(", ")
 }
 
-fn order(model: &Model, order: &[Column], descending: bool) -> String {
-    let word = if descending { " DESC" } else { "" };
-    let places: Vec<String> = order.iter().map(|c| format!("{}{word}", place(model, *c))).collect();
+fn order(model: &Model, order: &[By]) -> String {
+    let word = |by: &By| if by.descending { " DESC" } else { "" };
+    let places: Vec<String> = order
+        .iter()
+        .map(|by| format!("{}{}", place(model, by.column), word(by)))
+        .collect();
     places.join(", ")
 }
 
-/// Records that come after the one whose order columns have the values `after`. SQLite puts nulls first.
+/// Records that come after the one whose order columns have the values `after`. Nulls come first, and last where the order
+/// descends: as SQLite has it.
 fn beyond(model: &Model, list: &List, after: &[Value], params: &mut Vec<Value>) -> String {
-    let operator = if list.descending { "<" } else { ">" };
-    let never_null = |column: &Column| match column {
-        Column::Field(field) => model.key.contains(field) || model.field_at(*field).ty.required,
+    let never_null = |by: &By| match by.column {
+        Column::Field(field) => model.key.contains(&field) || model.field_at(field).ty.required,
         Column::Version | Column::Deleted | Column::LastChangedAt | Column::Position | Column::Rule(_) => true,
     };
-    if list.order.iter().all(never_null) && after.iter().all(|v| !v.is_null()) {
-        let places: Vec<String> = list.order.iter().map(|c| place(model, *c)).collect();
+    let first = list.order.first().is_some_and(|by| by.descending);
+    let one_way = list.order.iter().all(|by| by.descending == first);
+    if one_way && list.order.iter().all(never_null) && after.iter().all(|v| !v.is_null()) {
+        // A comparison of rows is one step into an index.
+        let operator = if first { "<" } else { ">" };
+        let places: Vec<String> = list.order.iter().map(|by| place(model, by.column)).collect();
         let values: Vec<String> = after.iter().map(|v| bind(params, v.clone())).collect();
         return format!("({}) {operator} ({})", places.join(", "), values.join(", "));
     }
     let mut ways = Vec::new();
     let mut equal = String::new();
-    for (column, value) in list.order.iter().zip(after) {
-        let place = place(model, *column);
+    for (by, value) in list.order.iter().zip(after) {
+        let place = place(model, by.column);
         let param = bind(params, value.clone());
-        match (value.is_null(), list.descending) {
+        match (value.is_null(), by.descending) {
             (true, false) => ways.push(format!("{equal}{place} IS NOT NULL")),
             (true, true) => {}
             (false, false) => ways.push(format!("{equal}{place} > {param}")),

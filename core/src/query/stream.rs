@@ -2,7 +2,7 @@
 
 use super::leaf::{write_int, write_text};
 use super::plan::{ConnectionShape, ConnectionWhat, Node, Shape, Source, Tree};
-use super::write::{Path, Writer, token_of};
+use super::write::{Path, Writer, long_token, token_of};
 use crate::value::Row;
 
 /// A page that goes from the row into the bytes.
@@ -60,12 +60,21 @@ impl Stream {
         let (Source::List(list), Shape::Many(shape)) = (&node.source, &node.shape) else {
             return false;
         };
+        let root = Path::Key(&Path::Top, root_key);
         let page_max = writer.parsed.limits.page_bytes_max;
         if self.count == list.limit || (list.probe && self.bytes > page_max) {
             self.more = true;
+            if list.probe && self.token.is_none() {
+                for slot in shape
+                    .slots
+                    .iter()
+                    .filter(|s| matches!(s.what, ConnectionWhat::NextToken))
+                {
+                    writer.push(long_token().at(Path::Key(&root, &slot.key).segments()));
+                }
+            }
             return false;
         }
-        let root = Path::Key(&Path::Top, root_key);
         let mut bytes = 0;
         let mut buffers = self.items.iter_mut();
         for slot in &shape.slots {
@@ -83,7 +92,7 @@ impl Stream {
         self.count += 1;
         self.bytes = bytes;
         if list.probe && (self.count == list.limit || bytes > page_max) {
-            self.token = Some(token_of(&writer.parsed.schema, node, list, row, None, started_at));
+            self.token = token_of(&writer.parsed.schema, node, list, row, None, started_at);
         }
         true
     }

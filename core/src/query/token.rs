@@ -10,13 +10,14 @@ use serde_json::Value as Json;
 use sha2::{Digest as _, Sha256};
 
 use super::filter_parse::bad;
-use super::plan::Column;
+use super::plan::{By, Column};
 use crate::schema::{FieldKind, FieldType, Model, Scalar, Schema};
 use crate::value::Value;
 use crate::wire::graphql::GraphqlError;
 
-/// Longest token that is read, in bytes: a key of several 2 kB texts (DynamoDB's longest) fits.
-const TOKEN_BYTES_MAX: usize = 16 << 10;
+/// Longest token that is made and read, in bytes: 1 MiB, as a document. A list may be sorted by any text of its records, which
+/// have 400 KiB at most, and a third more in base64; only a long text that is mostly control characters does not fit.
+const TOKEN_BYTES_MAX: usize = 1 << 20;
 
 /// What a token carries.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,10 +31,12 @@ pub(super) struct Token {
 }
 
 impl Token {
-    pub(super) fn encode(&self, list: &str) -> String {
+    /// The token as text; `None` if it would be too long to be read.
+    pub(super) fn encode(&self, list: &str) -> Option<String> {
         let values: Vec<Json> = self.after.iter().map(Value::to_json).collect();
         let json = serde_json::json!([list, values, self.parent, self.started_at]);
-        URL_SAFE_NO_PAD.encode(json.to_string())
+        let text = URL_SAFE_NO_PAD.encode(json.to_string());
+        (text.len() <= TOKEN_BYTES_MAX).then_some(text)
     }
 
     /// Reads a token of the list `list`, ordered by `order`.
@@ -42,7 +45,7 @@ impl Token {
         list: &str,
         schema: &Schema,
         model: &Model,
-        order: &[Column],
+        order: &[By],
     ) -> Result<Self, GraphqlError> {
         let broken = || bad("`nextToken` cannot be read: send it exactly as it was given, or none for the first page");
         if text.len() > TOKEN_BYTES_MAX {
@@ -63,7 +66,7 @@ impl Token {
         let after = order
             .iter()
             .zip(&values)
-            .map(|(column, json)| column_type(model, *column).parse_json(schema, json))
+            .map(|(by, json)| column_type(model, by.column).parse_json(schema, json))
             .collect::<Result<_, _>>()
             .map_err(|_| broken())?;
         Ok(Self {
@@ -74,10 +77,16 @@ impl Token {
     }
 }
 
-/// The nullable type of a column's values.
+/// The nullable type by which a column's values are read from a token: its storage class. What a text must be beside a text
+/// is not asked again: a record may hold what its enum no longer has.
 pub(super) fn column_type(model: &Model, column: Column) -> FieldType {
     match column {
-        Column::Field(field) => model.field_at(field).ty.with_required(false),
+        Column::Field(field) => FieldType::single(match &model.field_at(field).ty.kind {
+            kind @ FieldKind::Scalar(
+                Scalar::Id | Scalar::Int | Scalar::Float | Scalar::Boolean | Scalar::AwsTimestamp,
+            ) => kind.clone(),
+            FieldKind::Scalar(_) | FieldKind::Enum(_) | FieldKind::Embedded(_) => FieldKind::Scalar(Scalar::String),
+        }),
         Column::Deleted => FieldType::single(FieldKind::Scalar(Scalar::Boolean)),
         Column::Version | Column::LastChangedAt | Column::Position | Column::Rule(_) => {
             FieldType::single(FieldKind::Scalar(Scalar::AwsTimestamp))

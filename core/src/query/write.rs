@@ -5,7 +5,7 @@
 
 use apollo_compiler::parser::SourceSpan;
 
-use super::document::{Parsed, location};
+use super::document::{Parsed, location, over};
 use super::filter_parse::bad;
 use super::leaf::{Of, write_int, write_text};
 use super::plan::{ConnectionShape, ConnectionWhat, List, Node, ObjectShape, Shape, Slot, Source, Tree, What};
@@ -294,7 +294,13 @@ impl Writer<'_> {
                         page.parent,
                         page.started_at,
                     );
-                    write_text(&token, out);
+                    match token {
+                        Some(token) => write_text(&token, out),
+                        None => {
+                            self.push(long_token().at(Path::Key(path, &slot.key).segments()));
+                            out.extend_from_slice(b"null");
+                        }
+                    }
                 }
                 ConnectionWhat::NextToken => out.extend_from_slice(b"null"),
                 ConnectionWhat::StartedAt => match page.started_at {
@@ -340,7 +346,15 @@ pub(super) struct Page<'a> {
     pub(super) started_at: Option<i64>,
 }
 
-/// The token that leads on after `row`, whose columns are the node's.
+/// What stands in the place of a token that nobody would read.
+pub(super) fn long_token() -> GraphqlError {
+    over(
+        "the list has more records, but the last one's values that it is sorted by are too long for a `nextToken` \
+         (TOKEN_BYTES_MAX): sort by a shorter field, or ask for all in one page",
+    )
+}
+
+/// The token that leads on after `row`, whose columns are the node's; `None` if it would be too long.
 pub(super) fn token_of<R: Row + ?Sized>(
     schema: &Schema,
     node: &Node,
@@ -348,16 +362,14 @@ pub(super) fn token_of<R: Row + ?Sized>(
     row: &R,
     parent: Option<&str>,
     started_at: Option<i64>,
-) -> String {
-    let Some(plan) = &list.token else {
-        return String::new();
-    };
+) -> Option<String> {
+    let plan = list.token.as_ref()?;
     let model = schema.model(node.model);
     let after = list
         .order
         .iter()
         .zip(&plan.columns)
-        .map(|(column, place)| column_type(model, *column).value_from_column(row.get(*place)))
+        .map(|(by, place)| column_type(model, by.column).value_from_column(row.get(*place)))
         .collect();
     Token {
         after,

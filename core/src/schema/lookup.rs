@@ -75,6 +75,23 @@ impl Model {
     }
 }
 
+/// What lists can be sorted by beside fields: the moment of a record's last change.
+pub const LAST_CHANGED_AT: &str = "_lastChangedAt";
+
+impl Field {
+    /// Whether lists can be sorted by the field: a single scalar or enum. JSON texts have no order, and `true`, `false` and
+    /// `null` cannot be values of an enum.
+    #[must_use]
+    pub fn is_sortable(&self) -> bool {
+        let ordered = match self.ty.kind {
+            FieldKind::Scalar(scalar) => scalar != Scalar::AwsJson,
+            FieldKind::Enum(_) => true,
+            FieldKind::Embedded(_) => false,
+        };
+        ordered && self.ty.list.is_none() && !matches!(self.name.as_str(), "true" | "false" | "null")
+    }
+}
+
 impl Scalar {
     /// All of them.
     pub const ALL: [Self; 14] = [

@@ -38,7 +38,7 @@ pub(crate) use merging::OPERATIONS;
 pub(crate) use auth::{GROUPS_FIELD, OWNER_FIELD};
 pub use diff::{Difference, diff};
 pub use lens::{Carried, Lens, PartWritten, RemovedField, SchemaChange};
-pub use lookup::api_name;
+pub use lookup::{LAST_CHANGED_AT, api_name};
 pub use model::*;
 pub use reserved::is_name;
 pub use scalar::ValueError;

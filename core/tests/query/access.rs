@@ -57,6 +57,12 @@ fn refusals() {
             json!(["listOpens", "items", 0, "secret"]),
         ),
         (
+            "{ listOpens(sort: [{field: shown}, {field: secret}]) { items { shown } } }",
+            json!({"listOpens": null}),
+            "Not Authorized to access secret on type Open",
+            json!(["listOpens"]),
+        ),
+        (
             "{ getOpen(id: 1) { shown must } }",
             json!({"getOpen": null}),
             "Not Authorized to access must on type Open",

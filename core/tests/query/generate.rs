@@ -199,6 +199,26 @@ pub(crate) fn filter(c: &mut Choices<'_>, schema: &Schema, model: &Model, depth:
     Json::Object(object)
 }
 
+/// Steps of an order: up to three fields, no one twice.
+pub(crate) fn sort(c: &mut Choices<'_>, model: &Model) -> Json {
+    let mut names: Vec<&str> = model
+        .fields
+        .iter()
+        .filter(|f| !matches!(f.ty.kind, FieldKind::Embedded(_)) && f.ty.list.is_none())
+        .map(|f| f.name.as_str())
+        .collect();
+    names.push("_lastChangedAt");
+    let steps = (0..c.pick(4)).map(|_| {
+        let name = names.remove(c.pick(names.len()));
+        match c.pick(3) {
+            0 => json!({"field": format!("ENUM:{name}")}),
+            1 => json!({"field": format!("ENUM:{name}"), "direction": "ENUM:ASC"}),
+            _ => json!({"field": format!("ENUM:{name}"), "direction": "ENUM:DESC"}),
+        }
+    });
+    steps.collect()
+}
+
 fn mark(ty: &FieldType, json: Json) -> Json {
     match (&ty.kind, json) {
         (FieldKind::Enum(_), Json::String(name)) => json!(format!("ENUM:{name}")),
@@ -403,6 +423,10 @@ impl Writing<'_, '_, '_> {
                 }
             }
             _ => {}
+        }
+        if kind != Some("sync") && self.c.one_in(3) {
+            let json = sort(self.c, model);
+            arguments.push(self.argument("sort", &format!("[Model{}SortInput!]", model.name), &json));
         }
         if arguments.is_empty() {
             String::new()

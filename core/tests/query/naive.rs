@@ -81,6 +81,14 @@ impl<'a> World<'a> {
         if arguments["sortDirection"] == "DESC" {
             records.reverse();
         }
+        // By the last step first, each time keeping what stands equal as it stands.
+        for step in arguments["sort"].as_array().into_iter().flatten().rev() {
+            let name = step["field"].as_str().unwrap();
+            records.sort_by(|a, b| {
+                let up = compare(&a[name], &b[name]);
+                if step["direction"] == "DESC" { up.reverse() } else { up }
+            });
+        }
         let limit = arguments["limit"].as_u64().unwrap_or(100) as usize;
         let more = records.len() > limit;
         records.truncate(limit);

@@ -41,6 +41,45 @@ fn equal(ours: &Json, reference: &Json) -> bool {
 proptest! {
     #![proptest_config(config())]
 
+    /// However a list is sorted, its pages are those of the whole list, each record once.
+    #[test]
+    fn sorted_pages_together_are_the_sorted_list(data in bytes(900), text in bytes(60)) {
+        let schema = schema();
+        let records = generate::data(&mut Choices::new(&data), &schema);
+        let mut db = Db::new(&schema);
+        for (model, stored) in &records {
+            for one in stored {
+                db.insert(*model, one);
+            }
+        }
+        let mut c = Choices::new(&text);
+        let model = &schema.models[c.pick(schema.models.len())];
+        let list = format!("list{}", model.plural);
+        let keys: Vec<&str> = model.key.iter().map(|f| model.field_at(*f).name.as_str()).collect();
+        let sort = generate::unmarked(&generate::sort(&mut c, model));
+        let ask = format!(
+            "query ($s: [Model{}SortInput!], $l: Int, $t: String) {{ {list}(sort: $s, limit: $l, nextToken: $t) \
+             {{ items {{ {} }} nextToken }} }}",
+            model.name,
+            keys.join(" ")
+        );
+        let whole = db.ask(&ask, serde_json::json!({ "s": sort, "l": 100 }));
+        let limit = 1 + c.pick(3);
+        let (mut paged, mut token) = (Vec::new(), Json::Null);
+        loop {
+            let page = db.ask(&ask, serde_json::json!({ "s": sort, "l": limit, "t": token }));
+            prop_assert!(page.get("errors").is_none(), "{page}");
+            let page = &page["data"][&list];
+            paged.extend(page["items"].as_array().unwrap().iter().cloned());
+            token = page["nextToken"].clone();
+            if token.is_null() {
+                break;
+            }
+            prop_assert!(paged.len() < 20, "no end");
+        }
+        prop_assert_eq!(&whole["data"][&list]["items"], &Json::Array(paged), "{}\n{:#?}", sort, db.statements);
+    }
+
     #[test]
     fn answers_are_those_of_the_reference_executor(data in bytes(900), text in bytes(300)) {
         let schema = schema();
@@ -74,7 +113,7 @@ proptest! {
 #[test]
 fn the_generator_reaches_what_the_oracle_is_for() {
     let schema = schema();
-    let (mut errors, mut tokens, mut nested, mut fragments, mut propagated) = (0, 0, 0, 0, 0);
+    let (mut errors, mut tokens, mut nested, mut fragments, mut propagated, mut sorted) = (0, 0, 0, 0, 0, 0);
     let mut state = 7_u64;
     let mut random = move |n: usize| -> Vec<u8> {
         (0..n)
@@ -101,6 +140,7 @@ fn the_generator_reaches_what_the_oracle_is_for() {
         errors += usize::from(answer.get("errors").is_some());
         tokens += usize::from(data.to_string().contains(TOKEN));
         nested += usize::from(db.statements.iter().any(|s| s.contains("json_each(?1) AS p")));
+        sorted += usize::from(query.text.contains("sort: ["));
         fragments += usize::from(query.text.contains("\nfragment"));
         propagated +=
             usize::from(answer["data"].to_string().contains("[null") || answer["data"].to_string().contains(",null]"));
@@ -110,6 +150,7 @@ fn the_generator_reaches_what_the_oracle_is_for() {
         ("page tokens", tokens),
         ("nested lists", nested),
         ("fragments", fragments),
+        ("orders", sorted),
         ("records nulled in a list", propagated),
     ] {
         assert!(count >= 5, "{what}: {count} of 200");

@@ -1,10 +1,10 @@
 //! Page tokens: pages end where they should, and a token of another list is refused.
 
 use serde_json::{Value as Json, json};
-use tombolo_core::limits::{SYNC_OVERLAP_MS, SYNC_STARTED_LAG_MS};
+use tombolo_core::limits::{RECORD_BYTES_MAX, SORT_FIELDS_MAX, SYNC_OVERLAP_MS, SYNC_STARTED_LAG_MS};
 use tombolo_core::query::Side;
 
-use crate::support::{Db, local, schema};
+use crate::support::{Db, local, refused, schema};
 
 fn filled() -> Db {
     let db = Db::new(&schema());
@@ -268,4 +268,169 @@ fn the_moment_of_a_sync_is_the_newest_change_or_little_less_than_now() {
     // A plain list has no moment, told or not.
     let list = db.ask_at(now, "{ listPosts { startedAt } }", json!({}));
     assert_eq!(list["data"]["listPosts"]["startedAt"], Json::Null);
+}
+
+#[test]
+fn a_list_is_sorted_by_any_fields_in_both_directions() {
+    let mut db = filled();
+    let list = |sort: &str, limit: usize| {
+        format!("listPosts(sort: {sort}, limit: {limit}, nextToken: $t) {{ items {{ id }} nextToken }}")
+    };
+    let mut walked = |sort: &str, limit| walk(&mut db, &list(sort, limit), "/data/listPosts").0;
+    let seen = |i: &usize| (*i % 3 != 0).then_some(*i);
+    let expected = |order: &dyn Fn(&usize) -> (i64, i64)| {
+        let mut all: Vec<usize> = (0..20).collect();
+        all.sort_by_key(order);
+        all.into_iter().map(|i| format!("p{i:02}")).collect::<Vec<_>>()
+    };
+    // Nulls first, and last where it descends; the key settles the rest, upwards.
+    let up = expected(&|i| (seen(i).map_or(-1, |s| s as i64), *i as i64));
+    let down = expected(&|i| (-seen(i).map_or(-1, |s| s as i64), *i as i64));
+    let rated = expected(&|i| (-(*i as i64 / 4), -(*i as i64)));
+    for limit in [100, 7, 1] {
+        assert_eq!(walked("{field: seen}", limit), up, "{limit}");
+        assert_eq!(walked("[{field: seen, direction: DESC}]", limit), down, "{limit}");
+        assert_eq!(
+            walked(
+                "[{field: rating, direction: DESC}, {field: id, direction: DESC}]",
+                limit
+            ),
+            rated,
+            "{limit}"
+        );
+        assert_eq!(walked("[{field: _lastChangedAt}]", limit).len(), 20, "{limit}");
+    }
+    // Beside a direction of the sort key: what `sort` leaves open goes by it.
+    let (index, _) = walk(
+        &mut db,
+        "postsByAuthor(authorID: \"a0\", sortDirection: DESC, sort: [{field: title}], limit: 3, nextToken: $t) \
+         { items { id } nextToken }",
+        "/data/postsByAuthor",
+    );
+    assert_eq!(index.first().map(String::as_str), Some("p18"));
+    assert_eq!(index.len(), 10);
+    let (nested, _) = walk(
+        &mut db,
+        "getAuthor(id: \"a1\") { posts(limit: 4, sort: [{field: id, direction: DESC}], nextToken: $t) \
+         { items { id } nextToken } }",
+        "/data/getAuthor/posts",
+    );
+    assert_eq!(nested.first().map(String::as_str), Some("p19"));
+    assert_eq!(nested.len(), 10);
+}
+
+#[test]
+fn an_order_that_cannot_be_is_refused() {
+    let mut db = filled();
+    let steps = |n: usize| vec![json!({"field": "title"}); n];
+    let mut ask = |sort: Json| {
+        db.ask(
+            "query ($s: [ModelPostSortInput!]) { listPosts(sort: $s) { items { id } } }",
+            json!({ "s": sort }),
+        )
+    };
+    let twice = ask(json!(steps(2)));
+    assert_eq!(twice["errors"][0]["errorType"], "BadRequest", "{twice}");
+    assert!(
+        twice["errors"][0]["message"]
+            .as_str()
+            .unwrap()
+            .contains("`title` twice")
+    );
+    let many = ask(json!(steps(SORT_FIELDS_MAX + 1)));
+    assert_eq!(many["errors"][0]["errorType"], "LimitExceeded", "{many}");
+    assert!(
+        many["errors"][0]["message"]
+            .as_str()
+            .unwrap()
+            .contains("SORT_FIELDS_MAX")
+    );
+    assert_eq!(many["data"]["listPosts"], Json::Null);
+    // A list, an embedded value and what is no field are no values of the enum.
+    for field in ["words", "author", "nothing"] {
+        let errors = refused(
+            &format!("{{ listPosts(sort: [{{field: {field}}}]) {{ items {{ id }} }} }}"),
+            json!({}),
+        );
+        assert!(errors[0].message.contains("ModelPostSortField"), "{errors:?}");
+    }
+    // Synced pages are in the order of changes.
+    let errors = refused("{ syncPosts(sort: [{field: id}]) { items { id } } }", json!({}));
+    assert!(errors[0].message.contains("sort"), "{errors:?}");
+}
+
+#[test]
+fn the_token_of_another_order_is_refused() {
+    let mut db = filled();
+    let ask = "query ($t: String) { listPosts(limit: 2, nextToken: $t, sort: [{field: rating}]) { nextToken } }";
+    let token = db.ask(ask, json!({}))["data"]["listPosts"]["nextToken"].clone();
+    assert!(token.is_string());
+    for sort in ["[{field: rating, direction: DESC}]", "[{field: title}]", "[]"] {
+        let answer = db.ask(
+            &format!("query ($t: String) {{ listPosts(nextToken: $t, sort: {sort}) {{ nextToken }} }}"),
+            json!({ "t": token }),
+        );
+        assert_eq!(answer["data"]["listPosts"], Json::Null, "{sort}: {answer}");
+        assert!(
+            answer["errors"][0]["message"]
+                .as_str()
+                .unwrap()
+                .contains("other arguments")
+        );
+    }
+}
+
+#[test]
+fn a_page_ends_within_the_longest_texts_and_says_so_where_none_can() {
+    let db = &mut Db::new(&schema());
+    let post = |id: usize, title: String| json!({"id": format!("p{id}"), "rating": 0, "title": title, "words": []});
+    let fill = |db: &Db, letter: &str| {
+        let titles = (0..3).map(|i| post(i, letter.repeat(RECORD_BYTES_MAX)));
+        db.fill("Post", titles.collect());
+    };
+    let flat = "listPosts(limit: 1, nextToken: $t, sort: [{field: title}]) { items { id } nextToken }";
+    let nested = "listPosts(limit: 1, nextToken: $t, sort: [{field: title}]) { items { id author { id } } nextToken }";
+    fill(db, "a");
+    for list in [flat, nested] {
+        assert_eq!(
+            walk(db, list, "/data/listPosts"),
+            (vec!["p0".into(), "p1".into(), "p2".into()], 3)
+        );
+    }
+    // Six bytes each in a token.
+    fill(db, "\u{1}");
+    for list in [flat, nested] {
+        let answer = db.ask(&format!("query ($t: String) {{ {list} }}"), json!({}));
+        assert_eq!(answer["data"]["listPosts"]["items"].as_array().unwrap().len(), 1);
+        assert_eq!(answer["data"]["listPosts"]["nextToken"], Json::Null);
+        assert_eq!(answer["errors"][0]["path"], json!(["listPosts", "nextToken"]), "{list}");
+        assert!(
+            answer["errors"][0]["message"]
+                .as_str()
+                .unwrap()
+                .contains("TOKEN_BYTES_MAX")
+        );
+        let last = list.replace("limit: 1", "limit: 3");
+        let answer = db.ask(&format!("query ($t: String) {{ {last} }}"), json!({}));
+        assert!(answer.get("errors").is_none());
+    }
+}
+
+/// What a list's key is called comes first: `sort` is then what AppSync has it mean.
+#[test]
+fn a_key_field_called_sort_keeps_its_argument() {
+    let sdl = "type Card @model { suit: ID! @primaryKey(sortKeyFields: [\"sort\"]) sort: Int! }
+               type Drawer @model { sort: ID! @primaryKey note: String }";
+    let schema = std::sync::Arc::new(tombolo_core::schema::Schema::parse(sdl, "s.graphql").unwrap());
+    let mut db = Db::new(&schema);
+    db.fill("Card", json!([{"suit": "a", "sort": 1}, {"suit": "a", "sort": 2}]));
+    db.fill("Drawer", json!([{"sort": "x"}, {"sort": "y"}]));
+    let answer = db.ask(
+        "{ listCards(suit: \"a\", sort: {ge: 2}) { items { sort } } listDrawers(sort: \"y\") { items { sort } } }",
+        json!({}),
+    );
+    assert_eq!(
+        answer["data"],
+        json!({"listCards": {"items": [{"sort": 2}]}, "listDrawers": {"items": [{"sort": "y"}]}})
+    );
 }

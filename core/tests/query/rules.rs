@@ -388,6 +388,7 @@ fn a_field_with_an_owner_of_its_own_is_shown_to_him_alone() {
     // Nor can he ask about it.
     for text in [
         "{ listNotes(filter: { secret: { eq: \"y\" } }) { items { id } } }",
+        "{ listNotes(sort: [{ field: secret }]) { items { id } } }",
         "{ listNotes(filter: { not: { secret: { eq: \"y\" } } }) { items { id } } }",
     ] {
         let answer = ask(&bob, text);

@@ -1,5 +1,5 @@
 //! Schemas and the whole API that AppSync generates for them, compared type by type: nothing missing, nothing more, but
-//! for names that begin with `tombolo`, which are ours.
+//! for names that begin with `tombolo` and for the `sort` of lists with its types, which are ours.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,12 +7,17 @@ use apollo_compiler::Schema as Api;
 use apollo_compiler::schema::ExtendedType;
 use tombolo_core::schema::Schema;
 
+/// Whether the type belongs to the order of a list.
+fn is_of_sort(name: &str) -> bool {
+    name.starts_with("Model") && (name.ends_with("SortInput") || name.ends_with("SortField"))
+}
+
 /// One line for each fact of a type: `input CreatePostInput.title: String!`.
 fn facts(sdl: &str) -> BTreeSet<String> {
     let api = Api::parse(sdl, "golden").unwrap();
     let mut out = BTreeSet::new();
     for (name, ty) in &api.types {
-        if ty.is_built_in() || name.to_lowercase().starts_with("tombolo") || ty.is_scalar() {
+        if ty.is_built_in() || name.to_lowercase().starts_with("tombolo") || ty.is_scalar() || is_of_sort(name) {
             continue;
         }
         match ty {
@@ -28,6 +33,7 @@ fn facts(sdl: &str) -> BTreeSet<String> {
                     let args: BTreeMap<&str, String> = def
                         .arguments
                         .iter()
+                        .filter(|a| !is_of_sort(a.ty.inner_named_type()))
                         .map(|a| (a.name.as_str(), a.ty.to_string()))
                         .collect();
                     out.insert(format!("type {name}.{field}{args:?}: {}{}", def.ty, def.directives));

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::id::FieldId;
 
 use crate::schema::draft::Draft;
+use crate::schema::lookup::LAST_CHANGED_AT;
 use crate::schema::model::{Field, FieldKind, FieldOrigin, MergeRule, Model, Scalar};
 use crate::schema::names;
 use crate::schema::relations::HIDDEN_INDEX;
@@ -36,6 +37,11 @@ fn filter_input(field: &Field) -> String {
         (FieldKind::Enum(name), _) => format!("Model{name}Input"),
         (kind, _) => format!("Model{}Input", operator_scalar(kind)),
     }
+}
+
+/// The input of one step of a list's order.
+pub(super) fn sort_input(model: &Model) -> String {
+    format!("Model{}SortInput", names::upper(&model.name))
 }
 
 /// The input of an embedded type.
@@ -85,6 +91,7 @@ impl Writer<'_> {
     pub(super) fn write_inputs(&mut self, report: &mut Report, draft: &Draft) {
         self.write_mutation_inputs(report, draft);
         self.write_filters(report, draft);
+        self.write_sort(report, draft);
         let model = &draft.model;
         if let [_, sort @ ..] = model.key.as_slice() {
             self.write_composite(report, draft, sort, "Primary");
@@ -251,6 +258,29 @@ impl Writer<'_> {
             pairs.extend(tree(&name, false));
             self.typed(report, "input", &name, &pairs, draft.place);
         }
+    }
+
+    /// The two helper types of a list's order: ours.
+    fn write_sort(&mut self, report: &mut Report, draft: &Draft) {
+        let model = &draft.model;
+        let (input, field) = (
+            sort_input(model),
+            format!("Model{}SortField", names::upper(&model.name)),
+        );
+        self.claim(report, &field, draft.place);
+        let mut values: Vec<String> = model
+            .fields
+            .iter()
+            .filter(|f| f.is_sortable())
+            .map(|f| f.name.clone())
+            .collect();
+        values.push(LAST_CHANGED_AT.to_owned());
+        self.block("enum", &field, &values);
+        let pairs = [
+            pair("field", format!("{field}!")),
+            pair("direction", "ModelSortDirection"),
+        ];
+        self.typed(report, "input", &input, &pairs, draft.place);
     }
 
     /// The two helper types of a sort key of several fields.

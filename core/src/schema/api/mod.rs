@@ -260,6 +260,7 @@ impl Writer<'_> {
         args.push(pair("sortDirection", "ModelSortDirection"));
         args.push(pair("limit", "Int"));
         args.push(pair("nextToken", "String"));
+        add_sort(target, &mut args);
         (
             relation.name.clone(),
             format!("({}): {}", joined(&args), related_connection_name(target)),
@@ -299,6 +300,7 @@ impl Writer<'_> {
             if draft.names_its_key {
                 args.push(pair("sortDirection", "ModelSortDirection"));
             }
+            add_sort(model, &mut args);
             add(self, name, &args, &connection, QueryRoot::List(id), draft.place);
         }
         if let Some(name) = sync {
@@ -314,6 +316,7 @@ impl Writer<'_> {
             args.extend(sort_key_argument(model, sort, &index.name));
             args.push(pair("sortDirection", "ModelSortDirection"));
             args.extend(page(&model.name));
+            add_sort(model, &mut args);
             let connection = related_connection_name(model);
             add(self, name, &args, &connection, QueryRoot::Index(id, i), *place);
         }
@@ -387,6 +390,13 @@ impl Writer<'_> {
                 ));
             }
         }
+    }
+}
+
+/// The order of a list, unless its key has a field that is called so.
+fn add_sort(model: &Model, args: &mut Vec<Pair>) {
+    if args.iter().all(|(name, _)| name != "sort") {
+        args.push(pair("sort", format!("[{}!]", inputs::sort_input(model))));
     }
 }
 
