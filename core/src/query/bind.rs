@@ -11,7 +11,7 @@ use super::coerce::{self, Variables};
 use super::document::{Document, location, over};
 use super::execute::Execution;
 use super::filter_parse::bad;
-use super::plan::{RootAnswer, RootPlan};
+use super::plan::{RootAnswer, RootPlan, Source};
 use super::request::{OperationKind, Root, Side};
 use super::select::Planner;
 use crate::access::Access;
@@ -55,6 +55,16 @@ impl Bound {
             | RootAnswer::Given(_)
             | RootAnswer::Batch(_)
             | RootAnswer::Json(_) => None,
+        }
+    }
+
+    /// Has the list that root field `root` is begin behind its first `records`, which are read and passed over. Of no other
+    /// root field.
+    pub fn skip(&mut self, root: usize, records: u64) {
+        if let Some(RootAnswer::Read(tree)) = self.plans.get_mut(root).map(|plan| &mut plan.answer)
+            && let Some(Source::List(list)) = tree.nodes.first_mut().map(|node| &mut node.source)
+        {
+            list.skip = records;
         }
     }
 

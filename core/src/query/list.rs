@@ -110,6 +110,7 @@ impl Planner<'_> {
             },
             order,
             limit,
+            skip: 0,
             probe: false,
             after,
             token: None,

@@ -141,6 +141,8 @@ pub(super) struct List {
     /// What the list is ordered by, ending in the key.
     pub(super) order: Vec<By>,
     pub(super) limit: usize,
+    /// So many records of the order are passed over first.
+    pub(super) skip: u64,
     /// Read one record more than `limit`, to know whether there is a next page.
     pub(super) probe: bool,
     /// The values of `order`'s columns in the last record of the page before.

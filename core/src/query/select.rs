@@ -455,6 +455,7 @@ fn one(order: Vec<Column>) -> List {
         filter: None,
         order: By::all(order, false),
         limit: 1,
+        skip: 0,
         probe: false,
         after: None,
         token: None,

@@ -50,6 +50,10 @@ impl Builder<'_> {
                 let _ = write!(sql, " WHERE {test}{}", self.living());
                 let _ = write!(sql, " ORDER BY {}", order(model, &list.order));
                 let _ = write!(sql, " LIMIT {}", bind(&mut params, Value::Int(rows(list))));
+                if list.skip > 0 {
+                    let skip = i64::try_from(list.skip).unwrap_or(i64::MAX);
+                    let _ = write!(sql, " OFFSET {}", bind(&mut params, Value::Int(skip)));
+                }
             }
             Source::Child(_) | Source::Given => return None,
         }

@@ -20,6 +20,7 @@ use crate::driver::{Driver, SharedCredential};
 use crate::hub::{Event, Hub};
 use crate::inner::Inner;
 use crate::readers::Questions;
+use crate::records::Documents;
 use crate::writer::{Clock, Ends, Place, Writer};
 use crate::{Error, limits, readers};
 
@@ -339,6 +340,7 @@ impl Builder {
             access: Access::of(&schema, &Identity::Local),
             schema,
             query_limits: QueryLimits::replica(),
+            record_documents: Documents::default(),
             documents: Cache::default(),
             calls,
             questions,

@@ -1,12 +1,12 @@
 //! What the writer tells the rest of the client after each commit: status, events, live queries.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{broadcast, oneshot, watch};
 use tombolo_core::id::MutationNumber;
-use tombolo_machine::{ChangeSet, FinalOutcome, Status};
+use tombolo_machine::{ChangeSet, ChangedKeys, FinalOutcome, Status};
 use tombolo_store::Salvage;
 
 use crate::{Error, limits};
@@ -140,7 +140,33 @@ impl Standing {
 struct Watches {
     next: u64,
     closed: bool,
-    entries: HashMap<u64, (BTreeSet<String>, watch::Sender<u64>)>,
+    entries: HashMap<u64, Entry>,
+}
+
+/// One that looks again when the models it reads have changed.
+struct Entry {
+    reads: BTreeSet<String>,
+    count: watch::Sender<u64>,
+    /// For who is to know which records: those not yet asked for.
+    keys: Option<PendingKeys>,
+}
+
+/// The records of one model that have changed since somebody last took them; `None` for none.
+pub(crate) type PendingKeys = Arc<Mutex<Option<ChangedKeys>>>;
+
+impl Entry {
+    /// Notes which records have changed, where somebody is to know; `model` is the one it observes.
+    fn note(&self, model: &str, keys: &ChangedKeys) {
+        let Some(pending) = &self.keys else { return };
+        let mut pending = pending.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = ChangeSet::default();
+        for keys in pending.take().into_iter().chain([keys.clone()]) {
+            all.merge(ChangeSet {
+                models: BTreeMap::from([(model.to_owned(), keys)]),
+            });
+        }
+        *pending = all.models.into_values().next();
+    }
 }
 
 impl Hub {
@@ -179,12 +205,25 @@ impl Hub {
     /// Registers a live query by the models it reads. The number grows when one of them may have changed; the sender goes
     /// when the client is closed.
     pub(crate) fn add_watch(&self, reads: BTreeSet<String>) -> (u64, watch::Receiver<u64>) {
+        self.add(reads, None)
+    }
+
+    /// Registers one that is to know which records of a model have changed; they are gathered in what it gets, which names so
+    /// many at most as a change set does.
+    pub(crate) fn add_observer(&self, model: &str) -> (u64, watch::Receiver<u64>, PendingKeys) {
+        let keys = PendingKeys::default();
+        let (id, count) = self.add(BTreeSet::from([model.to_owned()]), Some(Arc::clone(&keys)));
+        (id, count, keys)
+    }
+
+    fn add(&self, reads: BTreeSet<String>, keys: Option<PendingKeys>) -> (u64, watch::Receiver<u64>) {
         let mut watches = self.watches();
         watches.next += 1;
         let id = watches.next;
         let (sender, receiver) = watch::channel(0);
         if !watches.closed {
-            watches.entries.insert(id, (reads, sender));
+            let count = sender;
+            watches.entries.insert(id, Entry { reads, count, keys });
         }
         (id, receiver)
     }
@@ -194,17 +233,20 @@ impl Hub {
     }
 
     pub(crate) fn changed(&self, changes: &ChangeSet) {
-        for (reads, sender) in self.watches().entries.values() {
-            if changes.models.keys().any(|model| reads.contains(model)) {
-                sender.send_modify(|count| *count += 1);
+        for entry in self.watches().entries.values() {
+            let mut changed = changes.models.iter().filter(|(model, _)| entry.reads.contains(*model));
+            if let Some((model, keys)) = changed.next() {
+                entry.note(model, keys);
+                entry.count.send_modify(|count| *count += 1);
             }
         }
     }
 
     /// Every live query looks again.
     pub(crate) fn all_changed(&self) {
-        for (_, sender) in self.watches().entries.values() {
-            sender.send_modify(|count| *count += 1);
+        for entry in self.watches().entries.values() {
+            entry.note("", &ChangedKeys::All);
+            entry.count.send_modify(|count| *count += 1);
         }
         self.wake_all();
     }

@@ -16,7 +16,8 @@ use crate::driver::SharedCredential;
 use crate::hub::{Hub, Standing};
 use crate::mutation::{self, Prepared};
 use crate::readers::{Question, Questions};
-use crate::writer::{Command, Queued};
+use crate::records::Documents;
+use crate::writer::{Command, Queued, Work};
 use crate::{Error, Mutated, Response, Transacted, Watch};
 
 pub(crate) struct Inner {
@@ -24,6 +25,7 @@ pub(crate) struct Inner {
     pub access: Access,
     pub query_limits: QueryLimits,
     pub documents: Cache,
+    pub record_documents: Documents,
     pub calls: mpsc::Sender<Command>,
     pub questions: Questions,
     pub hub: Arc<Hub>,
@@ -50,12 +52,23 @@ impl Inner {
         operation: Option<&str>,
         variables: Map<String, Json>,
     ) -> Result<Bound, Error> {
+        self.bind_on(text, operation, variables, Side::Replica)
+    }
+
+    /// The same, on either side: the server's sees tombstones.
+    pub(crate) fn bind_on(
+        &self,
+        text: &str,
+        operation: Option<&str>,
+        variables: Map<String, Json>,
+        side: Side,
+    ) -> Result<Bound, Error> {
         let document = self
             .documents
             .parse(&self.schema, text, &self.query_limits)
             .map_err(Error::Request)?;
         document
-            .bind(operation, &variables, &self.access, Side::Replica)
+            .bind(operation, &variables, &self.access, side)
             .map_err(Error::Request)
     }
 
@@ -81,7 +94,8 @@ impl Inner {
             .iter()
             .flat_map(|d| d.mutations.iter().map(|(_, m)| m.clone()))
             .collect();
-        let Queued { numbers, records } = self.call(|reply| Command::Mutate(mutations, reply)).await?;
+        let work = Work::Mutations(mutations);
+        let Queued { numbers, records, .. } = self.call(|reply| Command::Mutate(work, reply)).await?;
         let mut records = records.into_iter();
         let mut responses = Vec::with_capacity(documents.len());
         for document in documents {

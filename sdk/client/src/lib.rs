@@ -3,6 +3,8 @@
 //!
 //! A [`Client`] is opened with the schema and a file. From then on
 //! - [`Client::query`] and [`Client::watch`] answer from the file;
+//! - [`Client::find`], [`Client::watch_find`], [`Client::observe`], [`Client::save`] and [`Client::delete`] do the same for whole
+//!   records, without a document;
 //! - [`Client::mutate`] and [`Client::transaction`] change it at once and queue the change for the server, durably;
 //! - whenever there is a link, the queue is sent and the server's changes come in; [`Client::status`] tells how that
 //!   goes, [`Client::outbox`] what is still to be decided or was refused.
@@ -44,6 +46,7 @@ mod mutation;
 mod mutations;
 mod outbox;
 mod readers;
+mod records;
 mod response;
 mod scopes;
 mod suspend;
@@ -61,6 +64,9 @@ pub use graphql_client;
 pub use hub::Event;
 pub use mutations::{Mutation, MutationFilter, MutationState};
 pub use outbox::{OutboxItem, OutboxState};
+pub use records::{
+    Deleted, Find, Observe, ObserveOptions, Observed, ObservedKind, Records, Save, Saved, SavedAs, SortBy, WatchFind,
+};
 pub use response::{Mutated, Response};
 pub use sync::SyncReport;
 pub use tombolo_core::id::MutationNumber;

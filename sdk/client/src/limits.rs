@@ -12,6 +12,26 @@ pub const GATHERED_CALLS_MAX: usize = 64;
 /// Most mutations that [`crate::Client::mutations`] lists in one call: some MB at the usual sizes.
 pub const MUTATIONS_LISTED_MAX: usize = 1_000;
 
+/// Levels of embedded values in a record as [`crate::Client::find`] gives it, where an embedded type contains itself. Deeper ones
+/// are left out; a document of one's own may ask for them.
+pub const EMBEDDED_DEPTH_MAX: usize = 8;
+
+/// Most fields of such a record with those of its embedded values: a model may have
+/// [`tombolo_core::limits::MODEL_FIELDS_MAX`], and an operation select [`tombolo_core::limits::SELECTED_FIELDS_MAX`]. Types that
+/// contain themselves are followed less deep to keep to it.
+pub const RECORD_FIELDS_MAX: usize = 2_000;
+
+/// Most records that one [`crate::Observe`] compares with what it told of them: some 100 bytes each, 10 MB. Of more it tells that
+/// something has changed, and not what.
+pub const OBSERVED_RECORDS_MAX: usize = 100_000;
+
+/// Records that an [`crate::Observe`] reads at once, and the most that it holds for its reader.
+pub const OBSERVED_PAGE: usize = 500;
+
+/// Changed records that an [`crate::Observe`] looks up in one query by their keys: each is one or two nodes of its filter, of
+/// [`tombolo_core::limits::FILTER_NODES_MAX`].
+pub const OBSERVED_KEYS: usize = 50;
+
 /// Messages from the link that wait for the writer. Small, so that a writer that lags holds back the network rather than
 /// filling memory with pages.
 pub const WAITING_INPUTS_MAX: usize = 4;

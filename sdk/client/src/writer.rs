@@ -20,6 +20,7 @@ use tombolo_transport::Transport;
 use crate::hub::{Event, Hub, Standing};
 use crate::limits::GATHERED_CALLS_MAX;
 use crate::readers::{self, Questions};
+use crate::records::{SavedAs, Saving};
 use crate::suspend::{self, Sealed, Sealing};
 use crate::switch::Switch;
 use crate::{Error, limits};
@@ -30,7 +31,7 @@ pub(crate) type Clock = Arc<dyn Fn() -> Now + Send + Sync>;
 /// A call of the app.
 pub(crate) enum Command {
     /// Queue mutations in one transaction.
-    Mutate(Vec<NewMutation>, oneshot::Sender<Result<Queued, Error>>),
+    Mutate(Work, oneshot::Sender<Result<Queued, Error>>),
     /// Give the machine an input that may queue mutations anew; answered with their numbers.
     Redo(Input, oneshot::Sender<Result<Vec<MutationNumber>, Error>>),
     /// Give the machine an input.
@@ -49,9 +50,18 @@ pub(crate) enum Command {
     Close(oneshot::Sender<()>),
 }
 
+/// What a call wants to have queued.
+pub(crate) enum Work {
+    Mutations(Vec<NewMutation>),
+    /// What it takes for a record to be as the app has it.
+    Save(Box<Saving>),
+}
+
 /// What became of a call of [`Command::Mutate`].
 pub(crate) struct Queued {
     pub numbers: Vec<MutationNumber>,
+    /// For a save: what it came to.
+    pub saved: Option<SavedAs>,
     /// The record of each mutation as the view has it after all of them.
     pub records: Vec<Option<Arc<Record>>>,
 }
@@ -354,8 +364,8 @@ impl Writer {
     /// Carries out calls of `mutate` in one transaction, each for itself: one that is refused takes nothing from the others.
     fn mutate_all(&mut self, calls: Vec<Call>) {
         let memory = self.machine.remember();
-        let (mutations, replies): (Vec<_>, Vec<_>) = calls.into_iter().unzip();
-        match self.queue(mutations) {
+        let (work, replies): (Vec<_>, Vec<_>) = calls.into_iter().unzip();
+        match self.queue(work) {
             Ok((results, effects)) => {
                 // First, so that the status that a caller looks at knows of its call.
                 self.carry_out(effects);
@@ -378,7 +388,7 @@ impl Writer {
 
     /// Gives the result of each call, and what is to go out now that they are committed.
     #[expect(clippy::type_complexity, reason = "it is taken apart at once by the one caller")]
-    fn queue(&mut self, calls: Vec<Vec<NewMutation>>) -> Result<(Vec<Result<Queued, Error>>, Vec<Effect>), StoreError> {
+    fn queue(&mut self, calls: Vec<Work>) -> Result<(Vec<Result<Queued, Error>>, Vec<Effect>), StoreError> {
         let durable = self.machine.durable(&Input::Enqueue(Vec::new()));
         let now = (self.ends.clock)();
         let many = calls.len() > 1;
@@ -389,11 +399,11 @@ impl Writer {
             .begin(durable)
             .inspect_err(|error| self.signed_out |= matches!(error, StoreError::SignedOut))?;
         let (mut results, mut effects) = (Vec::with_capacity(calls.len()), Vec::new());
-        for mutations in calls {
+        for work in calls {
             if many {
                 tx.mark()?;
             }
-            match mutate(&mut self.machine, &self.schema, &mut tx, mutations, now) {
+            match mutate(&mut self.machine, &self.schema, &mut tx, work, now) {
                 Ok((queued, more)) => {
                     if many {
                         tx.forget_mark()?;
@@ -419,7 +429,7 @@ impl Writer {
 }
 
 /// A call of `mutate` and where its answer goes.
-type Call = (Vec<NewMutation>, oneshot::Sender<Result<Queued, Error>>);
+type Call = (Work, oneshot::Sender<Result<Queued, Error>>);
 
 /// The same error for each of several callers.
 fn again(error: &StoreError) -> StoreError {
@@ -441,9 +451,24 @@ fn mutate(
     machine: &mut Machine,
     schema: &Schema,
     tx: &mut Tx<'_>,
-    mutations: Vec<NewMutation>,
+    work: Work,
     now: Now,
 ) -> Result<(Queued, Vec<Effect>), Error> {
+    let (mutations, saved) = match work {
+        Work::Mutations(mutations) => (mutations, None),
+        Work::Save(saving) => {
+            let (mutation, saved, record) = saving.plan(schema, tx)?;
+            let Some(mutation) = mutation else {
+                let queued = Queued {
+                    numbers: Vec::new(),
+                    saved: Some(saved),
+                    records: vec![record.map(Arc::new)],
+                };
+                return Ok((queued, Vec::new()));
+            };
+            (vec![mutation], Some(saved))
+        }
+    };
     let targets: Vec<_> = mutations.iter().map(|m| (m.model, m.kind, key_of(schema, m))).collect();
     let before = check(tx, schema, &targets)?;
     let step = machine.step(tx, Input::Enqueue(mutations), now)?;
@@ -465,7 +490,12 @@ fn mutate(
             numbers.append(queued);
         }
     }
-    Ok((Queued { numbers, records }, effects))
+    let queued = Queued {
+        numbers,
+        saved,
+        records,
+    };
+    Ok((queued, effects))
 }
 
 /// A file that turns out to be damaged in the middle of its use may open again as if nothing were: the note sees to it that
