@@ -10,9 +10,10 @@ use crate::config::milliseconds;
 use crate::credential::ask;
 use crate::runtime::{at_once, run, run_to_end};
 use crate::{
-    Answer, CancelHandle, ClientConfig, Credential, CredentialProvider, EventStream, LiveQuery, Mutated, Mutation,
-    MutationFilter, Operation, Outcome, Salvage, ScopeStatus, SignOut, SignedOut, Status, StatusWatch, SyncReport,
-    TomboloError, Transacted, Transport, convert,
+    Answer, CancelHandle, ClientConfig, Credential, CredentialProvider, DeletedRecord, EventStream, FindQuery,
+    FoundRecords, LiveQuery, LiveRecords, Mutated, Mutation, MutationFilter, Operation, Outcome, RecordChanges,
+    Salvage, SavedRecord, ScopeStatus, SignOut, SignedOut, Status, StatusWatch, SyncReport, TomboloError, Transacted,
+    Transport, convert, records,
 };
 
 /// A replica: one SQLite file, one schema, one account, and a link to its server. See [`tombolo::Client`], whose methods these
@@ -138,6 +139,109 @@ impl Client {
             let variables = variables_of(variables.as_deref())?;
             Ok(LiveQuery::new(client.watch(&document, variables)?))
         })
+    }
+
+    /// Saves a record as the app has it: a create, an update of what differs, or nothing: [`tombolo::Client::save`]. `record`
+    /// is a JSON object; `before`, the same record as the app read it, has only what the app changed sent. As brief as
+    /// [`Client::mutate`], and as certain.
+    ///
+    /// # Errors
+    /// As [`Client::mutate`]; nothing has been queued then. [`TomboloError::UnknownModel`].
+    #[uniffi::method(default(before = None, condition = None))]
+    pub async fn save(
+        &self,
+        model: String,
+        record: String,
+        before: Option<String>,
+        condition: Option<String>,
+    ) -> Result<SavedRecord, TomboloError> {
+        let client = self.client()?;
+        run_to_end(async move {
+            let save = records::save(model, &record, before.as_deref(), condition.as_deref())?;
+            Ok(client.save(save).await?.into())
+        })
+        .await
+    }
+
+    /// Deletes a record: [`tombolo::Client::delete`]. `key` is a JSON object by field, or the whole record.
+    ///
+    /// # Errors
+    /// As [`Client::save`].
+    #[uniffi::method(default(condition = None))]
+    pub async fn delete(
+        &self,
+        model: String,
+        key: String,
+        condition: Option<String>,
+    ) -> Result<DeletedRecord, TomboloError> {
+        let client = self.client()?;
+        run_to_end(async move {
+            let key = convert::json("key", &key)?;
+            let condition = convert::optional_json("condition", condition.as_deref())?;
+            Ok(client.delete(&model, key, condition).await?.into())
+        })
+        .await
+    }
+
+    /// One record as JSON, or `None`: [`tombolo::Client::get`]. `key` is a JSON object by field.
+    ///
+    /// # Errors
+    /// [`TomboloError::UnknownModel`], [`TomboloError::Request`], [`TomboloError::Json`], [`TomboloError::Store`].
+    #[uniffi::method(default(cancel = None))]
+    pub async fn get(
+        &self,
+        model: String,
+        key: String,
+        cancel: Option<Arc<CancelHandle>>,
+    ) -> Result<Option<String>, TomboloError> {
+        let client = self.client()?;
+        run(cancel, async move {
+            Ok(client.get(&model, convert::json("key", &key)?).await?)
+        })
+        .await
+    }
+
+    /// Records by filter and order: [`tombolo::Client::find`].
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    #[uniffi::method(default(cancel = None))]
+    pub async fn find(
+        &self,
+        query: FindQuery,
+        cancel: Option<Arc<CancelHandle>>,
+    ) -> Result<FoundRecords, TomboloError> {
+        let client = self.client()?;
+        run(cancel, async move { Ok(client.find(query.read()?).await?.into()) }).await
+    }
+
+    /// The same as they change: [`tombolo::Client::watch_find`].
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub fn watch_find(&self, query: FindQuery) -> Result<Arc<LiveRecords>, TomboloError> {
+        let client = self.client()?;
+        at_once(|| Ok(LiveRecords::new(client.watch_find(query.read()?)?)))
+    }
+
+    /// Each change of a model's records from now on: [`tombolo::Client::observe`]. `filter` is the JSON of the model's filter
+    /// input; `with_existing` tells of the records that are there already, too, as created.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    #[uniffi::method(default(filter = None, with_existing = false))]
+    pub async fn observe(
+        &self,
+        model: String,
+        filter: Option<String>,
+        with_existing: bool,
+    ) -> Result<Arc<RecordChanges>, TomboloError> {
+        let client = self.client()?;
+        run(None, async move {
+            let options = records::observe_options(filter.as_deref(), with_existing)?;
+            Ok(RecordChanges::new(client.observe(&model, options).await?))
+        })
+        .await
     }
 
     /// How the replica stands: [`tombolo::Client::status`].

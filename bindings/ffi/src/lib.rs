@@ -23,6 +23,7 @@ mod convert;
 mod credential;
 mod error;
 mod outbox;
+mod records;
 mod report;
 pub mod runtime;
 mod status;
@@ -38,11 +39,14 @@ pub use config::{ClientConfig, Durability, ScopeConfig, Transport};
 pub use credential::{CallbackError, Credential, CredentialProvider, CredentialReply};
 pub use error::TomboloError;
 pub use outbox::{Mutation, MutationFilter, MutationKind, MutationState, Outcome};
+pub use records::{
+    DeletedRecord, FindQuery, FoundRecords, RecordChange, RecordChangeKind, SavedAs, SavedRecord, SortStep,
+};
 pub use report::{Report, Reporter, set_reporter};
 pub use status::{Event, LastError, LinkStatus, Salvage, ScopeStatus, SignOut, SignedOut, Status, SyncReport};
 #[cfg(feature = "testing")]
 pub use testing::{provoke_panic, provoke_panic_at_once};
-pub use watch::{EventStream, LiveQuery, StatusWatch};
+pub use watch::{EventStream, LiveQuery, LiveRecords, RecordChanges, StatusWatch};
 
 uniffi::setup_scaffolding!();
 

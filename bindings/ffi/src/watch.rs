@@ -7,7 +7,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Mutex, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Answer, CancelHandle, Event, Status, TomboloError, runtime};
+use crate::{Answer, CancelHandle, Event, FoundRecords, RecordChange, Status, TomboloError, runtime};
 
 /// Something that gives items, one after the other; a look that is given up loses none.
 trait Source: Send + 'static {
@@ -74,6 +74,30 @@ impl Source for tombolo::Watch {
     }
 }
 
+impl Source for tombolo::WatchFind {
+    type Item = FoundRecords;
+
+    async fn next(&mut self) -> Result<Option<FoundRecords>, TomboloError> {
+        match tombolo::WatchFind::next(self).await {
+            Some(Ok(records)) => Ok(Some(records.into())),
+            Some(Err(error)) => Err(error.into()),
+            None => Ok(None),
+        }
+    }
+}
+
+impl Source for tombolo::Observe {
+    type Item = RecordChange;
+
+    async fn next(&mut self) -> Result<Option<RecordChange>, TomboloError> {
+        match tombolo::Observe::next(self).await {
+            Some(Ok(observed)) => Ok(Some(observed.into())),
+            Some(Err(error)) => Err(error.into()),
+            None => Ok(None),
+        }
+    }
+}
+
 struct Statuses {
     status: watch::Receiver<tombolo::Status>,
     begun: bool,
@@ -126,6 +150,61 @@ impl LiveQuery {
     }
 
     /// Ends the query: whoever waits gets `None`. Twice is no error.
+    pub fn stop(&self) {
+        self.0.stop();
+    }
+}
+
+/// Records as they change: [`tombolo::WatchFind`]. Made by [`crate::Client::watch_find`].
+#[derive(uniffi::Object)]
+pub struct LiveRecords(Stoppable<tombolo::WatchFind>);
+
+impl LiveRecords {
+    pub(crate) fn new(watch: tombolo::WatchFind) -> Arc<Self> {
+        Arc::new(Self(Stoppable::new(watch)))
+    }
+}
+
+#[uniffi::export]
+impl LiveRecords {
+    /// As [`LiveQuery::next`].
+    ///
+    /// # Errors
+    /// [`TomboloError::Store`] if the file cannot be read; it may be asked again.
+    #[uniffi::method(default(cancel = None))]
+    pub async fn next(&self, cancel: Option<Arc<CancelHandle>>) -> Result<Option<FoundRecords>, TomboloError> {
+        self.0.next(cancel).await
+    }
+
+    /// Ends it: whoever waits gets `None`. Twice is no error.
+    pub fn stop(&self) {
+        self.0.stop();
+    }
+}
+
+/// Each change of a model's records: [`tombolo::Observe`]. Made by [`crate::Client::observe`].
+#[derive(uniffi::Object)]
+pub struct RecordChanges(Stoppable<tombolo::Observe>);
+
+impl RecordChanges {
+    pub(crate) fn new(observe: tombolo::Observe) -> Arc<Self> {
+        Arc::new(Self(Stoppable::new(observe)))
+    }
+}
+
+#[uniffi::export]
+impl RecordChanges {
+    /// The next change. `None` once it is stopped or the client closed. While the client is suspended it waits. Cancelling the
+    /// call loses nothing.
+    ///
+    /// # Errors
+    /// [`TomboloError::Store`] if the file cannot be read; it may be asked again.
+    #[uniffi::method(default(cancel = None))]
+    pub async fn next(&self, cancel: Option<Arc<CancelHandle>>) -> Result<Option<RecordChange>, TomboloError> {
+        self.0.next(cancel).await
+    }
+
+    /// Ends it: whoever waits gets `None`. Twice is no error.
     pub fn stop(&self) {
         self.0.stop();
     }

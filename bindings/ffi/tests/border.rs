@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tombolo_ffi::{
-    CallbackError, CancelHandle, Client, ClientConfig, Event, LinkStatus, MutationFilter, MutationState, Operation,
-    Outcome, Report, Reporter, ScopeConfig, SignOut, TomboloError, provoke_panic, provoke_panic_at_once, set_reporter,
+    CallbackError, CancelHandle, Client, ClientConfig, Event, FindQuery, LinkStatus, MutationFilter, MutationState,
+    Operation, Outcome, RecordChangeKind, Report, Reporter, SavedAs, ScopeConfig, SignOut, SortStep, TomboloError,
+    provoke_panic, provoke_panic_at_once, set_reporter,
 };
 
 const SCHEMA: &str = "type Note @model { id: ID! text: String! }";
@@ -413,4 +414,82 @@ async fn sign_out_ends_the_client() {
         Some(TomboloError::SignedOut)
     );
     client.shut_down().await.unwrap();
+}
+
+#[tokio::test]
+async fn records_are_saved_found_and_observed_as_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let client = open(&folder).await;
+    let changes = client.observe("Note".into(), None, false).await.unwrap();
+    let live = client.watch_find(all("Note")).unwrap();
+    assert_eq!(
+        live.next(None).await.unwrap().unwrap().data,
+        br#"{"items":[],"nextToken":null}"#
+    );
+    let save = |record: &str| client.save("Note".into(), record.into(), None, None);
+    let saved = save(r#"{"id":"a","text":"wet"}"#).await.unwrap();
+    assert_eq!((saved.saved_as, saved.number.is_some()), (SavedAs::Created, true));
+    assert!(
+        soon(live.next(None))
+            .await
+            .unwrap()
+            .unwrap()
+            .data
+            .starts_with(br#"{"items":[{"id":"a""#)
+    );
+    let change = soon(changes.next(None)).await.unwrap().unwrap();
+    assert_eq!(
+        (change.kind, change.key.as_str()),
+        (RecordChangeKind::Created, r#"{"id":"a"}"#)
+    );
+    assert_eq!(
+        save(r#"{"id":"a","text":"wet"}"#).await.unwrap().saved_as,
+        SavedAs::Unchanged
+    );
+    assert_eq!(
+        save(r#"{"id":"a","text":"dry"}"#).await.unwrap().saved_as,
+        SavedAs::Updated
+    );
+    save(r#"{"id":"b","text":"dry"}"#).await.unwrap();
+    let sorted = FindQuery {
+        sort: vec![SortStep {
+            field: "id".into(),
+            descending: true,
+        }],
+        limit: Some(1),
+        ..all("Note")
+    };
+    let found = client.find(sorted, None).await.unwrap();
+    assert!(found.data.starts_with(br#"{"items":[{"id":"b""#) && found.next_token.is_some());
+    let key = || r#"{"id":"a"}"#.to_owned();
+    assert!(
+        client
+            .get("Note".into(), key(), None)
+            .await
+            .unwrap()
+            .unwrap()
+            .contains("dry")
+    );
+    client.delete("Note".into(), key(), None).await.unwrap();
+    assert_eq!(client.get("Note".into(), key(), None).await.unwrap(), None);
+
+    assert!(matches!(
+        client.find(all("Boat"), None).await,
+        Err(TomboloError::UnknownModel { .. })
+    ));
+    assert!(matches!(save("{").await, Err(TomboloError::Json { .. })));
+    let waits = tokio::spawn(async move { while let Some(_change) = changes.next(None).await.unwrap() {} });
+    client.shut_down().await.unwrap();
+    soon(waits).await.unwrap();
+}
+
+fn all(model: &str) -> FindQuery {
+    FindQuery {
+        model: model.into(),
+        filter: None,
+        sort: Vec::new(),
+        limit: None,
+        offset: 0,
+        token: None,
+    }
 }
