@@ -27,7 +27,7 @@ use error::{During as _, Error, failed};
 use host::Host;
 use options::{Options, Part, Workload};
 use report::Report;
-use workload::{Setting, poison, w1, w2, w3, w4, w5, w6, w7};
+use workload::{Setting, poison, w1, w2, w3, w4, w5, w6, w7, w8};
 
 fn main() -> ExitCode {
     let options = Options::parse();
@@ -88,13 +88,18 @@ async fn bench(options: Options) -> Result<(), Error> {
     ];
     w5::check_open_files(options, open_files)?;
     let mut lines = Vec::new();
-    if options.wants(Workload::W1) || options.wants(Workload::W6) {
+    let on_large = [Workload::W1, Workload::W6, Workload::W8];
+    if on_large.iter().any(|workload| options.wants(*workload)) {
         progress("W1: filling a server, then first syncs");
         let (large, found) = w1::run(&setting, options.wants(Workload::W1), &mut notes).await?;
         lines.extend(found);
         if options.wants(Workload::W6) {
             progress("W6: local writes and live queries");
             lines.extend(w6::run(&setting, &large)?);
+        }
+        if options.wants(Workload::W8) {
+            progress("W8: the SDK as an app has it");
+            lines.extend(w8::run(&setting, &large, &mut notes)?);
         }
     }
     if options.wants(Workload::W2) {

@@ -16,13 +16,14 @@ const ROWS: usize = 336_776;
     cargo xtask bench                          all workloads at their full size, some minutes\n  \
     cargo xtask bench --only w1,w6 --rows 50000\n  \
     cargo xtask bench --only w3,w5             over MQTT, beside Mosquitto\n  \
+    cargo xtask bench --only w8 --rows 100000  the SDK as an app has it, and through each language that was built\n  \
     cargo xtask bench --only poison            one mutation in each 1,000 cannot succeed\n  \
     cargo xtask bench --json bench.json\n  \
     cargo run -p tombolo-bench -- --smoke      tiny sizes, proves that everything works"
 )]
 pub(crate) struct Options {
     /// Workloads to run
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Workload::W1, Workload::W2, Workload::W3, Workload::W4, Workload::W5, Workload::W6, Workload::W7])]
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Workload::W1, Workload::W2, Workload::W3, Workload::W4, Workload::W5, Workload::W6, Workload::W7, Workload::W8])]
     pub(crate) only: Vec<Workload>,
     /// Rows of the first sync; beyond the data file they are generated
     #[arg(long, default_value_t = ROWS)]
@@ -63,6 +64,9 @@ pub(crate) struct Options {
     /// Another `tombolo` binary than the one built with this bench
     #[arg(long, value_name = "FILE")]
     pub(crate) server_binary: Option<PathBuf>,
+    /// The library as it goes onto a phone, to be weighed (W8)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) library: Option<PathBuf>,
     /// Where databases are made and removed; on the disk that is to be measured [default: beside this program]
     #[arg(long, value_name = "DIR")]
     pub(crate) directory: Option<PathBuf>,
@@ -109,6 +113,8 @@ pub(crate) enum Workload {
     W6,
     /// Mutations per second, durable
     W7,
+    /// The SDK as an app has it: size, cold open, and round trips through each language
+    W8,
     /// A queue in which some mutations cannot succeed; only when asked for
     Poison,
 }

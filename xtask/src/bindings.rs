@@ -1,10 +1,15 @@
 //! The bindings: the library with its C surface, and what uniffi writes for Kotlin, Swift and Python, laid where each
-//! language's package looks for it. Nothing of it is kept in the repository.
+//! language's package looks for it (nothing of it is kept in the repository); and each language's own tests against it.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use crate::house::{Failed, House, failed};
-use crate::steps::{self, Mode};
+use crate::steps::{self, Mode, Outcome};
+
+/// The languages whose packages have a `ci.sh`: it installs what it needs, compiles the package with generated code and
+/// examples, and runs the scenarios of tests/bindings against a real server.
+const LANGUAGES: &[&str] = &["python", "kotlin", "swift"];
 
 /// Where each language's package has what was written for it.
 const KOTLIN: &str = "bindings/kotlin/generated";
@@ -42,6 +47,37 @@ pub(crate) fn generate(house: &House, mode: Mode) -> Result<PathBuf, Failed> {
     let written = folder.join("bindings");
     write(house, &folder, &library, &written)?;
     Ok(library)
+}
+
+/// Every language's tests, with the server that the build step left behind. All are tried even when an early one fails.
+pub(crate) fn step(house: &House, mode: Mode) -> Result<Outcome, Failed> {
+    let server = steps::server(house, mode)?;
+    let library = generate(house, mode)?;
+    let mut failed = Vec::new();
+    let mut lines = Vec::new();
+    for language in LANGUAGES {
+        let start = Instant::now();
+        let script = house.path(&format!("bindings/{language}/ci.sh"));
+        let ended = house
+            .task(&script)
+            .env("TOMBOLO_BIN", &server)
+            .env("TOMBOLO_LIBRARY", &library)
+            .run();
+        let outcome = match ended {
+            Ok(()) => Outcome::Passed,
+            Err(why) => {
+                failed.push(*language);
+                Outcome::Failed(why.0)
+            }
+        };
+        lines.push(steps::summary_line(language, &outcome, start.elapsed()));
+    }
+    println!("\n{}", lines.join("\n"));
+    if failed.is_empty() {
+        Ok(Outcome::Passed)
+    } else {
+        Ok(Outcome::Failed(format!("the bindings for {}", failed.join(", "))))
+    }
 }
 
 /// The built library for this system.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::house::{Failed, House, Task};
-use crate::{fuzz, tidy, tools};
+use crate::{bindings, fuzz, tidy, tools};
 
 /// How the same steps are run.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub(crate) enum Mode {
 
 /// How a step ended.
 #[derive(Debug, PartialEq, Eq)]
-enum Outcome {
+pub(crate) enum Outcome {
     Passed,
     Skipped(&'static str),
     Failed(String),
@@ -58,6 +58,7 @@ const STEPS: &[Step] = &[
         )
     }),
     ("clients", |house, mode| foreign_step(house, mode, CLIENTS)),
+    ("bindings", bindings::step),
     ("transformer", |house, mode| foreign_step(house, mode, TRANSFORMER)),
     ("fuzz", |house, _| fuzz::step(house).map(|()| Outcome::Passed)),
 ];
@@ -111,7 +112,7 @@ fn chosen(only: &[String]) -> Result<Vec<&'static Step>, Failed> {
         .collect())
 }
 
-fn summary_line(name: &str, outcome: &Outcome, took: Duration) -> String {
+pub(crate) fn summary_line(name: &str, outcome: &Outcome, took: Duration) -> String {
     let seconds = took.as_secs_f64();
     match outcome {
         Outcome::Passed => format!("  {name:<11} ok       {seconds:>7.1} s"),
@@ -199,11 +200,7 @@ fn foreign_step(house: &House, mode: Mode, folder: &str) -> Result<Outcome, Fail
     let Some(folder) = npm_tests(house, folder) else {
         return Ok(Outcome::Skipped("there is no package.json"));
     };
-    // The very command of the build step: with other targets other features would be on, and much would be built anew.
-    cargo(house, mode, &["build", "--workspace", "--bins", "--examples"], &[]).run()?;
-    let server = target_folder(house)?
-        .join("debug")
-        .join(format!("tombolo{}", std::env::consts::EXE_SUFFIX));
+    let server = server(house, mode)?;
     let suites = suites(&folder)?;
     for suite in &suites {
         suite.install(house)?;
@@ -228,6 +225,15 @@ fn foreign_step(house: &House, mode: Mode, folder: &str) -> Result<Outcome, Fail
     } else {
         Ok(Outcome::Failed(format!("tests in {}", failed.join(", "))))
     }
+}
+
+/// The server, built as the build step does it.
+pub(crate) fn server(house: &House, mode: Mode) -> Result<PathBuf, Failed> {
+    // The very command of that step: with other targets other features would be on, and much would be built anew.
+    cargo(house, mode, &["build", "--workspace", "--bins", "--examples"], &[]).run()?;
+    Ok(target_folder(house)?
+        .join("debug")
+        .join(format!("tombolo{}", std::env::consts::EXE_SUFFIX)))
 }
 
 /// Tests in another language, in a folder that says what they need.

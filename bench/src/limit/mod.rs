@@ -3,5 +3,6 @@
 pub(crate) mod bytes;
 pub(crate) mod echo;
 pub(crate) mod list;
+pub(crate) mod open;
 pub(crate) mod tables;
 pub(crate) mod write;

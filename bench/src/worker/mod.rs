@@ -1,6 +1,7 @@
 //! The side of a workload that is not the server: a process of its own that gets a job as its argument, does it, and
 //! prints one line of JSON.
 
+mod app;
 mod fan_out;
 mod first_sync;
 mod flush;
@@ -12,6 +13,7 @@ mod poison;
 mod replica;
 mod writes;
 
+pub(crate) use app::{App, AppDone};
 pub(crate) use first_sync::REPLICA;
 pub(crate) use poison::POISON;
 pub(crate) use replica::file as replica_file;
@@ -90,6 +92,8 @@ pub(crate) enum Job {
         /// List queries.
         queries: usize,
     },
+    /// W8: what an app does with a replica that is there. Answered by [`AppDone`].
+    App(App),
     /// W7: raw clients create notes. Answered by [`Written`].
     Writes {
         /// Where.
@@ -299,6 +303,7 @@ pub(crate) async fn run(job: &str) -> Result<(), Error> {
             watched,
             queries,
         } => serde_json::to_string(&local::run(&place, &plain, &watched, queries).await?)?,
+        Job::App(job) => serde_json::to_string(&app::run(&job).await?)?,
         Job::Writes {
             place,
             link,

@@ -9,6 +9,7 @@ pub(crate) mod w4;
 pub(crate) mod w5;
 pub(crate) mod w6;
 pub(crate) mod w7;
+pub(crate) mod w8;
 
 use std::path::{Path, PathBuf};
 

@@ -73,7 +73,7 @@ pub(crate) fn run(setting: &Setting, large: &Place) -> Result<Vec<Line>, Error> 
 }
 
 /// Flights to write: `wanted` from all over the table, and as many others within the list query's page.
-fn flights(file: &std::path::Path, wanted: usize) -> Result<(Vec<String>, Vec<String>), Error> {
+pub(super) fn flights(file: &std::path::Path, wanted: usize) -> Result<(Vec<String>, Vec<String>), Error> {
     let connection = open_read(file)?;
     let mut statement = connection.prepare("SELECT \"id\" FROM \"Flight\" WHERE \"_deleted\" = 0 ORDER BY \"id\"")?;
     let ids = statement
