@@ -115,21 +115,16 @@ fn text<'w>(
 /// Every own field of the model and what the server knows of a record. An embedded type that contains itself is followed as
 /// deep as [`EMBEDDED_DEPTH_MAX`], or less deep where that would be more than [`RECORD_FIELDS_MAX`] fields.
 fn selection(schema: &Schema, model: &Model) -> String {
+    let api = schema.api.get_object(&model.name);
+    let shown = |name: &str| api.is_some_and(|api| api.fields.contains_key(name));
+    let own = || model.fields.iter().filter(|f| shown(&f.name));
     let mut depth = EMBEDDED_DEPTH_MAX;
     loop {
-        let (mut out, mut room) = (String::from("{"), RECORD_FIELDS_MAX);
-        let api = schema.api.get_object(&model.name);
-        let shown = |name: &str| api.is_some_and(|api| api.fields.contains_key(name));
-        let own = model.fields.iter().filter(|f| shown(&f.name));
-        let mut fits = own
-            .map(|f| field(schema, &f.name, &f.ty.kind, depth, &mut room, &mut out))
-            .fold(true, |all, one| all && one);
-        out.push_str(" _version _deleted _lastChangedAt }");
-        if depth == 1 {
-            // More fields than that of its own: the query's own limit on fields says so.
-            fits = true;
-        }
-        if fits {
+        // Of its own and of the values in it are all; if those are too many, the query's limit on fields says so.
+        let mut room = if depth > 1 { RECORD_FIELDS_MAX } else { usize::MAX };
+        let mut out = String::from("{");
+        if own().all(|f| field(schema, &f.name, &f.ty.kind, depth, &mut room, &mut out)) {
+            out.push_str(" _version _deleted _lastChangedAt }");
             return out;
         }
         depth -= 1;
@@ -160,4 +155,42 @@ fn field(schema: &Schema, name: &str, kind: &FieldKind, depth: usize, room: &mut
     }
     out.push_str(" }");
     fits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(sdl: &str) -> String {
+        let schema = Schema::parse(sdl, "s.graphql").unwrap();
+        let texts = Texts::of(&schema, ModelId(0));
+        texts.list.unwrap()
+    }
+
+    #[test]
+    fn types_that_contain_themselves_are_followed_as_deep_as_there_is_room() {
+        let chain = list("type N { v: Int next: N } type A @model { id: ID! n: N }");
+        assert_eq!(
+            chain.matches("next { v").count(),
+            EMBEDDED_DEPTH_MAX - 1,
+            "below `n`: {chain}"
+        );
+        // 3 to the 8th would be 6,561 values.
+        let tree = list("type N { v: Int a: N b: N c: N } type A @model { id: ID! n: N }");
+        let fields = tree.split_whitespace().filter(|word| *word == "v").count();
+        assert!((100..RECORD_FIELDS_MAX).contains(&fields), "{fields}");
+        assert!(
+            tree.ends_with("_version _deleted _lastChangedAt } nextToken } }"),
+            "{tree}"
+        );
+    }
+
+    #[test]
+    fn a_key_called_sort_leaves_no_order() {
+        let sdl = "type A @model { sort: ID! @primaryKey v: Int }";
+        let schema = Schema::parse(sdl, "s.graphql").unwrap();
+        let texts = Texts::of(&schema, ModelId(0));
+        assert!(!texts.sorts && !texts.list.unwrap().contains("$sort"));
+        assert!(texts.get.unwrap().contains("$sort: ID!"));
+    }
 }
