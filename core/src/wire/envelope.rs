@@ -47,6 +47,11 @@ pub struct MutationEnvelope {
     /// (`CUSTOM`). With `atomic` one such object for each root field, by its response key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<Map<String, Json>>,
+    /// Another client, which gave its mutations no numbers, may have sent this one before, and nobody knows the answer. If
+    /// the record shows that it was carried out, it counts as applied; otherwise it is decided as any other. Never with
+    /// `atomic`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resent: bool,
 }
 
 /// `extensions.tombolo` of a mutation's answer: the final outcome of each root field. A request whose answer has no

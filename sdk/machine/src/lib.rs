@@ -25,6 +25,7 @@ mod ended;
 mod feed;
 mod former;
 mod history;
+mod import;
 mod input;
 mod landed;
 mod lay;
@@ -48,10 +49,11 @@ pub use effect::{
     ChangeSet, ChangedKeys, Effect, FinalOutcome, LastError, LinkStatus, Outgoing, Renumbered, ScopeStatus, Status,
 };
 pub use ended::Ended;
+pub use import::ImportedMutation;
 pub use input::{AnswerBody, CloseReason, FeedNumber, Input, NewMutation, Now};
 pub use lay::lay;
 pub use machine::{Machine, Memory, Settings, Step, StepError};
-pub use outbox::{EntryState, Intent, OutboxEntry};
+pub use outbox::{EntryState, Imported, Intent, OutboxEntry};
 pub use render::request;
 pub use scope::{Scope, ScopeCursor, ScopeRow};
 pub use state::{Feed, Link};

@@ -9,11 +9,12 @@ use tombolo_core::wire::envelope::RejectReason;
 
 use crate::context::{Context, References};
 use crate::effect::{ChangeSet, Effect, Status};
+use crate::import::ImportedMutation;
 use crate::input::{Input, Now};
 use crate::limits::{ATOMIC_MUTATIONS_MAX, IN_FLIGHT_MAX, NO_PROGRESS_MAX, OUTBOX_ENTRIES_MAX, SEEN_MAX};
 use crate::state::{Feed, Link, State};
 use crate::store::{StoreError, StoreTx};
-use crate::{answers, feed, link, outbox, pace, redo, refresh};
+use crate::{answers, feed, import, link, outbox, pace, redo, refresh};
 
 /// How a machine behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -169,15 +170,8 @@ impl Machine {
         input.durable(self.settings.durable_enqueue)
     }
 
-    /// Decides what `input` means and writes it through `tx`.
-    ///
-    /// # Errors
-    /// The input was refused or the store failed: drop `tx`, nothing has changed.
-    pub fn step(&self, tx: &mut dyn StoreTx, input: Input, now: Now) -> Result<Step, StepError> {
-        if !self.state.started && !matches!(input, Input::Start) {
-            return Err(StepError::NotStarted);
-        }
-        let mut cx = Context {
+    fn context<'a>(&'a self, tx: &'a mut dyn StoreTx, now: Now) -> Context<'a> {
+        Context {
             tx,
             schema: &self.schema,
             settings: &self.settings,
@@ -189,7 +183,46 @@ impl Machine {
             progress: false,
             wake_now: false,
             ended: false,
-        };
+        }
+    }
+
+    /// Takes mutations of another client's queue into the outbox, in their order, each as an entry of its own. Gives for each
+    /// its number, or why it cannot become an entry; the others are taken all the same. The transaction is to be a durable
+    /// one.
+    ///
+    /// # Errors
+    /// The store failed: drop `tx`, nothing has changed.
+    pub fn import(
+        &self,
+        tx: &mut dyn StoreTx,
+        mutations: Vec<ImportedMutation>,
+        now: Now,
+    ) -> Result<(Step, Vec<Result<MutationNumber, String>>), StepError> {
+        if !self.state.started {
+            return Err(StepError::NotStarted);
+        }
+        let mut cx = self.context(tx, now);
+        if cx.tx.data_version()? != self.state.data_version {
+            refresh::refresh(&mut cx)?;
+        }
+        let taken = import::import(&mut cx, mutations)?;
+        // What the caller has laid in beside them.
+        for model in &self.schema.models {
+            cx.changes.add_all(&model.name);
+        }
+        send_or_wake(&mut cx)?;
+        Ok((finish(cx), taken))
+    }
+
+    /// Decides what `input` means and writes it through `tx`.
+    ///
+    /// # Errors
+    /// The input was refused or the store failed: drop `tx`, nothing has changed.
+    pub fn step(&self, tx: &mut dyn StoreTx, input: Input, now: Now) -> Result<Step, StepError> {
+        if !self.state.started && !matches!(input, Input::Start) {
+            return Err(StepError::NotStarted);
+        }
+        let mut cx = self.context(tx, now);
         if self.state.started && cx.tx.data_version()? != self.state.data_version {
             refresh::refresh(&mut cx)?;
         }

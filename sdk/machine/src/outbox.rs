@@ -94,6 +94,17 @@ pub struct OutboxEntry {
     pub landed: Option<Cursor>,
     /// The base row contains its effect: it is not laid over it once more.
     pub in_base: bool,
+    /// It was taken over from another client's queue.
+    pub imported: Option<Imported>,
+}
+
+/// What is known of a mutation that was taken over from another client's queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Imported {
+    /// That client had never sent it.
+    Unsent,
+    /// That client may have sent it, under no number: the server is told so.
+    MaySent,
 }
 
 /// Where an entry stands.
@@ -228,7 +239,7 @@ fn room(cx: &Context<'_>, count: usize) -> Result<(), StepError> {
 }
 
 /// A request that is too large for the server would cost the link each time that it is sent.
-fn within_request(bytes: usize) -> Result<(), StepError> {
+pub(crate) fn within_request(bytes: usize) -> Result<(), StepError> {
     if bytes > REQUEST_BYTES_MAX {
         return Err(StepError::RequestTooLarge { bytes });
     }
@@ -236,7 +247,7 @@ fn within_request(bytes: usize) -> Result<(), StepError> {
 }
 
 /// A request that names more earlier mutations than a server reads would never be decided.
-fn nameable(given: usize) -> Result<(), StepError> {
+pub(crate) fn nameable(given: usize) -> Result<(), StepError> {
     if given > SEEN_MAX {
         return Err(StepError::TooManyEarlier { given });
     }
@@ -244,15 +255,15 @@ fn nameable(given: usize) -> Result<(), StepError> {
 }
 
 /// A mutation with the facts that its entry needs.
-struct Draft {
-    model: ModelId,
-    key: Key,
-    intent: Intent,
+pub(crate) struct Draft {
+    pub model: ModelId,
+    pub key: Key,
+    pub intent: Intent,
     /// The app gave a version of its own.
     version_given: bool,
     depends_on: Vec<MutationNumber>,
     /// Unsettled entries of the same record, by number.
-    before: Vec<OutboxEntry>,
+    pub before: Vec<OutboxEntry>,
     author: Option<String>,
     /// The view row, if it is to be saved as the base row because none is kept apart yet.
     to_save: Option<Option<Record>>,
@@ -263,6 +274,17 @@ impl Draft {
         cx: &mut Context<'_>,
         mutation: &NewMutation,
         behind: &BTreeSet<MutationNumber>,
+    ) -> Result<Self, StepError> {
+        Self::make_of(cx, mutation, behind, false)
+    }
+
+    /// `imported`: made by another client, of which nobody knows what it showed; so a plain value stays one, and whether a
+    /// record exists is for the server to say.
+    pub(crate) fn make_of(
+        cx: &mut Context<'_>,
+        mutation: &NewMutation,
+        behind: &BTreeSet<MutationNumber>,
+        imported: bool,
     ) -> Result<Self, StepError> {
         let schema = cx.schema;
         let model = schema
@@ -287,7 +309,8 @@ impl Draft {
         let mut before = cx.entries_of(model, &key_text)?;
         before.retain(|entry| entry.state.is_unsettled() && !behind.contains(&entry.number));
         let view = cx.tx.view(mutation.model, &key)?;
-        if mutation.kind == MutationKind::Create && view.as_ref().is_some_and(|row| !row.meta.deleted) {
+        let exists = view.as_ref().is_some_and(|row| !row.meta.deleted);
+        if mutation.kind == MutationKind::Create && exists && !imported {
             return Err(StepError::Refused(RejectReason {
                 code: ErrorType::ConditionalCheckFailedException,
                 message: format!(
@@ -332,7 +355,7 @@ impl Draft {
         depends_on.retain(|number| !behind.contains(number));
         depends_on.sort_unstable();
         depends_on.dedup();
-        let (values, operations) = operations::split(model, mutation, view.as_ref());
+        let (values, operations) = operations::split(model, mutation, view.as_ref().filter(|_| !imported));
         let base_version = match mutation.kind {
             // Who creates what he sees deleted knows the tombstone, and means to replace it. Below one that is his own
             // deletion, not settled yet, the server may have no row.
@@ -351,7 +374,7 @@ impl Draft {
                 model: model.name.clone(),
                 kind: mutation.kind,
                 key: key.0.iter().map(Value::to_json).collect(),
-                base: operations::shown(model, mutation.kind, &values, view.as_ref()),
+                base: operations::shown(model, mutation.kind, &values, view.as_ref().filter(|_| !imported)),
                 values,
                 operations,
                 base_version,
@@ -395,6 +418,7 @@ fn fold(cx: &mut Context<'_>, draft: &Draft) -> Result<Option<MutationNumber>, S
         && last.schema == cx.schema.hash
         && last.replica.is_none()
         && last.moved_from.is_empty()
+        && last.imported != Some(Imported::MaySent)
         && draft.depends_on.iter().all(|number| *number <= last.number);
     if !may {
         return Ok(None);
@@ -447,6 +471,28 @@ fn put(
     atomic: bool,
     replaces: Option<MutationNumber>,
 ) -> Result<Vec<MutationNumber>, StepError> {
+    let made = Made {
+        at_ms: cx.now.wall_ms,
+        imported: None,
+    };
+    put_made(cx, draft, (number, first), atomic, replaces, made)
+}
+
+/// When a mutation was made, and whether by another client.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Made {
+    pub at_ms: i64,
+    pub imported: Option<Imported>,
+}
+
+pub(crate) fn put_made(
+    cx: &mut Context<'_>,
+    draft: Draft,
+    (number, first): (MutationNumber, MutationNumber),
+    atomic: bool,
+    replaces: Option<MutationNumber>,
+    made: Made,
+) -> Result<Vec<MutationNumber>, StepError> {
     let seen = seen(&draft.before, replaces);
     nameable(seen.len())?;
     if let Some(view) = &draft.to_save {
@@ -462,7 +508,7 @@ fn put(
         seen: seen.clone(),
         author: draft.author,
         schema: cx.schema.hash.clone(),
-        created_at_ms: cx.now.wall_ms,
+        created_at_ms: made.at_ms,
         tries: 0,
         replica: None,
         replaces,
@@ -470,6 +516,7 @@ fn put(
         conflict: None,
         landed: None,
         in_base: false,
+        imported: made.imported,
     };
     cx.add_entry(&entry)?;
     cx.rebase(draft.model, &draft.key)?;

@@ -10,7 +10,7 @@ use tombolo_core::wire::envelope::MutationEnvelope;
 use tombolo_core::wire::graphql::Request;
 
 use crate::former::{self, Present};
-use crate::outbox::{EntryState, Intent, OutboxEntry};
+use crate::outbox::{EntryState, Imported, Intent, OutboxEntry};
 
 /// The request for an entry, or for all entries of one atomic transaction, by number.
 #[must_use]
@@ -157,6 +157,7 @@ fn envelope(
         void: first.state == EntryState::GivenUp,
         moved_from: first.moved_from.clone(),
         base: base(entries, first.atomic),
+        resent: first.imported == Some(Imported::MaySent),
     })
     .ok()
 }

@@ -94,6 +94,9 @@ const MIGRATIONS: &[&str] = &[
     "ALTER TABLE _outbox ADD COLUMN in_base INTEGER NOT NULL DEFAULT 0;",
     // Names that the entry had before, under which a copy of the file may have sent it: `[[replica, number], …]`.
     "ALTER TABLE _outbox ADD COLUMN moved_from TEXT;",
+    // Taken over from another client's queue: 1, and 2 if that client may have sent it.
+    "ALTER TABLE _outbox ADD COLUMN imported INTEGER NOT NULL DEFAULT 0;
+     CREATE INDEX _outbox_imported ON _outbox (number) WHERE imported <> 0;",
 ];
 
 /// Brings the store's own tables to the newest version, in one transaction.

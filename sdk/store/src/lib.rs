@@ -6,6 +6,7 @@
 
 mod bulk;
 mod cell;
+pub mod datastore;
 mod ended;
 mod error;
 mod evolve;

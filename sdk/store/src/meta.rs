@@ -42,13 +42,13 @@ pub struct Peek {
     pub unsent: u64,
 }
 
-fn text(conn: &Connection, name: &str) -> Result<Option<String>, StoreError> {
+pub(crate) fn text(conn: &Connection, name: &str) -> Result<Option<String>, StoreError> {
     conn.prepare_cached("SELECT value FROM _meta WHERE name = ?1")
         .and_then(|mut s| s.query_row([name], |row| row.get(0)).optional())
         .map_err(failure)
 }
 
-fn set_text(conn: &Connection, name: &str, value: &str) -> Result<(), StoreError> {
+pub(crate) fn set_text(conn: &Connection, name: &str, value: &str) -> Result<(), StoreError> {
     conn.prepare_cached("INSERT OR REPLACE INTO _meta (name, value) VALUES (?1, ?2)")
         .and_then(|mut s| s.execute([name, value]))
         .map_err(failure)?;
@@ -197,6 +197,8 @@ pub(crate) fn remove_files(path: &Path) -> Result<(), OpenError> {
     for suffix in ["", "-wal", "-shm"] {
         remove(&beside(path, suffix))?;
     }
+    // An import that was killed.
+    crate::datastore::clean(path);
     // What was kept of damaged ones holds the same account's records.
     crate::salvage::remove_damaged(path)
 }

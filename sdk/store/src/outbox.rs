@@ -6,13 +6,13 @@ use tombolo_core::id::{Cursor, Epoch, MutationId, MutationNumber, Position, Repl
 use tombolo_core::schema::MutationKind;
 use tombolo_core::wire::envelope::{OutcomeKind, RejectReason};
 use tombolo_core::wire::graphql::ErrorType;
-use tombolo_machine::{EntryState, Intent, OutboxCounts, OutboxEntry, ScopeRow, StoreError};
+use tombolo_machine::{EntryState, Imported, Intent, OutboxCounts, OutboxEntry, ScopeRow, StoreError};
 
 use crate::error::failure;
 
 const COLUMNS: &str = "number, first, atomic, model, key, kind, field_values, base_version, condition, state, outcome, epoch, \
                        position, reason, depends_on, seen, author, schema, created_at_ms, tries, operations, replica, \
-                       replaces, conflict, base_values, in_base, moved_from";
+                       replaces, conflict, base_values, in_base, moved_from, imported";
 
 // States as numbers; the indexes of the table know them.
 const QUEUED: i64 = 0;
@@ -52,6 +52,31 @@ fn names_in(text: Option<String>) -> Vec<MutationId> {
         .unwrap_or_default();
     let name = |(replica, number)| MutationId { replica, number };
     pairs.into_iter().map(name).collect()
+}
+
+fn imported_out(imported: Option<Imported>) -> i64 {
+    match imported {
+        None => 0,
+        Some(Imported::Unsent) => 1,
+        Some(Imported::MaySent) => 2,
+    }
+}
+
+fn imported_in(number: i64) -> Option<Imported> {
+    match number {
+        0 => None,
+        1 => Some(Imported::Unsent),
+        _ => Some(Imported::MaySent),
+    }
+}
+
+/// How many entries were taken over from another client's queue and are still here: not settled, or refused and not taken
+/// note of.
+pub(crate) fn imported(conn: &Connection) -> Result<u64> {
+    conn.prepare_cached("SELECT count(*) FROM _outbox WHERE imported <> 0")
+        .and_then(|mut s| s.query_row([], |row| row.get::<_, i64>(0)))
+        .map(|count| u64::try_from(count).unwrap_or(0))
+        .map_err(failure)
 }
 
 /// The columns that say where an entry stands.
@@ -136,7 +161,7 @@ pub(crate) fn put(conn: &Connection, entry: &OutboxEntry) -> Result<()> {
     let at = StateColumns::of(entry);
     let operations = (!intent.operations.is_empty()).then(|| Json::Object(intent.operations.clone()).to_string());
     let base = (!intent.base.is_empty()).then(|| Json::Object(intent.base.clone()).to_string());
-    let values: [&dyn ToSql; 29] = [
+    let values: [&dyn ToSql; 30] = [
         &number_out(entry.number),
         &number_out(entry.first),
         &entry.atomic,
@@ -164,6 +189,7 @@ pub(crate) fn put(conn: &Connection, entry: &OutboxEntry) -> Result<()> {
         &base,
         &entry.in_base,
         &names_out(&entry.moved_from),
+        &imported_out(entry.imported),
         &number_out(needs(entry)),
         &waits(entry),
     ];
@@ -302,6 +328,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<OutboxEntry> {
         replica: row.get::<_, Option<String>>(21)?.map(ReplicaId),
         replaces: row.get::<_, Option<i64>>(22)?.map(number_in),
         moved_from: names_in(row.get(26)?),
+        imported: imported_in(row.get(27)?),
         conflict: row
             .get::<_, Option<String>>(23)?
             .and_then(|text| serde_json::from_str(&text).ok()),

@@ -60,6 +60,10 @@ impl<'a> Tx<'a> {
         Ok(())
     }
 
+    pub(crate) fn schema(&self) -> &'a Schema {
+        self.schema
+    }
+
     /// Makes everything stand.
     ///
     /// # Errors

@@ -76,6 +76,7 @@ fn ours(folder: &std::path::Path, count: usize, batch: usize, synchronous: Synch
             void: false,
             moved_from: vec![],
             base: None,
+            resent: false,
         }),
         mutations: vec![MutationInput {
             model,

@@ -4,6 +4,8 @@
 mod answering;
 mod behind;
 mod bounds;
+mod datastore;
+mod datastore_bad;
 mod files;
 mod fold;
 mod identities;

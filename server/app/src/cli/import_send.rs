@@ -246,6 +246,7 @@ impl Sender {
             void: false,
             moved_from: vec![],
             base: None,
+            resent: false,
         };
         let variables: Variables<'_> = Variables(records);
         let fail = |e: serde_json::Error| Failure::failed(e.to_string());

@@ -73,6 +73,7 @@ fn decide(case: &Case) -> String {
         seen: &[],
         forgotten: false,
         plain: false,
+        resent: false,
         hidden: false,
         blind: &[],
         owners: &[],

@@ -20,6 +20,8 @@ pub(super) struct RowFacts<'a> {
     pub(super) forgotten: bool,
     /// It comes without an envelope: from a client that is none of ours.
     pub(super) plain: bool,
+    /// It may have been carried out before, under no number.
+    pub(super) resent: bool,
     /// The caller may not see the stored record.
     pub(super) hidden: bool,
     /// Fields that the mutation gives and its caller may not read in this row.
@@ -103,6 +105,11 @@ pub(super) fn key_of<'a>(
 
 /// Decides on one mutation.
 pub(super) fn decide_row(facts: &RowFacts<'_>, mutation: &MutationInput) -> Decision {
+    if facts.resent
+        && let Some(decision) = stands_already(facts, mutation)
+    {
+        return decision;
+    }
     let decision = match (mutation.kind, facts.stored) {
         (MutationKind::Create, None) => create(facts, mutation, None),
         (MutationKind::Create, Some(stored)) if resurrects(facts, stored, mutation) => {
@@ -151,6 +158,65 @@ pub(super) fn decide_row(facts: &RowFacts<'_>, mutation: &MutationInput) -> Deci
         ),
         other => other,
     }
+}
+
+/// What a mutation comes to that may have been carried out before, under no number, if the record shows that it was; `None`
+/// if it does not.
+///
+/// A record shows a deletion by being deleted, an update by holding all its values, a creation by holding all its values but
+/// those that have changed since the record was made. Then the mutation was carried out, or what it asks for is so anyway.
+/// What it gave and the record holds counts as its own from now on: the same user's later edits, made when he saw it, are
+/// no conflict with it. A field that was changed since stays as it is, and is told.
+fn stands_already(facts: &RowFacts<'_>, mutation: &MutationInput) -> Option<Decision> {
+    let stored = facts.stored?;
+    if facts.hidden || !facts.blind.is_empty() || !mutation.operations.is_empty() {
+        return None;
+    }
+    let given = || {
+        mutation
+            .values
+            .iter()
+            .filter(|(field, _)| !facts.model.key.contains(field))
+    };
+    let (held, others): (Vec<_>, Vec<_>) = given().partition(|(field, value)| stored.record.value(*field) == value);
+    let changed_since = |field: FieldId| stored.field_versions.of(field) > Version(1);
+    let stands = match (mutation.kind, stored.record.meta.deleted) {
+        (MutationKind::Delete, deleted) => deleted,
+        (MutationKind::Create | MutationKind::Update, true) => false,
+        (MutationKind::Create, false) => others.iter().all(|(field, _)| changed_since(*field)),
+        (MutationKind::Update, false) => others.is_empty(),
+    };
+    if !stands {
+        return None;
+    }
+    let mut next = following(facts, stored);
+    let conflicts: Vec<FieldConflict> = if mutation.kind == MutationKind::Delete {
+        Vec::new()
+    } else {
+        for (field, _) in &held {
+            next.field_versions.set(*field, next.record.meta.version);
+        }
+        let told = |(field, value): &&(FieldId, Value)| FieldConflict {
+            field: *field,
+            rule: RuleName::CreateOverExisting,
+            server: stored.record.value(*field).clone(),
+            incoming: value.clone(),
+            result: stored.record.value(*field).clone(),
+        };
+        others.iter().map(told).collect()
+    };
+    Some(Decision::Write {
+        outcome: if conflicts.is_empty() {
+            OutcomeKind::Applied
+        } else {
+            OutcomeKind::Merged
+        },
+        next,
+        found: Found {
+            rule: None,
+            fields: conflicts,
+        },
+    })
 }
 
 /// Whether the creation names the very tombstone that it replaces: only one who has seen the deletion can mean that.

@@ -120,6 +120,7 @@ fn each_kind_on_each_state() {
             stored: row.as_ref(),
             forgotten: false,
             plain: false,
+            resent: false,
             hidden: false,
             blind: &[],
             owners: &[],
@@ -162,6 +163,74 @@ fn each_kind_on_each_state() {
                 assert_eq!((next.position, next.record.meta), (Position(8), meta), "{name}");
             }
         }
+    }
+}
+
+/// Law: what may have been carried out before under no number is applied if the record shows that it was, and is otherwise
+/// decided as any other; what was changed since stays.
+#[test]
+fn what_another_client_may_have_sent_is_not_done_twice_and_not_refused() {
+    use MutationKind::{Create, Delete, Update};
+    // The title changed at 3, the note at 2: neither is as the creation made it.
+    type Resent = (MutationKind, bool, i64, &'static str, &'static str, &'static str);
+    let cases: &[Resent] = &[
+        (Create, false, 3, "server", "note", "Applied server note 4 4"),
+        (Create, false, 3, "mine", "note", "Merged server note 3 4"),
+        (Create, true, 3, "server", "note", "ConditionalCheckFailedException"),
+        (Create, false, 1, "mine", "note", "ConditionalCheckFailedException"),
+        (Create, false, 1, "server", "note", "Applied server note 4 4"),
+        (Update, false, 3, "server", "note", "Applied server note 4 4"),
+        // Not carried out: a conflict, as ever.
+        (Update, false, 3, "mine", "note", "Merged server note 3 2"),
+        (Update, true, 3, "server", "note", "ConflictUnhandled"),
+        (Delete, true, 3, "", "", "Applied server note 3 2"),
+        (Delete, false, 3, "", "", "ConflictUnhandled"),
+    ];
+    let schema = schema();
+    let (title, note) = (FieldId(1), FieldId(2));
+    for (kind, deleted, changed_at, given_title, given_note, want) in cases {
+        let mut row = stored(*deleted);
+        if *changed_at == 1 {
+            row.field_versions = FieldVersions::default();
+        }
+        let facts = RowFacts {
+            model: &schema.models[0],
+            key: &Key(vec![text("a")]),
+            stored: Some(&row),
+            seen: &[],
+            forgotten: false,
+            plain: false,
+            resent: true,
+            hidden: false,
+            blind: &[],
+            owners: &[],
+            position: Position(8),
+            now_ms: 9,
+        };
+        let mut values = vec![(FieldId(0), text("a"))];
+        if *kind != Delete {
+            values.extend([(title, text(given_title)), (note, text(given_note))]);
+        }
+        let mutation = MutationInput {
+            model: ModelId(0),
+            kind: *kind,
+            values,
+            operations: Vec::new(),
+            base_version: Some(Version(1)),
+            condition: None,
+            condition_json: None,
+        };
+        let got = match decide_row(&facts, &mutation) {
+            Decision::Reject { reason, .. } => reason.code.to_string(),
+            Decision::Ask { .. } => "asked".to_owned(),
+            Decision::Write { outcome, next, .. } => {
+                assert_eq!(next.record.meta.version, Version(4));
+                let shown = |field| next.record.value(field).to_json().as_str().unwrap().to_owned();
+                let (at, then) = (next.field_versions.of(title).0, next.field_versions.of(note).0);
+                format!("{outcome:?} {} {} {at} {then}", shown(title), shown(note))
+            }
+        };
+        assert_eq!(got, *want, "{kind:?} of {given_title} on a record deleted: {deleted}");
     }
 }
 

@@ -328,6 +328,7 @@ pub fn envelope(replica: &str, number: u64) -> MutationEnvelope {
         void: false,
         moved_from: vec![],
         base: None,
+        resent: false,
     }
 }
 

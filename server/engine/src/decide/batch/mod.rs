@@ -390,6 +390,10 @@ impl<'a> Batcher<'a> {
             seen: &seen,
             forgotten,
             plain: submission.envelope.is_none(),
+            resent: submission
+                .envelope
+                .as_ref()
+                .is_some_and(|envelope| envelope.resent && !envelope.atomic),
             hidden,
             blind: &blind,
             owners: match &submission.context.access {

@@ -1,0 +1,128 @@
+//! Taking over the file of Amplify DataStore: its records, what they were synced at, and what it had not sent yet.
+//!
+//! Two adapters wrote such files, and are told apart by their tables:
+//!
+//! | | iOS (`SQLiteStorageEngineAdapter`) | Android (`SQLiteStorageAdapter`) |
+//! |---|---|---|
+//! | a table a model, by its name | columns by field; `@@primaryKey` for a composite key, `@@postForeignKey` for a key of one | the same |
+//! | what a record was synced at | `MutationSyncMetadata` (`Model\|id`, in older releases `id`) | `ModelMetadata` |
+//! | the queue | `MutationEvent` | `PersistentRecord` |
+//!
+//! The old file is never written: it is copied with its log (`copy`) and the copy is read. Rows become view rows of
+//! generation 0, so that the first base sync either confirms them or sweeps them (`rows`). The queue becomes
+//! [`tombolo_machine::ImportedMutation`]s in order (`queue`), which the machine makes entries of; rows, entries and the
+//! report are one transaction. A small file beside the old one says that it was taken over (`claim`): by no other replica
+//! again, whatever becomes of this one.
+
+mod claim;
+mod copy;
+mod file;
+mod queue;
+mod raw;
+mod report;
+mod rows;
+mod text;
+mod values;
+
+use tombolo_machine::{ImportedMutation, StoreError};
+
+pub use claim::Claim;
+pub(crate) use copy::clean;
+pub use file::DatastoreFile;
+pub use report::{ImportError, ImportFormat, ImportProblem, ImportReport, ImportState, PROBLEMS_MAX};
+
+use crate::tx::Tx;
+use crate::{Store, meta, outbox};
+
+/// Where the report stands in `_meta`.
+const REPORT: &str = "datastore_import";
+
+/// What was read of a queue, and where each mutation of it stood.
+#[derive(Debug, Default)]
+pub struct DatastoreQueue {
+    /// In their order.
+    pub mutations: Vec<ImportedMutation>,
+    /// For each of them what is to be told of it if it cannot be taken.
+    told: Vec<ImportProblem>,
+}
+
+impl Tx<'_> {
+    /// Lays the records of `file` into the view and reads its queue. The mutations are for
+    /// [`tombolo_machine::Machine::import`], in this transaction; [`Tx::datastore_taken`] then notes what came of them.
+    ///
+    /// # Errors
+    /// [`ImportError`]: the file; drop the transaction then.
+    pub fn lay_datastore(
+        &mut self,
+        file: &DatastoreFile,
+        author: Option<&str>,
+    ) -> Result<(ImportReport, DatastoreQueue), ImportError> {
+        let mut report = ImportReport::new(file);
+        let mut metadata = file.metadata()?;
+        if metadata.has_bare() {
+            let tables = file.tables()?;
+            metadata.forget_shared(file.shared_ids(&tables)?);
+        }
+        let queue = queue::read(file, self.schema(), &metadata, author, &mut report)?;
+        rows::lay(self, file, &metadata, &queue, &mut report)?;
+        Ok((report, queue.into_queue()))
+    }
+
+    /// Notes the numbers of the mutations, and those that could not be taken, and keeps the report with the replica.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn datastore_taken(
+        &mut self,
+        report: &mut ImportReport,
+        queue: DatastoreQueue,
+        taken: &[Result<tombolo_core::id::MutationNumber, String>],
+    ) -> Result<(), StoreError> {
+        for (taken, mut problem) in taken.iter().zip(queue.told) {
+            match taken {
+                Ok(number) => report.took(number.0),
+                Err(why) => {
+                    problem.problem.clone_from(why);
+                    report.lost(problem);
+                }
+            }
+        }
+        report.unsettled = outbox::imported(self.conn)?;
+        self.put_datastore_report(report)
+    }
+
+    /// Keeps the report.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn put_datastore_report(&mut self, report: &ImportReport) -> Result<(), StoreError> {
+        let text = serde_json::to_string(report).map_err(|error| StoreError::Other(error.to_string()))?;
+        meta::set_text(self.conn, REPORT, &text)
+    }
+
+    /// The report of the file that was taken over before; `None` if none was.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn datastore_report(&mut self) -> Result<Option<ImportReport>, StoreError> {
+        Ok(meta::text(self.conn, REPORT)?.and_then(|text| serde_json::from_str(&text).ok()))
+    }
+
+    /// How many mutations of the old file's queue are not settled yet, or were refused and not taken note of.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn datastore_unsettled(&mut self) -> Result<u64, StoreError> {
+        outbox::imported(self.conn)
+    }
+}
+
+impl Store {
+    /// [`Tx::datastore_unsettled`] without a transaction: cheap enough to ask after each.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn datastore_unsettled(&self) -> Result<u64, StoreError> {
+        outbox::imported(self.connection())
+    }
+}
