@@ -18,6 +18,7 @@ use crate::client::Client;
 use crate::credential::{Ask, keep_asking};
 use crate::driver::{Driver, SharedCredential};
 use crate::hub::{Event, Hub};
+use crate::import::ImportOrder;
 use crate::inner::Inner;
 use crate::readers::Questions;
 use crate::records::Documents;
@@ -65,6 +66,8 @@ pub struct Builder {
     account: Option<String>,
     make_folder: bool,
     pub(crate) ask: Option<Ask>,
+    import: Option<PathBuf>,
+    remove_import: bool,
     seed: Option<u64>,
     clock: Option<Clock>,
 }
@@ -91,6 +94,8 @@ impl Builder {
             account: None,
             make_folder: false,
             ask: None,
+            import: None,
+            remove_import: false,
             seed: None,
             clock: None,
         }
@@ -224,6 +229,50 @@ impl Builder {
         self
     }
 
+    /// A file of Amplify DataStore to take over: its records, what they were synced at, and what it has not sent yet. Told
+    /// of both its adapters' files (iOS and Android, Flutter's among them) by their tables. No file there is no error.
+    ///
+    /// It is done once, at the first opening that finds the file, in one transaction; give the path at each opening. The old
+    /// file is only read and stays where it is, with a small mark beside it (`PATH.tombolo`), by which no other replica takes
+    /// it over again. DataStore must not be running any more. What was taken, what was left and why, and what is still to be
+    /// settled says [`Client::datastore_import`]; the mutations are in [`Client::outbox`] in their order. If the file cannot be
+    /// taken over the client opens all the same, and tries again at its next opening.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// # let (folder, documents) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    /// # let documents = documents.path();
+    /// let client = tombolo::Client::builder()
+    ///     .schema("type Note @model { id: ID! text: String! }")
+    ///     .path(folder.path().join("replica.db"))
+    ///     .import_datastore(documents.join("database.db"))
+    ///     .open()
+    ///     .await?;
+    /// if let Some(report) = client.datastore_import() {
+    ///     println!("{} records, {} mutations", report.records, report.mutations);
+    ///     for problem in &report.problems {
+    ///         println!("{} {:?} {:?}: {}", problem.table, problem.row, problem.column, problem.problem);
+    ///     }
+    /// }
+    /// client.close().await;
+    /// # Ok::<(), tombolo::Error>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn import_datastore(mut self, path: impl Into<PathBuf>) -> Self {
+        self.import = Some(path.into());
+        self
+    }
+
+    /// Whether the file of [`Builder::import_datastore`] is removed once each mutation that was taken from it has reached its
+    /// final state and the app has taken note of those that were refused. Default: false, it stays until the app removes it.
+    ///
+    /// It stays in any case while it alone has something: a mutation that could not be taken, or a record of which it did not
+    /// know whether the server has it ([`ImportReport::may_be_removed`](crate::ImportReport::may_be_removed)).
+    pub fn remove_datastore_when_settled(mut self, remove: bool) -> Self {
+        self.remove_import = remove;
+        self
+    }
+
     /// Seed of the back-off's jitter; random by default.
     #[doc(hidden)]
     pub fn seed(mut self, seed: u64) -> Self {
@@ -309,6 +358,10 @@ impl Builder {
             scopes: self.scopes,
             seed,
             author: author.clone(),
+            import: self.import.map(|path| ImportOrder {
+                path,
+                remove: self.remove_import,
+            }),
             online: self.online && transport.is_some(),
         };
         let ends = Ends {
@@ -402,6 +455,7 @@ struct Start {
     scopes: Option<Vec<Scope>>,
     seed: u64,
     author: Option<String>,
+    import: Option<ImportOrder>,
     online: bool,
 }
 
@@ -456,7 +510,9 @@ impl Start {
         let schema = Arc::clone(&self.schema);
         let machine = Machine::new(Arc::clone(&schema), settings);
         let mut writer = Writer::new(schema, self.place.clone(), store, machine, ends);
+        writer.author.clone_from(&self.author);
         writer.step(Input::Start)?;
+        writer.import(self.import.clone())?;
         if self.online {
             writer.set_online(true)?;
         }

@@ -8,6 +8,7 @@ use tokio::sync::{broadcast, oneshot, watch};
 use tombolo_core::id::MutationNumber;
 use tombolo_machine::{ChangeSet, ChangedKeys, FinalOutcome, Status};
 use tombolo_store::Salvage;
+use tombolo_store::datastore::ImportReport;
 
 use crate::{Error, limits};
 
@@ -72,6 +73,10 @@ pub enum Event {
         /// The queue could be walked from end to end: nothing else was in it.
         whole: bool,
     },
+    /// A file of Amplify DataStore was taken over, or could not be: told to whoever first asks for
+    /// [`crate::Client::events`]. Told again when everything that was taken is settled. The report is that of
+    /// [`crate::Client::datastore_import`].
+    Imported(Box<ImportReport>),
 }
 
 impl Event {
@@ -100,7 +105,8 @@ pub(crate) struct Hub {
     pub status: watch::Sender<Status>,
     events: broadcast::Sender<Event>,
     /// An event from before anybody could ask for events.
-    held: Mutex<Option<Event>>,
+    held: Mutex<Vec<Event>>,
+    import: Mutex<Option<ImportReport>>,
     pushed: AtomicU64,
     rejected: AtomicU64,
     pulled: AtomicU64,
@@ -175,6 +181,7 @@ impl Hub {
             status: watch::Sender::new(Status::default()),
             events: broadcast::Sender::new(limits::WAITING_EVENTS_MAX),
             held: Mutex::default(),
+            import: Mutex::default(),
             pushed: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
             pulled: AtomicU64::new(0),
@@ -285,8 +292,8 @@ impl Hub {
 
     pub(crate) fn events(&self) -> broadcast::Receiver<Event> {
         let receiver = self.events.subscribe();
-        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(event) = held {
+        let held = std::mem::take(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner));
+        for event in held {
             self.event(event);
         }
         receiver
@@ -294,7 +301,16 @@ impl Hub {
 
     /// Keeps an event until somebody asks for events.
     pub(crate) fn hold(&self, event: Event) {
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(event);
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).push(event);
+    }
+
+    /// What was taken over of a DataStore file.
+    pub(crate) fn import(&self) -> Option<ImportReport> {
+        self.import.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_import(&self, report: ImportReport) {
+        *self.import.lock().unwrap_or_else(PoisonError::into_inner) = Some(report);
     }
 
     pub(crate) fn event(&self, event: Event) {
@@ -306,6 +322,7 @@ impl Hub {
             | Event::NeedToken
             | Event::SignedOut
             | Event::Stalled
+            | Event::Imported(_)
             | Event::Salvaged { .. } => {}
         }
         if let Event::Decided { outcome, .. } = &event {

@@ -40,6 +40,7 @@ mod credential;
 mod driver;
 mod error;
 mod hub;
+mod import;
 mod inner;
 pub mod limits;
 mod mutation;
@@ -76,6 +77,7 @@ pub use tombolo_core::wire::graphql::{ErrorType, GraphqlError};
 #[doc(hidden)]
 pub use tombolo_machine::Now;
 pub use tombolo_machine::{FinalOutcome, LastError, LinkStatus, Scope, ScopeStatus, Status};
+pub use tombolo_store::datastore::{ImportFormat, ImportProblem, ImportReport, ImportState};
 pub use tombolo_store::{Durability, OpenError, Salvage};
 #[cfg(feature = "testing")]
 pub use tombolo_testing as testing;
@@ -92,6 +94,7 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/accounts.md")]
 #[doc = include_str!("../../../docs/background.md")]
+#[doc = include_str!("../../../docs/from-datastore.md")]
 #[cfg_attr(feature = "testing", doc = include_str!("../../../docs/testing-your-app.md"))]
 #[cfg_attr(feature = "mqtt", doc = include_str!("../../../docs/mqtt.md"))]
 struct Pages;

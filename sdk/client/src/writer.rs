@@ -18,6 +18,7 @@ use tombolo_store::{Options, Reader, Store, Tx};
 use tombolo_transport::Transport;
 
 use crate::hub::{Event, Hub, Standing};
+use crate::import::Importing;
 use crate::limits::GATHERED_CALLS_MAX;
 use crate::readers::{self, Questions};
 use crate::records::{SavedAs, Saving};
@@ -127,6 +128,10 @@ pub(crate) struct Writer {
     pub(crate) wants_link: bool,
     /// Another process has signed out of the file.
     pub(crate) signed_out: bool,
+    /// In whose name mutations are made.
+    pub(crate) author: Option<String>,
+    /// A DataStore file that was taken over.
+    pub(crate) importing: Option<Importing>,
     /// The link that was ordered last, and what it goes by once it is open.
     link: LinkNumber,
     pub(crate) transport: Option<&'static str>,
@@ -151,6 +156,8 @@ impl Writer {
             ends,
             wants_link: false,
             signed_out: false,
+            author: None,
+            importing: None,
             link: LinkNumber::default(),
             transport: None,
             data_version: 0,
@@ -301,6 +308,8 @@ impl Writer {
         };
         tx.commit()?;
         let effects = self.machine.install(step);
+        // First, so that the report is right when the status says that nothing is left.
+        self.look_at_import();
         Ok(self.carry_out(effects))
     }
 

@@ -344,3 +344,35 @@ async fn a_file_that_was_salvaged_is_told_once_to_whoever_asks_first() {
     assert!(client.salvage().is_some(), "where it can still be read");
     client.close().await;
 }
+
+/// What the app must not be kept from by an old file that is of no use.
+#[tokio::test]
+async fn a_datastore_file_that_cannot_be_taken_keeps_nobody_from_opening() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = folder.path().join("database.db");
+    let open = || {
+        tombolo::Client::builder()
+            .schema("type Note @model { id: ID! text: String! }")
+            .path(folder.path().join("replica.db"))
+            .import_datastore(&old)
+            .open()
+    };
+    let client = open().await.unwrap();
+    assert_eq!(client.datastore_import(), None, "no file is no error");
+    client.close().await;
+    for round in 0..2 {
+        std::fs::write(&old, "a text that is no database").unwrap();
+        let client = open().await.unwrap();
+        let report = client.datastore_import().unwrap();
+        assert_eq!(report.state, tombolo::ImportState::Failed, "{round}: {report:?}");
+        assert!(report.error.unwrap().contains("is not a file of Amplify DataStore"));
+        let told = client.events().try_recv().unwrap();
+        assert!(matches!(told, tombolo::Event::Imported(report) if report.state == tombolo::ImportState::Failed));
+        client
+            .query("{ listNotes { items { id } } }", serde_json::Value::Null)
+            .await
+            .unwrap();
+        client.close().await;
+        assert_eq!(std::fs::read(&old).unwrap(), b"a text that is no database");
+    }
+}
