@@ -1,11 +1,12 @@
 //! The vocabulary of the end-to-end tests: a server in this process ([`Site`]), replicas of it ([`Phone`]), the built
 //! binary as a process that can be killed ([`process`]), HTTP and WebSocket clients that may also speak wrongly
-//! ([`wire`]), networks that go at a chosen moment ([`proxy`]) or let only some things through ([`gate`]), and file systems that are full or cannot be written ([`disk`]).
+//! ([`wire`]), networks that go at a chosen moment ([`proxy`]) or let only some things through ([`gate`]), files of DataStore ([`datastore`]), and file systems that are full or cannot be written ([`disk`]).
 //!
 //! Everything goes over real sockets. Nothing here sleeps to make a race pass: what must come is awaited, with
 //! [`PATIENCE`] as the bound, and a test that waits longer fails with what it last saw.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a helper of tests fails by panicking
 
+pub mod datastore;
 pub mod disk;
 pub mod gate;
 pub mod phone;

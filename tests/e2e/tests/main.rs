@@ -6,6 +6,7 @@
 //! | `command_line` | the README's story by the built binary |
 //! | `cut_links` `kill_client` `kill_server` | the network goes, or SIGKILL, and then the books are checked |
 //! | `mqtt` `switch` | replicas over MQTT; a network that blocks the WebSocket; another transport while the client is open |
+//! | `datastore` | a DataStore file is taken over, and the server settles what it had not sent |
 //! | `broker` | replicas behind an outside broker |
 //! | `plain_mqtt` | MQTT by a client that knows nothing of ours |
 //! | `two_processes` | an app and its extension on one file: one has the link; killed, suspended, signed out |
@@ -21,6 +22,7 @@ mod bad_frames;
 mod broker;
 mod command_line;
 mod cut_links;
+mod datastore;
 mod first_sync;
 mod kill_client;
 mod kill_server;

@@ -1,7 +1,7 @@
 //! An app of one process on a replica's file, told by lines on standard input what to do, one answer a line: what the tests
 //! of several processes on one file start, kill and watch from outside.
 //!
-//! `app FILE SCHEMA [URL] [ACCOUNT]`; then `create ID`, `pending`, `link`, `notes`, `suspend`, `resume`, `offline`, `online`,
+//! `app FILE SCHEMA [URL] [ACCOUNT] [DATASTORE]`; then `create ID`, `pending`, `link`, `notes`, `suspend`, `resume`, `offline`, `online`,
 //! `settle`, `sign-out keep`, `sign-out discard`. It ends with its standard input.
 #![allow(clippy::unwrap_used)] // a helper of tests fails by panicking
 
@@ -13,7 +13,8 @@ use tombolo_e2e::{KEY, PATIENCE};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [file, schema, url, account] = std::array::from_fn(|i| arguments.get(i).cloned().unwrap_or_default());
+    let [file, schema, url, account, datastore] =
+        std::array::from_fn(|i| arguments.get(i).cloned().unwrap_or_default());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -26,6 +27,9 @@ fn main() {
         }
         if !account.is_empty() {
             builder = builder.account(account);
+        }
+        if !datastore.is_empty() {
+            builder = builder.import_datastore(datastore);
         }
         let client = match builder.open().await {
             Ok(client) => client,
