@@ -11,9 +11,9 @@ use crate::credential::ask;
 use crate::runtime::{at_once, run, run_to_end};
 use crate::{
     Answer, CancelHandle, ClientConfig, Credential, CredentialProvider, DeletedRecord, EventStream, FindQuery,
-    FoundRecords, LiveQuery, LiveRecords, Mutated, Mutation, MutationFilter, Operation, Outcome, RecordChanges,
-    Salvage, SavedRecord, ScopeStatus, SignOut, SignedOut, Status, StatusWatch, SyncReport, TomboloError, Transacted,
-    Transport, convert, records,
+    FoundRecords, ImportReport, LiveQuery, LiveRecords, Mutated, Mutation, MutationFilter, Operation, Outcome,
+    RecordChanges, Salvage, SavedRecord, ScopeStatus, SignOut, SignedOut, Status, StatusWatch, SyncReport,
+    TomboloError, Transacted, Transport, convert, records,
 };
 
 /// A replica: one SQLite file, one schema, one account, and a link to its server. See [`tombolo::Client`], whose methods these
@@ -68,6 +68,14 @@ impl Client {
     /// [`TomboloError::Closed`].
     pub fn salvage(&self) -> Result<Option<Salvage>, TomboloError> {
         Ok(self.client()?.salvage().map(Salvage::from))
+    }
+
+    /// What was taken over of a file of Amplify DataStore: [`tombolo::Client::datastore_import`].
+    ///
+    /// # Errors
+    /// [`TomboloError::Closed`].
+    pub fn datastore_import(&self) -> Result<Option<ImportReport>, TomboloError> {
+        Ok(self.client()?.datastore_import().map(ImportReport::from))
     }
 
     /// Answers a query from the local file: [`tombolo::Client::query`]. `variables` is a JSON object.

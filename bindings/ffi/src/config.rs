@@ -42,6 +42,12 @@ pub struct ClientConfig {
     /// Whether a mutation survives a power cut when its call returns. Default: it does.
     #[uniffi(default = None)]
     pub durability: Option<Durability>,
+    /// A file of Amplify DataStore to take over: [`tombolo::Builder::import_datastore`].
+    #[uniffi(default = None)]
+    pub import_datastore: Option<String>,
+    /// Whether that file is removed once all of it is settled: [`tombolo::Builder::remove_datastore_when_settled`].
+    #[uniffi(default = false)]
+    pub remove_datastore_when_settled: bool,
 }
 
 /// A way to the server.
@@ -84,7 +90,11 @@ impl ClientConfig {
         let mut builder = tombolo::Client::builder()
             .schema(self.schema)
             .path(self.path)
-            .offline(self.offline);
+            .offline(self.offline)
+            .remove_datastore_when_settled(self.remove_datastore_when_settled);
+        if let Some(path) = self.import_datastore {
+            builder = builder.import_datastore(path);
+        }
         if let Some(url) = self.url {
             builder = builder.url(url);
         }

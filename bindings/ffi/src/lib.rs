@@ -22,6 +22,7 @@ mod config;
 mod convert;
 mod credential;
 mod error;
+mod import;
 mod outbox;
 mod records;
 mod report;
@@ -38,6 +39,7 @@ pub use client::Client;
 pub use config::{ClientConfig, Durability, ScopeConfig, Transport};
 pub use credential::{CallbackError, Credential, CredentialProvider, CredentialReply};
 pub use error::TomboloError;
+pub use import::{ImportFormat, ImportProblem, ImportReport, ImportState};
 pub use outbox::{Mutation, MutationFilter, MutationKind, MutationState, Outcome};
 pub use records::{
     DeletedRecord, FindQuery, FoundRecords, RecordChange, RecordChangeKind, SavedAs, SavedRecord, SortStep,

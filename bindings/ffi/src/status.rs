@@ -3,7 +3,7 @@
 use tombolo::MutationNumber;
 
 use crate::outbox::Outcome;
-use crate::{ScopeConfig, convert};
+use crate::{ImportReport, ScopeConfig, convert};
 
 /// How the replica stands: [`tombolo::Status`].
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
@@ -178,6 +178,11 @@ pub enum Event {
         /// What was saved.
         salvage: Salvage,
     },
+    /// A file of Amplify DataStore was taken over, or could not be; told again when everything that was taken is settled.
+    Imported {
+        /// What became of it.
+        report: ImportReport,
+    },
     /// The app was so slow to ask that the oldest events are gone; the outbox and the status hold what lasts.
     Missed {
         /// How many.
@@ -299,6 +304,9 @@ impl From<tombolo::Event> for Event {
                 by,
             },
             tombolo::Event::Stalled => Self::Stalled,
+            tombolo::Event::Imported(report) => Self::Imported {
+                report: ImportReport::from(*report),
+            },
             tombolo::Event::Salvaged {
                 damaged,
                 problem,

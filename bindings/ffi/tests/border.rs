@@ -29,6 +29,8 @@ fn config(folder: &tempfile::TempDir) -> ClientConfig {
         offline: false,
         scopes: None,
         durability: None,
+        import_datastore: None,
+        remove_datastore_when_settled: false,
     }
 }
 
