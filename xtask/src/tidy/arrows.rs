@@ -19,6 +19,8 @@ enum May {
 
 const TABLE: &[(&str, May)] = &[
     ("tombolo-core", May::Import(&[])),
+    // Its tests compile what it generates, against the SDK.
+    ("tombolo-codegen", May::Import(&["tombolo-core"])),
     ("tombolo-machine", May::Import(&["tombolo-core"])),
     ("tombolo-store", May::Import(&["tombolo-core", "tombolo-machine"])),
     ("tombolo-transport", May::Import(&["tombolo-core"])),
@@ -76,6 +78,7 @@ const TABLE: &[(&str, May)] = &[
 /// Packages without I/O, runtime, clock or chance, by package and by folder.
 pub(super) const PURE: &[(&str, &str)] = &[
     ("tombolo-core", "core/"),
+    ("tombolo-codegen", "codegen/"),
     ("tombolo-machine", "sdk/machine/"),
     ("tombolo-engine", "server/engine/"),
 ];
