@@ -8,6 +8,7 @@ use serde::Serialize;
 use tombolo_core::schema::{Scalar, Schema};
 
 use crate::Language;
+use crate::context::roles;
 use crate::docs::Docs;
 use crate::names::{self, Given};
 
@@ -39,6 +40,8 @@ pub(crate) struct Types<'a> {
     pub(crate) language: Language,
     pub(crate) schema: &'a Schema,
     pub(crate) docs: &'a Docs,
+    /// The inputs that the API makes for models: what for, and for which.
+    pub(crate) input_roles: BTreeMap<String, (&'static str, &'a str)>,
     /// Names of types that are taken.
     pub(crate) given: Given,
     /// API name → name in the language, of models, enums, embedded types and inputs.
@@ -53,6 +56,7 @@ impl<'a> Types<'a> {
             language,
             schema,
             docs,
+            input_roles: roles(&schema.models),
             given: Given::types(),
             names: BTreeMap::new(),
             embedded_inputs: BTreeMap::new(),

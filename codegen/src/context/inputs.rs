@@ -6,6 +6,7 @@ use apollo_compiler::schema::{ExtendedType, InputObjectType};
 use serde::Serialize;
 use tombolo_core::schema::{MergeRule, Model};
 
+use crate::Language;
 use crate::context::selection::Used;
 use crate::names::{self, Given};
 use crate::types::{TypeRef, Types};
@@ -17,8 +18,8 @@ pub(crate) struct Input {
     pub(crate) type_name: String,
     pub(crate) file_name: String,
     pub(crate) doc: Option<String>,
-    /// `create`, `update`, `delete`, `operations` (on counters and sets), `filter`, `condition`, `subscription_filter`: of
-    /// `model`. `operator` (`ModelIntInput`), `key` (conditions on sort keys), `operation` (`TomboloIntCounterInput`) and
+    /// `create`, `update`, `delete`, `operations` (on counters and sets), `filter`, `condition`, `subscription_filter`, `sort`:
+    /// of `model`. `operator` (`ModelIntInput`), `key` (conditions on sort keys), `operation` (`TomboloIntCounterInput`) and
     /// `feed`: shared. `custom`: declared in the schema file.
     pub(crate) role: &'static str,
     /// The model that it belongs to.
@@ -39,6 +40,10 @@ pub(crate) struct InputField {
     pub(crate) ty: TypeRef,
     /// Whether it must be given: non-null and without a default.
     pub(crate) required: bool,
+    /// Whether null may be given: what the API's type allows, but for fields of a model that are never null.
+    pub(crate) clearable: bool,
+    /// Whether its type holds the input again, and not through a list (Rust's `native` has the `Box`).
+    pub(crate) recursive: bool,
     /// `counter` or `set`, of a field of a model that takes an operation; null for others.
     pub(crate) operation: Option<&'static str>,
 }
@@ -69,12 +74,18 @@ fn fields(types: &Types<'_>, input: &InputObjectType, model: Option<&Model>) -> 
             Some((model, _)) => types.docs.of(&format!("{}.{name}", model.name)),
             None => types.docs.of(&format!("{}.{name}", input.name)),
         };
+        let recursive = !field.ty.is_list() && reaches(types, field.ty.inner_named_type(), &input.name);
+        let boxed = recursive && types.language == Language::Rust;
+        let element = boxed.then(|| format!("Box<{}>", types.native(field.ty.inner_named_type())));
+        let never_null = of_model.is_some_and(|(model, id)| model.field_at(id).ty.required);
         InputField {
             name: name.to_string(),
             ident: given.give(names::member(types.language, name)),
             local: given_local.give(names::local(types.language, name)),
             doc,
-            ty: types.of(&field.ty, None),
+            ty: types.of(&field.ty, element.as_deref()),
+            clearable: !field.ty.is_non_null() && !never_null,
+            recursive,
             required: field.ty.is_non_null() && field.default_value.is_none(),
             operation: of_model.and_then(|(model, id)| operation(model.field_at(id).merge)),
         }
@@ -115,28 +126,30 @@ fn reached(types: &Types<'_>, used: &Used) -> BTreeSet<String> {
     seen
 }
 
-/// What the generated names of a model's inputs stand for.
+/// Whether a value of `from` may hold one of `to`, without a list between them.
+fn reaches(types: &Types<'_>, from: &str, to: &str) -> bool {
+    let mut due = vec![from.to_owned()];
+    let mut seen = BTreeSet::new();
+    while let Some(name) = due.pop() {
+        if name == to {
+            return true;
+        }
+        if let Some(input) = types.schema.api.get_input_object(&name)
+            && seen.insert(name)
+        {
+            let plain = input.fields.values().filter(|field| !field.ty.is_list());
+            due.extend(plain.map(|field| field.ty.inner_named_type().to_string()));
+        }
+    }
+    false
+}
+
+/// What an input is for, and the model that it belongs to.
 fn role<'a>(types: &Types<'a>, name: &str) -> (&'static str, Option<&'a str>) {
     if types.docs.declares_input(name) {
         return ("custom", None);
     }
-    let mut known: BTreeMap<String, (&'static str, &str)> = BTreeMap::new();
-    for model in &types.schema.models {
-        let upper = names::upper_first(&model.name);
-        for (input, role) in [
-            (format!("Create{upper}Input"), "create"),
-            (format!("Update{upper}Input"), "update"),
-            (format!("Delete{upper}Input"), "delete"),
-            (format!("{upper}OperationsInput"), "operations"),
-            (format!("Model{upper}FilterInput"), "filter"),
-            (format!("Model{}FilterInput", model.name), "filter"),
-            (format!("Model{upper}ConditionInput"), "condition"),
-            (format!("ModelSubscription{upper}FilterInput"), "subscription_filter"),
-        ] {
-            known.insert(input, (role, &model.name));
-        }
-    }
-    if let Some((role, model)) = known.get(name) {
+    if let Some((role, model)) = types.input_roles.get(name) {
         return (role, Some(model));
     }
     match name {
@@ -147,4 +160,26 @@ fn role<'a>(types: &Types<'a>, name: &str) -> (&'static str, Option<&'a str>) {
         _ if name.ends_with("KeyInput") || name.ends_with("KeyConditionInput") => ("key", None),
         _ => ("operator", None),
     }
+}
+
+/// The names that the API makes up for the inputs of models.
+pub(crate) fn roles(models: &[Model]) -> BTreeMap<String, (&'static str, &str)> {
+    let mut known = BTreeMap::new();
+    for model in models {
+        let upper = model.api_name();
+        for (input, role) in [
+            (format!("Create{upper}Input"), "create"),
+            (format!("Update{upper}Input"), "update"),
+            (format!("Delete{upper}Input"), "delete"),
+            (format!("{upper}OperationsInput"), "operations"),
+            (format!("Model{upper}FilterInput"), "filter"),
+            (format!("Model{}FilterInput", model.name), "filter"),
+            (format!("Model{upper}ConditionInput"), "condition"),
+            (format!("ModelSubscription{upper}FilterInput"), "subscription_filter"),
+            (format!("Model{upper}SortInput"), "sort"),
+        ] {
+            known.insert(input, (role, model.name.as_str()));
+        }
+    }
+    known
 }

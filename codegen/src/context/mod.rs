@@ -9,6 +9,7 @@ mod root;
 mod selection;
 
 use serde::Serialize;
+use tombolo_core::limits::LIST_LIMIT_MAX_LOCAL;
 use tombolo_core::schema::{FieldKind, Schema};
 
 use crate::docs::Docs;
@@ -16,6 +17,7 @@ use crate::names::{self, Given};
 use crate::types::{TypeRef, Types};
 use crate::{Errors, Language};
 
+pub(crate) use inputs::roles;
 use inputs::{Input, inputs};
 use model::{Model, model};
 use operation::{Fragment, Operation, operations};
@@ -33,6 +35,9 @@ pub(crate) struct Context {
     /// `--package`, or the language's default.
     pub(crate) package: String,
     pub(crate) schema: SchemaText,
+    /// The longest list that a replica gives at once. Without a `limit` it gives 100 records, as AppSync does: generated queries
+    /// ask for all.
+    pub(crate) list_limit_max: usize,
     pub(crate) models: Vec<Model>,
     pub(crate) enums: Vec<Enum>,
     /// Types without `@model` that records embed.
@@ -60,7 +65,7 @@ pub(crate) struct Enum {
     pub(crate) file_name: String,
     pub(crate) doc: Option<String>,
     pub(crate) values: Vec<EnumValue>,
-    /// Whether it is AppSync's (`ModelSortDirection`, `ModelAttributeTypes`) rather than the schema file's.
+    /// Whether the API made it (`ModelSortDirection`, `ModelFlightSortField`) rather than the schema file.
     pub(crate) builtin: bool,
     /// Whether a model, an embedded type or an operation uses it.
     pub(crate) used: bool,
@@ -123,6 +128,7 @@ impl Context {
                 sdl: schema.source.clone(),
                 hash: schema.hash.clone(),
             },
+            list_limit_max: LIST_LIMIT_MAX_LOCAL,
             enums: enums(&types, &used),
             embedded: schema.embedded.keys().map(|name| embedded(&types, name)).collect(),
             inputs: inputs(&types, &used),

@@ -32,6 +32,8 @@ pub(crate) struct Model {
     pub(crate) operations: Roots,
     /// `ModelFlightFilterInput`, and what each field can be tested for.
     pub(crate) filter: Filter,
+    /// `ModelFlightSortInput`, and what lists can be sorted by; null if lists take no order (a key field is called `sort`).
+    pub(crate) sort: Option<Sort>,
     /// `ModelFlightConditionInput`; null if nothing can be written.
     pub(crate) condition: Option<String>,
     /// The inputs of its mutations; null for those that `@model` switches off.
@@ -107,7 +109,7 @@ pub(crate) struct Field {
     pub(crate) operation: Option<&'static str>,
     /// The belongsTo relation whose key it is part of; null for others.
     pub(crate) relation: Option<String>,
-    /// Whether lists can be sorted by it: a single scalar or enum.
+    /// Whether lists can be sorted by it: a single scalar or enum that has an order.
     pub(crate) sortable: bool,
     /// What it can be tested for; empty for embedded values.
     pub(crate) operators: Vec<Operator>,
@@ -135,6 +137,18 @@ pub(crate) struct Filter {
     /// `ModelFlightFilterInput`; takes `and`, `or`, `not` beside the fields.
     pub(crate) input: String,
     /// Names of fields that can be tested.
+    pub(crate) fields: Vec<String>,
+}
+
+/// The order of a model's lists.
+#[derive(Debug, Serialize)]
+pub(crate) struct Sort {
+    /// One step: `{ field, direction }`.
+    pub(crate) input: String,
+    /// The enum of the fields.
+    #[serde(rename = "enum")]
+    pub(crate) of: String,
+    /// Its values: names of fields, and `_lastChangedAt` last.
     pub(crate) fields: Vec<String>,
 }
 
@@ -203,6 +217,7 @@ pub(crate) fn model(types: &mut Types<'_>, model: &Checked) -> Model {
             input: filter,
             fields: fields.iter().filter(tested).map(|field| field.name.clone()).collect(),
         },
+        sort: sort(types, model),
         condition,
         create: written("Create"),
         update: written("Update"),
@@ -248,6 +263,23 @@ fn model_names(types: &mut Types<'_>, model: &Checked) -> ModelNames {
         update,
         delete,
     }
+}
+
+fn sort(types: &Types<'_>, model: &Checked) -> Option<Sort> {
+    let upper = names::upper_first(&model.name);
+    let (input, of) = (format!("Model{upper}SortInput"), format!("Model{upper}SortField"));
+    let by_sort = model.key.first().is_some_and(|id| model.field_at(*id).name == "sort");
+    let by_sort = by_sort
+        || model
+            .sort_key_argument(model.key.get(1..).unwrap_or_default())
+            .as_deref()
+            == Some("sort");
+    let found = types.schema.api.get_enum(&of).filter(|_| !by_sort)?;
+    Some(Sort {
+        input,
+        fields: found.values.keys().map(ToString::to_string).collect(),
+        of,
+    })
 }
 
 /// The filter of list queries.
@@ -297,7 +329,7 @@ fn fields(types: &Types<'_>, model: &Checked, filter: &str) -> Vec<Field> {
             merge: stored.merge.map(tombolo_core::schema::MergeRule::name),
             operation: operation(stored.merge),
             relation: belongs.map(|relation| relation.name.clone()),
-            sortable: stored.ty.list.is_none() && !matches!(stored.ty.kind, FieldKind::Embedded(_)),
+            sortable: stored.is_sortable(),
             operators: operators(types, filter, name, stored),
         });
     }
