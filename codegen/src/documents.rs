@@ -78,6 +78,12 @@ impl Documents {
         at(&self.executable.sources, span).0
     }
 
+    /// A message about something that stands in one of the files.
+    pub(crate) fn message(&self, span: Option<SourceSpan>, problem: String, mend: &str) -> Message {
+        let (file, place) = at(&self.executable.sources, span);
+        Message::new(&file, place, problem, mend)
+    }
+
     /// The comment right above a definition.
     pub(crate) fn doc(&self, span: Option<SourceSpan>) -> Option<String> {
         let (file, place) = at(&self.executable.sources, span);
@@ -135,6 +141,8 @@ fn mend(problem: &str) -> &'static str {
         "select fields of an object, and nothing of a scalar"
     } else if has("more than once") || has("already defined") || has("multiple times") || has("unique") {
         "rename one of them"
+    } else if has("anonymous") {
+        "name it: `query FlightsOfDay { … }`"
     } else if has("syntax error") {
         "correct the syntax there"
     } else {

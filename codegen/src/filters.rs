@@ -53,12 +53,13 @@ pub(crate) fn register(environment: &mut Environment<'_>, language: Language) {
 /// The description as the language's documentation, with the line's end; nothing for none. Whatever would end the comment is
 /// taken apart.
 fn doc(language: Language, text: &Value, indent: Option<usize>) -> String {
-    let Some(text) = text.as_str().map(clean).filter(|text| !text.trim().is_empty()) else {
+    let Some(text) = said(text) else {
         return String::new();
     };
     let pad = " ".repeat(indent.unwrap_or(0));
     match language {
-        Language::Swift | Language::Rust => prefixed(&text, &pad, "///"),
+        Language::Swift => prefixed(&text, &pad, "///"),
+        Language::Rust => prefixed(&without_code(&text), &pad, "///"),
         Language::Kotlin | Language::TypeScript => {
             // Kotlin's comments nest: an opening one counts too.
             let text = text.replace("*/", "*\u{200b}/").replace("/*", "/\u{200b}*");
@@ -99,11 +100,44 @@ fn doc(language: Language, text: &Value, indent: Option<usize>) -> String {
 
 /// The text as plain comments to the end of the line, one for each of its lines.
 fn comment(language: Language, text: &Value, indent: Option<usize>) -> String {
-    let Some(text) = text.as_str().map(clean).filter(|text| !text.trim().is_empty()) else {
+    let Some(text) = said(text) else {
         return String::new();
     };
     let pad = " ".repeat(indent.unwrap_or(0));
     prefixed(&text, &pad, if language == Language::Python { "#" } else { "//" })
+}
+
+/// The text, unless there is none.
+fn said(text: &Value) -> Option<String> {
+    let text = clean(text.as_str()?);
+    let text = text.trim_matches('\n').trim_end();
+    (!text.trim().is_empty()).then(|| text.to_owned())
+}
+
+/// Rust runs the code blocks of documentation as tests: what a description shows is none.
+fn without_code(text: &str) -> String {
+    let mut out = Vec::new();
+    let mut inside = false;
+    for line in text.lines() {
+        let bare = line.trim_start();
+        if bare.starts_with("```") || bare.starts_with("~~~") {
+            out.push(if inside {
+                bare.to_owned()
+            } else {
+                format!("{}text", &bare[..3])
+            });
+            inside = !inside;
+        } else if !inside && line.len() - bare.len() > 3 {
+            // Four spaces would begin a block.
+            out.push(format!("   {bare}"));
+        } else {
+            out.push(line.to_owned());
+        }
+    }
+    if inside {
+        out.push("```".to_owned());
+    }
+    out.join("\n")
 }
 
 fn prefixed(text: &str, pad: &str, mark: &str) -> String {

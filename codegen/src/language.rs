@@ -49,7 +49,7 @@ impl Language {
         }
     }
 
-    /// Whether its lists and optionals may hold `name` as a package: dotted names, each part a name that is no keyword.
+    /// Whether `name` can be a package: a name that is no keyword; in Kotlin and Python several with dots between them.
     pub(crate) fn package_fits(self, name: &str) -> bool {
         let part = |part: &str| {
             let mut chars = part.chars();

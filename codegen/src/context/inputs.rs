@@ -102,24 +102,22 @@ pub(crate) fn operation(rule: Option<MergeRule>) -> Option<&'static str> {
     }
 }
 
-/// Every input of the API, in its order.
-pub(crate) fn inputs(types: &Types<'_>, used: &Used) -> Vec<Input> {
-    let used = reached(types, used);
+/// Every input of the API, in its order; `used` as [`reached`] gives it.
+pub(crate) fn inputs(types: &Types<'_>, used: &BTreeSet<String>) -> Vec<Input> {
     let all = types.schema.api.types.iter();
     let all =
         all.filter(|(name, ty)| matches!(ty, ExtendedType::InputObject(_)) && types.embedded_of_input(name).is_none());
-    all.filter_map(|(name, _)| input(types, name, &used)).collect()
+    all.filter_map(|(name, _)| input(types, name, used)).collect()
 }
 
-/// What `used` mentions, and what that holds.
-fn reached(types: &Types<'_>, used: &Used) -> BTreeSet<String> {
+/// The types that `used` mentions, and those that their fields mention.
+pub(crate) fn reached(types: &Types<'_>, used: &Used) -> BTreeSet<String> {
     let mut due: Vec<String> = used.names.iter().cloned().collect();
     let mut seen = BTreeSet::new();
     while let Some(name) = due.pop() {
-        if let Some(input) = types.schema.api.get_input_object(&name)
-            && seen.insert(name)
-        {
-            let held = input.fields.values();
+        let input = types.schema.api.get_input_object(&name);
+        if seen.insert(name) {
+            let held = input.into_iter().flat_map(|input| input.fields.values());
             due.extend(held.map(|field| field.ty.inner_named_type().to_string()));
         }
     }

@@ -8,6 +8,8 @@ mod operation;
 mod root;
 mod selection;
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use tombolo_core::limits::LIST_LIMIT_MAX_LOCAL;
 use tombolo_core::schema::{FieldKind, Schema};
@@ -18,7 +20,7 @@ use crate::types::{TypeRef, Types};
 use crate::{Errors, Language};
 
 pub(crate) use inputs::roles;
-use inputs::{Input, inputs};
+use inputs::{Input, inputs, reached};
 use model::{Model, model};
 use operation::{Fragment, Operation, operations};
 
@@ -121,6 +123,7 @@ impl Context {
             .map(|at| model(&mut types, &schema.models[at]))
             .collect();
         let (operations, fragments, used) = operations(&mut types, documents)?;
+        let used = reached(&types, &used);
         Ok(Self {
             language: language.name(),
             package: package.to_owned(),
@@ -139,7 +142,7 @@ impl Context {
     }
 }
 
-fn enums(types: &Types<'_>, used: &selection::Used) -> Vec<Enum> {
+fn enums(types: &Types<'_>, used: &BTreeSet<String>) -> Vec<Enum> {
     let mut out = Vec::new();
     for (name, ty) in &types.schema.api.types {
         let apollo_compiler::schema::ExtendedType::Enum(ty) = ty else {
@@ -159,7 +162,7 @@ fn enums(types: &Types<'_>, used: &selection::Used) -> Vec<Enum> {
         let stored = |kind: &FieldKind| matches!(kind, FieldKind::Enum(it) if it == name.as_str());
         let in_models = types.schema.models.iter().flat_map(|model| &model.fields);
         let in_embedded = types.schema.embedded.values().flatten();
-        let used = used.names.contains(name.as_str())
+        let used = used.contains(name.as_str())
             || in_models.map(|field| &field.ty.kind).any(stored)
             || in_embedded.map(|field| &field.ty.kind).any(stored);
         let type_name = types.native(name);
@@ -216,7 +219,7 @@ fn embedded(types: &Types<'_>, name: &str) -> Embedded {
 /// Whether a value of `from` may hold one of `to`, without a list between them.
 fn reaches(schema: &Schema, from: &str, to: &str) -> bool {
     let mut due = vec![from];
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     while let Some(name) = due.pop() {
         if name == to {
             return true;

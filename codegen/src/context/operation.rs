@@ -21,6 +21,8 @@ pub(crate) struct Operation {
     pub(crate) name: String,
     /// As a function.
     pub(crate) ident: String,
+    /// As a type, unique among all.
+    pub(crate) type_name: String,
     pub(crate) file_name: String,
     /// `query`, `mutation` or `subscription`.
     pub(crate) kind: &'static str,
@@ -104,21 +106,13 @@ pub(crate) fn operations(
     }
     fragments.sort_by(|a, b| a.name.cmp(&b.name));
     let mut out = Vec::new();
-    let mut functions = Given::default();
     let mut named: Vec<&Node<Executable>> = document.operations.named.values().collect();
     named.sort_by(|a, b| a.name.cmp(&b.name));
+    check_names(types, &documents, &named)?;
     for operation in named {
         let Some(name) = &operation.name else { continue };
         let name = name.to_string();
-        out.push(one(
-            types,
-            &documents,
-            &shared,
-            operation,
-            &name,
-            &mut functions,
-            &mut used,
-        ));
+        out.push(one(types, &documents, &shared, operation, &name, &mut used));
     }
     Ok((out, fragments, used))
 }
@@ -129,10 +123,10 @@ fn one(
     shared: &BTreeMap<String, Selection>,
     operation: &Node<Executable>,
     name: &str,
-    functions: &mut Given,
     used: &mut Used,
 ) -> Operation {
     let document = &documents.executable;
+    let type_name = types.give(name);
     let (data_type, variables_type) = (
         types.give(&format!("{name}Data")),
         types.give(&format!("{name}Variables")),
@@ -156,8 +150,9 @@ fn one(
         }
     });
     Operation {
-        ident: functions.give(names::local(types.language, &names::lower_first(name))),
-        file_name: names::file_name(types.language, &names::type_name(types.language, name)),
+        ident: names::local(types.language, &names::lower_first(name)),
+        file_name: names::file_name(types.language, &type_name),
+        type_name,
         kind: match operation.operation_type {
             OperationType::Query => "query",
             OperationType::Mutation => "mutation",
@@ -174,6 +169,20 @@ fn one(
         local: is_local(types, document, operation),
         name: name.to_owned(),
     }
+}
+
+/// Refuses operations whose functions would be called the same.
+fn check_names(types: &Types<'_>, documents: &Documents, named: &[&Node<Executable>]) -> Result<(), Errors> {
+    let mut seen: BTreeMap<String, String> = BTreeMap::new();
+    for operation in named {
+        let Some(name) = &operation.name else { continue };
+        let function = names::local(types.language, &names::lower_first(name)).to_lowercase();
+        if let Some(other) = seen.insert(function, name.to_string()) {
+            let problem = format!("the operations `{other}` and `{name}` would be one function");
+            return Err(documents.message(name.location(), problem, "rename one of them").into());
+        }
+    }
+    Ok(())
 }
 
 /// Enums that an answer holds.
