@@ -19,7 +19,6 @@ enum May {
 
 const TABLE: &[(&str, May)] = &[
     ("tombolo-core", May::Import(&[])),
-    // Its tests compile what it generates, against the SDK.
     ("tombolo-codegen", May::Import(&["tombolo-core"])),
     ("tombolo-machine", May::Import(&["tombolo-core"])),
     ("tombolo-store", May::Import(&["tombolo-core", "tombolo-machine"])),
@@ -42,7 +41,13 @@ const TABLE: &[(&str, May)] = &[
     // `tombolo client` is a real replica through the public SDK, hence the arrow to `tombolo`.
     (
         "tombolo-server",
-        May::Import(&["tombolo-core", "tombolo-engine", "tombolo-store-sqlite", "tombolo"]),
+        May::Import(&[
+            "tombolo-codegen",
+            "tombolo-core",
+            "tombolo-engine",
+            "tombolo-store-sqlite",
+            "tombolo",
+        ]),
     ),
     (
         "tombolo-sim",
@@ -65,6 +70,11 @@ const TABLE: &[(&str, May)] = &[
             "tombolo-engine",
             "tombolo-store-sqlite",
         ]),
+    ),
+    // Generates Rust in its build script, and runs it against the public SDK.
+    (
+        "tombolo-codegen-tests",
+        May::Import(&["tombolo", "tombolo-codegen", "tombolo-core"]),
     ),
     ("tombolo-e2e", May::Import(&["tombolo", "tombolo-server"])),
     // Its phones are replicas through the public SDK; the server is the built binary, which the end-to-end tests find.
