@@ -60,6 +60,7 @@ const STEPS: &[Step] = &[
     ("clients", |house, mode| foreign_step(house, mode, CLIENTS)),
     ("bindings", bindings::step),
     ("transformer", |house, mode| foreign_step(house, mode, TRANSFORMER)),
+    ("codegen", |house, mode| foreign_step(house, mode, CODEGEN)),
     ("fuzz", |house, _| fuzz::step(house).map(|()| Outcome::Passed)),
 ];
 
@@ -148,7 +149,7 @@ pub(crate) fn cargo(house: &House, mode: Mode, arguments: &[&str], last: &[&str]
 
 fn tools_step(house: &House, _: Mode) -> Result<Outcome, Failed> {
     let mut needed = vec![tools::CC, tools::GIT, tools::SQLITE];
-    if [CLIENTS, TRANSFORMER]
+    if [CLIENTS, TRANSFORMER, CODEGEN]
         .iter()
         .any(|folder| npm_tests(house, folder).is_some())
     {
@@ -193,6 +194,8 @@ fn deny_step(house: &House, _: Mode) -> Result<Outcome, Failed> {
 const CLIENTS: &str = "tests/clients";
 /// The transformer whose API ours is, beside what the same binary prints.
 const TRANSFORMER: &str = "tests/transformer";
+/// Generated TypeScript, compiled and run. Generated Rust is compiled and run by the step `test`.
+const CODEGEN: &str = "tests/codegen/typescript";
 
 /// What npm and Python test in `folder`, with the binary that the build step left behind: all is installed first, and all is
 /// tried even when an early one fails.

@@ -1,0 +1,41 @@
+// What is generated for the three schemas, under every strict switch of the compiler; and that a second run changes nothing.
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+
+import { compile, folder, generate } from '../src/generate.js';
+
+for (const name of ['small', 'flights', 'large']) {
+  test(`${name}: strict, and the same again`, () => {
+    const out = folder();
+    const first = generate(name, out);
+    assert.equal(first.status, 0, first.said);
+    writeFileSync(join(out, 'package.json'), '{ "type": "module" }');
+    assert.equal(compile([join(out, 'index.ts')], '--noEmit'), '');
+    assert.equal(generate(name, out, '--check').status, 0);
+    const second = generate(name, out);
+    assert.match(second.said, /0 files written, 5 unchanged, 0 removed/);
+  });
+}
+
+for (const [what, line] of [
+  ['a number for a text', 'Flights.where((f) => f.carrier.eq(7));'],
+  ['the order of a truth', "Notes.where((f) => f.done.gt(true));"],
+  ['the predicate of another model', "Flights.where(() => noteFields.text.eq('x'));"],
+  ['a field that is required', "void Notes.create(executor, { flightId: 'f', text: 'x' });"],
+  ['an order by what is none', 'Flights.all().sortBy((s) => s.notes.asc());'],
+]) {
+  test(`the compiler refuses ${what}`, () => {
+    const out = folder();
+    assert.equal(generate('flights', out).status, 0);
+    writeFileSync(join(out, 'package.json'), '{ "type": "module" }');
+    const use = join(out, 'use.ts');
+    const head = "import { Flights, Notes, NoteFields as noteFields, type support } from './index.js';\ndeclare const executor: support.Executor;\n";
+    const keep = 'void [Flights, Notes, noteFields, executor];\n';
+    writeFileSync(use, `${head}${keep}`);
+    assert.equal(compile([use], '--noEmit'), '', 'without the line all is well');
+    writeFileSync(use, `${head}${keep}${line}\n`);
+    assert.match(compile([use], '--noEmit'), /use\.ts\(4,\d+\): error/);
+  });
+}
