@@ -6,6 +6,8 @@
 mod api;
 pub mod client;
 mod client_commands;
+pub mod codegen;
+mod codegen_files;
 pub mod completions;
 pub mod conflicts;
 pub mod database;
@@ -31,6 +33,7 @@ Examples:
   tombolo dev                                a server with example data on 127.0.0.1:4000
   tombolo serve --config tombolo.toml        a server as configured
   tombolo schema check schema.graphql        every error of a schema, by line and column
+  tombolo codegen --schema schema.graphql --lang kotlin --out generated
   tombolo client --database a.db --schema schema.graphql --url http://127.0.0.1:4000/graphql \\
       --api-key dev-key exec 'query { listAirlines { items { carrier name } } }'";
 
@@ -52,6 +55,8 @@ pub enum Command {
     Serve(crate::serve::Args),
     /// Check, print and compare schemas
     Schema(schema::Args),
+    /// Write typed code for an app from its schema and its operations
+    Codegen(codegen::Args),
     /// Load records from a CSV or NDJSON file into a server
     Import(import::Args),
     /// Take over a DynamoDB table of AppSync's, as it was exported, into a server's database
@@ -79,6 +84,7 @@ pub async fn run(cli: Cli) -> Outcome {
         Command::Dev(args) => crate::dev::run(args).await,
         Command::Serve(args) => crate::serve::run(args).await,
         Command::Schema(args) => schema::run(&args),
+        Command::Codegen(args) => codegen::run(&args),
         Command::Import(args) => import::run(args).await,
         Command::ImportAppsync(args) => import_appsync::run(args).await,
         Command::Export(args) => export::run(args).await,
