@@ -58,7 +58,7 @@ if [ "$(uname)" = Darwin ]; then
     echo "iOS: Xcode's compiler"
 else
     stand_in cc-ios aarch64-macos
-    export CC_aarch64_apple_ios="$TOOLS/cc-ios" AR_aarch64_apple_ios=ar SDKROOT=/
+    export CC_aarch64_apple_ios="$TOOLS/cc-ios" AR_aarch64_apple_ios=ar SDKROOT="$TOOLS"
     echo "iOS: no Xcode; C is compiled with a stand-in"
 fi
 
