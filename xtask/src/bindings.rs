@@ -37,7 +37,7 @@ pub(crate) fn generate(house: &House, mode: Mode) -> Result<PathBuf, Failed> {
         "--package",
         "tombolo-ffi",
         "--features",
-        "tombolo-ffi/testing",
+        "testing",
         "--package",
         "tombolo-bindgen",
     ];
