@@ -71,8 +71,12 @@ pub(crate) fn render(
     let whole = Value::from(Serde(context));
     let mut files: BTreeMap<String, File> = BTreeMap::new();
     for path in templates.keys() {
-        // Those that others include.
-        if path.rsplit('/').next().is_some_and(|name| name.starts_with('_')) {
+        // Those that others include; Python's `__init__.py` is none.
+        if path
+            .rsplit('/')
+            .next()
+            .is_some_and(|name| name.starts_with('_') && !name.starts_with("__"))
+        {
             continue;
         }
         for (target, own) in targets(context, path) {

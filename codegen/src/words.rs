@@ -24,9 +24,24 @@ pub(crate) fn is_taken_member(language: Language, word: &str) -> bool {
         // Not even as raw names.
         Language::Rust => &["self", "Self", "super", "crate"],
         Language::TypeScript => &["constructor", "prototype", "__proto__"],
-        // The object itself, the fallback of enums, and what annotations in the same class are written with.
+        // The object itself, the fallback of enums, what annotations in the same class are written with, and the methods of
+        // every record.
         Language::Python => &[
-            "self", "cls", "mro", "str", "int", "float", "bool", "list", "dict", "bytes", "field", "property",
+            "self",
+            "cls",
+            "mro",
+            "str",
+            "int",
+            "float",
+            "bool",
+            "list",
+            "dict",
+            "bytes",
+            "field",
+            "property",
+            "from_json",
+            "to_json",
+            "key_json",
         ],
     };
     words.contains(&word)
