@@ -1,0 +1,156 @@
+"""What needs no server: the README's first lines, values, predicates, errors.  python3 bindings/python/tests/units.py"""
+
+from __future__ import annotations
+
+import copy
+import os
+import pickle
+import re
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parents[1]
+os.environ.setdefault("TOMBOLO_LIBRARY", str(PACKAGE.parents[1] / "target/debug"))
+sys.path.insert(0, str(PACKAGE / "src"))
+
+import tombolo
+from tombolo import errors
+from tombolo._convert import milliseconds, to_json
+from tombolo._ffi import ffi
+from tombolo.typed import EqualField, ListField, OrderedField, Predicate, Record, TextField
+from tombolo.values import UNSET, Input, OpenEnum, Part, Value, encode, list_of
+
+
+class Colour(OpenEnum):
+    RED = "RED"
+    DARK_BLUE = "darkBlue"
+
+
+class FirstLines(unittest.TestCase):
+    def test_the_readme_s_first_lines_run(self) -> None:
+        text = (PACKAGE / "README.md").read_text(encoding="utf-8")
+        lines = re.search(r"```python\n(.*?)```", text, re.DOTALL)
+        assert lines is not None
+        environment = {**os.environ, "PYTHONPATH": str(PACKAGE / "src")}
+        environment["TOMBOLO_LIBRARY"] = str(Path(environment["TOMBOLO_LIBRARY"]).resolve())
+        with tempfile.TemporaryDirectory() as folder:
+            ended = subprocess.run(
+                [sys.executable, "-W", "error", "-c", lines.group(1)],
+                cwd=folder, env=environment, capture_output=True, text=True, timeout=60,
+            )
+        self.assertEqual(ended.stderr, "")
+        self.assertEqual(ended.stdout, "{'listNotes': {'items': [{'text': 'wet runway'}]}}\n")
+
+    def test_a_library_that_is_not_there_is_said_so(self) -> None:
+        environment = {**os.environ, "PYTHONPATH": str(PACKAGE / "src"), "TOMBOLO_LIBRARY": "/nowhere/libtombolo_ffi.so"}
+        ended = subprocess.run([sys.executable, "-c", "import tombolo"], env=environment, capture_output=True, text=True)
+        self.assertEqual(ended.returncode, 1)
+        self.assertIn("ImportError: TOMBOLO_LIBRARY is '/nowhere/libtombolo_ffi.so'", ended.stderr)
+
+
+class Errors(unittest.TestCase):
+    def test_every_error_of_the_library_has_a_class(self) -> None:
+        special = {"Request", "NeedsNetwork", "UnknownRecord", "UnknownModel", "UnknownMutation", "Refused", "Store", "Open"}
+        known = {
+            name.rpartition(".")[2]
+            for name, kind in vars(ffi.TomboloError).items()
+            if isinstance(kind, type) and issubclass(kind, ffi.TomboloError)
+        }
+        self.assertEqual(known, special | set(errors._PLAIN))
+
+    def test_codes_are_different_and_classes_are_exported(self) -> None:
+        kinds = [getattr(errors, name) for name in errors.__all__ if name != "Problem"]
+        self.assertEqual(len({kind.code for kind in kinds}), len(kinds))
+        self.assertEqual([name for name in errors.__all__ if not hasattr(tombolo, name)], [])
+        self.assertEqual(
+            sorted(kind.__name__ for kind in kinds if kind.can_retry), ["BusyError", "DiskFullError", "OutboxFullError"]
+        )
+        self.assertTrue(errors.OpenError("x", "in_use").can_retry)
+        self.assertFalse(errors.OpenError("x", "newer_file").can_retry)
+
+
+class Values(unittest.TestCase):
+    def test_an_enum_value_of_a_newer_server_survives(self) -> None:
+        strange = Colour("GREEN")
+        self.assertEqual((strange, strange.is_known, str(strange)), ("GREEN", False, "GREEN"))
+        self.assertEqual(encode([strange, Colour.DARK_BLUE]), ["GREEN", "darkBlue"])
+        for known in (strange, Colour.RED, Colour.DARK_BLUE):
+            self.assertEqual(copy.deepcopy(known), known)
+            self.assertEqual(pickle.loads(pickle.dumps(known)), known)
+            self.assertEqual(hash(known), hash(str(known)))
+        self.assertNotEqual(Colour("GREEN"), Colour.RED)
+        self.assertEqual(len(Colour), 2)
+        with self.assertRaises(ValueError):
+            Colour(5)
+
+    def test_what_is_unset_is_not_sent_and_none_is(self) -> None:
+        class Edit(Input):
+            def __init__(self, **given: object) -> None:
+                self.first = given.get("first", UNSET)
+                self.second = given.get("second", UNSET)
+
+            _parts = (Part("first", "first"), Part("secondOne", "second"))
+
+        self.assertEqual(Edit().to_json(), {})
+        self.assertEqual(Edit(second=None).to_json(), {"secondOne": None})
+        self.assertFalse(UNSET)
+        self.assertIs(copy.deepcopy(UNSET), UNSET)
+        self.assertEqual(repr(Edit(first="secret")), "Edit(first)")
+
+    def test_json_that_does_not_fit_is_told(self) -> None:
+        class Point(Value):
+            def __init__(self, *, x: float, tags: object = None) -> None:
+                self.x, self.tags = x, tags
+
+            _parts = (Part("x", "x", required=True, read=float), Part("tags", "tags", read=list_of(Colour)))
+
+        self.assertEqual(Point.from_json({"x": 1, "tags": ["RED", None]}).to_json(), {"x": 1.0, "tags": ["RED", None]})
+        bad: list[object] = [None, [], {}, {"x": None}, {"x": "one"}, {"x": 1, "tags": "RED"}, {"x": 1, "tags": [5]}]
+        for wrong in bad:
+            with self.assertRaises(errors.ShapeError):
+                Point.from_json(wrong)
+
+    def test_what_cannot_become_json_is_told(self) -> None:
+        loop: list[object] = []
+        loop.append(loop)
+        for wrong in (float("nan"), object(), {1}, loop):
+            with self.assertRaises(errors.JsonError):
+                to_json(wrong)
+
+    def test_seconds(self) -> None:
+        self.assertEqual([milliseconds("budget", s) for s in (0, 0.0001, 1, 1.5)], [0, 1, 1000, 1500])
+        for seconds in (-1.0, float("nan"), float("inf")):
+            with self.assertRaises(ValueError):
+                milliseconds("budget", seconds)
+
+
+class Predicates(unittest.TestCase):
+    def test_they_become_filters(self) -> None:
+        name: TextField[Record, str] = TextField("name")
+        size: OrderedField[Record, int] = OrderedField("size")
+        colour: EqualField[Record, Colour] = EqualField("colour")
+        tags: ListField[Record, str] = ListField("tags")
+        for predicate, wanted in (
+            (name == "a", {"name": {"eq": "a"}}),
+            ((size > 1) & (size <= 5) & (colour != Colour.RED), {"and": [{"size": {"gt": 1}}, {"size": {"le": 5}}, {"colour": {"ne": "RED"}}]}),
+            (name.begins_with("a") | ~tags.contains("x"), {"or": [{"name": {"beginsWith": "a"}}, {"not": {"tags": {"contains": "x"}}}]}),
+            (size.between(1, 2), {"size": {"between": [1, 2]}}),
+            (colour.in_([Colour.RED]), {"or": [{"colour": {"eq": "RED"}}]}),
+            (tags.missing(), {"tags": {"attributeExists": False}}),
+            (Predicate[Record]({}) & (name == "a"), {"name": {"eq": "a"}}),
+            (Predicate[Record]({}) | (name == "a"), {}),
+        ):
+            self.assertEqual(predicate.json, wanted)
+        self.assertNotIn("secret", repr(name == "secret"))
+        with self.assertRaises(TypeError):
+            (name == "a") and (size == 1)
+
+
+if __name__ == "__main__":
+    result = unittest.TextTestRunner(verbosity=0).run(unittest.defaultTestLoader.loadTestsFromModule(sys.modules["__main__"]))
+    failed = len(result.failures) + len(result.errors)
+    print(f"{result.testsRun - failed} passed, {failed} failed")
+    sys.exit(1 if failed else 0)
