@@ -3,10 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tombolo::MutationNumber;
-use tombolo::transport::mqtt::Mqtt;
 use tombolo::transport::{Endpoint, Network};
 
-use crate::config::milliseconds;
+use crate::config::{milliseconds, mqtt};
 use crate::credential::ask;
 use crate::runtime::{at_once, run, run_to_end};
 use crate::{
@@ -409,9 +408,7 @@ impl Client {
                     client.set_transport(Network::new(endpoint)).await?;
                 }
                 Transport::Mqtt { url } => {
-                    client
-                        .set_transport(Mqtt::new(&url).map_err(tombolo::Error::from)?)
-                        .await?;
+                    client.set_transport(mqtt(&url)?).await?;
                 }
             }
             Ok(())

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use tombolo::transport::mqtt::Mqtt;
 use tombolo::transport::{Endpoint, Network};
 use tombolo::{Builder, Scope};
 
@@ -58,7 +57,8 @@ pub enum Transport {
         /// `http(s)://host/graphql`.
         url: String,
     },
-    /// The same over MQTT: [`tombolo::transport::mqtt::Mqtt`].
+    /// The same over MQTT: `tombolo::transport::mqtt::Mqtt`. [`TomboloError::Incomplete`] in a library that was built without
+    /// it.
     Mqtt {
         /// `mqtt://host`, `mqtts://host`, `ws://host/mqtt` or `wss://host/mqtt`.
         url: String,
@@ -103,7 +103,7 @@ impl ClientConfig {
                 Transport::Network { url } => {
                     builder.fallback(Network::new(Endpoint::parse(&url).map_err(tombolo::Error::from)?))
                 }
-                Transport::Mqtt { url } => builder.fallback(Mqtt::new(&url).map_err(tombolo::Error::from)?),
+                Transport::Mqtt { url } => builder.fallback(mqtt(&url)?),
             };
         }
         builder = match self.credential {
@@ -142,6 +142,21 @@ impl ScopeConfig {
             model: self.model,
         })
     }
+}
+
+/// The way over MQTT.
+#[cfg(feature = "mqtt")]
+pub(crate) fn mqtt(url: &str) -> Result<tombolo::transport::mqtt::Mqtt, TomboloError> {
+    Ok(tombolo::transport::mqtt::Mqtt::new(url).map_err(tombolo::Error::from)?)
+}
+
+/// The same where the library has none.
+#[cfg(not(feature = "mqtt"))]
+pub(crate) fn mqtt(_: &str) -> Result<Network, TomboloError> {
+    Err(TomboloError::Incomplete {
+        detail: "this library was built without MQTT: name a WebSocket's address, or build it with the feature `mqtt`"
+            .to_owned(),
+    })
 }
 
 /// Milliseconds as they come in.

@@ -12,6 +12,7 @@
 //! | `places` | nothing names a folder of somebody's machine |
 //! | `locks` | lock files name the public registries only |
 //! | `links` | a link in a page leads to a file that is there |
+//! | `first-lines` | the README's first lines in each language are those that its tests compile |
 //! | `planted` | the simulator's planted bugs apply to the code as it stands |
 //! | `dependencies` | each dependency has its line in `docs/dependencies.md` |
 
@@ -143,6 +144,14 @@ fn check(house: &House) -> Result<Vec<Finding>, Failed> {
         &[&read("Cargo.toml"), &read("tests/fuzz/Cargo.toml")],
         &read(pages::DEPENDENCIES),
     ));
+    for (language, path) in pages::FIRST_LINES {
+        findings.extend(pages::check_first_lines(
+            &read(pages::README),
+            language,
+            path,
+            &read(path),
+        ));
+    }
     findings.sort_by(|a, b| (&a.path, a.line).cmp(&(&b.path, b.line)));
     Ok(findings)
 }

@@ -5,6 +5,33 @@ use super::Finding;
 /// Where each dependency is given its reason.
 pub(super) const DEPENDENCIES: &str = "docs/dependencies.md";
 
+/// The page that shows the first lines in every language.
+pub(super) const README: &str = "README.md";
+
+/// Pages whose first block of code in that language is compiled and run by that language's tests.
+pub(super) const FIRST_LINES: &[(&str, &str)] = &[
+    ("swift", "bindings/swift/README.md"),
+    ("kotlin", "bindings/kotlin/README.md"),
+    ("python", "bindings/python/README.md"),
+];
+
+/// The first lines that the README shows must be those that are compiled.
+pub(super) fn check_first_lines(readme: &str, language: &str, path: &str, page: &str) -> Option<Finding> {
+    let shown = block(readme, language);
+    if shown.is_some() && shown == block(page, language) {
+        return None;
+    }
+    let message =
+        format!("its first block of {language} is not that of {path}, which the tests compile: copy it from there");
+    Some(Finding::error(README, 0, "first-lines", message))
+}
+
+/// The first block of code in a language.
+fn block<'t>(page: &'t str, language: &str) -> Option<&'t str> {
+    let (_, rest) = page.split_once(&format!("```{language}\n"))?;
+    rest.split_once("\n```").map(|(block, _)| block)
+}
+
 /// Finds links to files that are not there. `exists` is asked with paths relative to the root.
 pub(super) fn check_links(path: &str, page: &str, exists: impl Fn(&str) -> bool) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -136,6 +163,16 @@ mod tests {
             .into_iter()
             .map(|finding| (finding.line, finding.message))
             .collect()
+    }
+
+    #[test]
+    fn first_lines_that_differ_or_are_missing_are_found() {
+        let page = |lines: &str| format!("text\n```swift\n{lines}\n```\n");
+        let check = |readme: &str, other: &str| check_first_lines(readme, "swift", "other.md", other).is_some();
+        assert!(!check(&page("let a = 1"), &page("let a = 1")));
+        assert!(check(&page("let a = 1"), &page("let a = 2")));
+        assert!(check("text", &page("let a = 1")));
+        assert!(check("text", "text"));
     }
 
     #[test]
