@@ -122,6 +122,8 @@ async def refused_seat(t: Trial, server: Any, client: tombolo.Client, mine: str,
     await client.set_online(True)
     outcome = await t.outcome(client, made.number)
     t.holds(isinstance(outcome, Rejected), f"the edit is rejected: {outcome}")
+    # A retry is made on what the replica holds; before this has come it would be refused again.
+    await t.query_until(client, PASSENGER, lambda data: data["getSeat"]["passenger"] == theirs, "theirs has come")
     return made.number
 
 
