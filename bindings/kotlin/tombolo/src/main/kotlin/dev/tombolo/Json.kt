@@ -89,6 +89,7 @@ public object Json {
                 writer.endArray()
             }
             is Array<*> -> write(writer, value.asList())
+            is Value<*> -> write(writer, value.value)
             is Encodable -> write(writer, value.toJson())
             else -> throw unfit(value)
         }
