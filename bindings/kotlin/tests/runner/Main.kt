@@ -1,0 +1,82 @@
+package dev.tombolo.tests
+
+import java.nio.file.Path
+import kotlin.io.path.readText
+import kotlin.system.exitProcess
+import kotlin.time.Duration.Companion.seconds
+import kotlinx.coroutines.Dispatchers
+import kotlinx.coroutines.TimeoutCancellationException
+import kotlinx.coroutines.cancelChildren
+import kotlinx.coroutines.coroutineScope
+import kotlinx.coroutines.runBlocking
+import kotlinx.coroutines.withTimeout
+
+/** One scenario, all its waits together. */
+private val LIMIT = 180.seconds
+
+private val SCENARIOS: Map<String, suspend Trial.() -> Unit> = PURPOSE + BAD_INPUT + WATCHED + GENERATED_CODE
+
+/**
+ * Carries out the scenarios of tests/bindings/scenarios.md: `[--only NAME] [--break NAME]`, or `bench [ROWS] [WRITES]`. Prints a line for
+ * each, and `N passed, N failed`; ends with 1 if one failed, or if these scenarios are not those of the list.
+ */
+fun main(arguments: Array<String>) {
+    val repository = Path.of(System.getenv("TOMBOLO_REPOSITORY") ?: ".").toAbsolutePath()
+    if (arguments.firstOrNull() == "bench") {
+        runBlocking(Dispatchers.Default) { bench(arguments.getOrNull(1)?.toInt() ?: 100_000, arguments.getOrNull(2)?.toInt() ?: 2_000) }
+        exitProcess(0)
+    }
+    val given = arguments.toList().chunked(2).associate { it[0] to it.getOrNull(1) }
+    (given.keys - setOf("--only", "--break")).firstOrNull()?.let { fault("there is no option $it") }
+    val names = Regex("^- ([a-z0-9-]+): ", RegexOption.MULTILINE)
+        .findAll(repository.resolve("tests/bindings/scenarios.md").readText()).map { it.groupValues[1] }.toList()
+    given.values.firstOrNull { it !in names }?.let { fault("the list has no scenario $it") }
+
+    var passed = 0
+    var failed = 0
+    for (name in SCENARIOS.keys - names.toSet() + (names - SCENARIOS.keys)) {
+        failed += 1
+        println("FAILED $name: ${if (name in SCENARIOS) "not in the list" else "not in this runner"}")
+    }
+    Rig(repository).use { rig ->
+        for (name in names.filter { it in SCENARIOS && (given["--only"] ?: it) == it }) {
+            val wrong = runBlocking(Dispatchers.Default) { run(rig, name, given["--break"] == name) }
+            if (wrong == null) passed += 1 else failed += 1
+            println(if (wrong == null) "ok $name" else "FAILED $name: $wrong")
+        }
+    }
+    println("$passed passed, $failed failed")
+    exitProcess(if (failed == 0) 0 else 1)
+}
+
+private fun fault(words: String): Nothing {
+    System.err.println(words)
+    exitProcess(2)
+}
+
+/** What went wrong; `null` if nothing did. */
+private suspend fun run(rig: Rig, name: String, broken: Boolean): String? =
+    try {
+        withTimeout(LIMIT) {
+            coroutineScope {
+                val trial = Trial(rig, name, broken, this)
+                try {
+                    SCENARIOS.getValue(name)(trial)
+                } finally {
+                    coroutineContext.cancelChildren()
+                    kotlinx.coroutines.withContext(kotlinx.coroutines.NonCancellable) { trial.end() }
+                }
+                if (trial.turned) null else "it has no pivotal check, which --break could turn round"
+            }
+        }
+    } catch (error: TimeoutCancellationException) {
+        "it took longer than $LIMIT"
+    } catch (error: Failed) {
+        "${error.message} (${place(error)})"
+    } catch (error: Throwable) {
+        error.stackTraceToString()
+    }
+
+private fun place(error: Throwable): String =
+    error.stackTrace.firstOrNull { it.fileName in setOf("Purpose.kt", "BadInput.kt", "Watched.kt", "GeneratedCode.kt") }
+        ?.let { "${it.fileName}:${it.lineNumber}" } ?: "no place"
