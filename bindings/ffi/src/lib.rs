@@ -15,6 +15,8 @@
 //! - After [`Client::shut_down`] every call gives [`TomboloError::Closed`]; what is watched ends.
 
 mod accounts;
+#[cfg(target_os = "android")]
+mod android;
 mod answer;
 mod cancel;
 mod client;

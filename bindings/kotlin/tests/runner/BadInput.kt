@@ -10,6 +10,8 @@ import dev.tombolo.ffi.provokePanicAtOnce
 import java.util.concurrent.CopyOnWriteArrayList
 import java.util.concurrent.TimeUnit
 import kotlin.concurrent.thread
+import kotlin.time.Duration.Companion.seconds
+import kotlin.time.TimeSource
 import kotlinx.coroutines.CompletableDeferred
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.flow.first
@@ -41,7 +43,7 @@ private suspend fun Trial.callAfterClose() {
     answers.ended("the live query")
     events.ended("the events")
     // Closing may be a last change.
-    patiently("the statuses end") { runCatching { while (true) statuses.next() } }
+    statuses.untilEnd("the statuses")
     val calls: Map<String, suspend () -> Any?> = mapOf(
         "query" to { client.query(NOTES) },
         "mutate" to { client.mutate(CREATE, note("n2", "two")) },
@@ -133,12 +135,14 @@ private fun reports(): CopyOnWriteArrayList<Report> {
 }
 
 private suspend fun Trial.callbackThatThrows() {
-    val told = reports()
+    val callback = CompletableDeferred<Report>()
+    Tombolo.reporter = { if (it.kind == "callback") callback.complete(it) }
     try {
         val server = server()
         val client = open(server, credential = null, credentials = { error("no sign-in today") })
         becomes(client, "paused") { it.link == LinkStatus.Paused }
-        holds(told.any { it.kind == "callback" && "no sign-in today" in it.detail }, "the reporter is told: $told", pivotal = true)
+        patiently("the reporter is told") { callback.await() }
+        holds("no sign-in today" in callback.await().detail, "with its words", pivotal = true)
         client.mutate(CREATE, note("n1", "locally"))
         equal(ids(client.query(NOTES)), listOf("n1"))
         client.setCredential(Credential.ApiKey(server.apiKey))
@@ -181,9 +185,18 @@ private suspend fun Trial.watchStopsOnDrop() {
         equal(ids(second.next()).size, turn)
     }
     equal(client.liveQueryCount, 1, "the one that was let go of is over", pivotal = true)
+    // One that is waited for ends where its coroutine is cancelled.
+    val third = take(client.watch(NOTES))
+    third.next()
+    third.letGo()
     repeat(1_000) { client.watch(NOTES).first() }
     equal(client.liveQueryCount, 1, "after 1,000 that were let go of")
-    second.letGo()
+    client.mutate(CREATE, note("n4", "one more"))
+    equal(ids(second.next()).size, 4, "the second works")
+    val began = TimeSource.Monotonic.markNow()
+    client.shutDown()
+    holds(began.elapsedNow() < 5.seconds, "closed within 5 s: ${began.elapsedNow()}")
+    second.untilEnd("the second")
 }
 
 private suspend fun Trial.badDocument() {

@@ -1,6 +1,7 @@
 package dev.tombolo.tests
 
 import dev.tombolo.Json
+import dev.tombolo.MutationFilter
 import dev.tombolo.Tombolo
 import dev.tombolo.Value
 import dev.tombolo.create
@@ -164,6 +165,7 @@ private suspend fun Trial.datastore(server: Server) {
     store.delete(Note, Note.TEXT.ge("d"))
     equal(store.query(Note::class).toList().map { it.id }, listOf("n2"))
     tells("an empty outbox") { it.data == OutboxStatus(true) }
+    store.client().mutations(MutationFilter(model = "Note")).forEach { outcome(store.client(), it.number) }
     settled(store.client())
 
     store.stop()
@@ -172,9 +174,8 @@ private suspend fun Trial.datastore(server: Server) {
     equal(store.query(Note::class).toList().map { it.id }.sorted(), listOf("n2", "n5"))
     equal(server.notes().keys, setOf("n2"), "nothing was sent")
     store.clear()
-    // What was under way is still told; then it is over.
-    patiently("the observers end") { runCatching { while (true) changes.next() } }
-    patiently("the observers end") { runCatching { while (true) snapshots.next() } }
+    changes.untilEnd("observe")
+    snapshots.untilEnd("observeQuery")
     equal(store.query(Note::class).toList(), emptyList(), "the file is empty")
     hub.letGo()
 }

@@ -17,11 +17,13 @@ import kotlinx.coroutines.CoroutineStart
 import kotlinx.coroutines.Deferred
 import kotlinx.coroutines.TimeoutCancellationException
 import kotlinx.coroutines.async
+import kotlinx.coroutines.Job
+import kotlinx.coroutines.cancelAndJoin
+import kotlinx.coroutines.channels.Channel
 import kotlinx.coroutines.channels.ReceiveChannel
 import kotlinx.coroutines.flow.Flow
-import kotlinx.coroutines.flow.buffer
 import kotlinx.coroutines.flow.first
-import kotlinx.coroutines.flow.produceIn
+import kotlinx.coroutines.launch
 import kotlinx.coroutines.withTimeout
 
 const val CREATE = "mutation(\$input: CreateNoteInput!) { createNote(input: \$input) { id text } }"
@@ -145,14 +147,21 @@ class Trial(val rig: Rig, val name: String, private val broken: Boolean, scope: 
     }
 
     /** What a flow gives, one by one and none before it is asked for; from this moment on. */
-    fun <T> take(flow: Flow<T>): Taken<T> = Taken(this, flow.buffer(0).produceIn(this))
+    fun <T> take(flow: Flow<T>): Taken<T> {
+        val channel = Channel<T>(Channel.RENDEZVOUS)
+        val job = launch(start = CoroutineStart.UNDISPATCHED) {
+            val error = runCatching { flow.collect(channel::send) }.exceptionOrNull()
+            channel.close(error)
+        }
+        return Taken(this, channel, job)
+    }
 
     /** Begins at once, up to where it waits. */
     fun <T> begin(work: suspend () -> T): Deferred<T> = async(start = CoroutineStart.UNDISPATCHED) { work() }
 }
 
 /** A flow that is asked for its next item. */
-class Taken<T>(private val trial: Trial, private val channel: ReceiveChannel<T>) {
+class Taken<T>(private val trial: Trial, private val channel: ReceiveChannel<T>, private val job: Job) {
     suspend fun next(): T = trial.patiently("another item") { channel.receive() }
 
     suspend fun until(words: String, test: (T) -> Boolean): T =
@@ -171,7 +180,16 @@ class Taken<T>(private val trial: Trial, private val channel: ReceiveChannel<T>)
         }
     }
 
-    fun letGo(): Unit = channel.cancel()
+    /** It ends without an error, whatever comes before. */
+    suspend fun untilEnd(words: String) {
+        trial.patiently("$words ends") {
+            var rest = channel.receiveCatching()
+            while (rest.isSuccess) rest = channel.receiveCatching()
+            rest.exceptionOrNull()?.let { throw Failed("$words ended with $it") }
+        }
+    }
+
+    suspend fun letGo(): Unit = job.cancelAndJoin()
 }
 
 /** The ids of a list's answer, in order. */

@@ -1,6 +1,9 @@
 package dev.tombolo
 
 import dev.tombolo.ffi.Client as NativeClient
+import dev.tombolo.ffi.FindQuery
+import dev.tombolo.ffi.FoundRecords
+import dev.tombolo.ffi.RecordChange
 import java.util.concurrent.atomic.AtomicBoolean
 import java.util.concurrent.atomic.AtomicInteger
 import kotlin.time.Duration
@@ -106,15 +109,42 @@ public class Client internal constructor(
         watching(
             open = {
                 val query = open().watch(document, variablesText(variables))
-                liveQueries.incrementAndGet()
-                Watched({ query.next() }, {
-                    liveQueries.decrementAndGet()
+                counted({ query.next() }) {
                     query.stop()
                     query.close()
-                })
+                }
             },
             read = { read(Answer(it)) },
         )
+
+    internal fun <T> watchRecords(query: () -> FindQuery, read: (FoundRecords) -> T): Flow<T> =
+        watching(
+            open = {
+                val records = open().watchFind(query())
+                counted({ records.next() }) {
+                    records.stop()
+                    records.close()
+                }
+            },
+            read = read,
+        )
+
+    private fun <N> counted(next: suspend () -> N?, stop: () -> Unit): Watched<N> {
+        liveQueries.incrementAndGet()
+        return Watched(next) {
+            liveQueries.decrementAndGet()
+            stop()
+        }
+    }
+
+    /** Each change of a model's records from now on. */
+    internal suspend fun observe(model: String, filter: String?): Watched<RecordChange> {
+        val changes = open().observe(model, filter)
+        return Watched({ changes.next() }) {
+            changes.stop()
+            changes.close()
+        }
+    }
 
     /** The status at once and then as it changes, the newest each time; unlike [status] it ends with the client. */
     public fun statuses(): Flow<Status> =

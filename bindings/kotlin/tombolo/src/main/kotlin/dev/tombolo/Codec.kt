@@ -75,6 +75,9 @@ public class Members private constructor(private val members: Map<*, *>, private
     /** The same where null may stand. */
     public fun <T : Any> orNull(name: String, codec: Codec<T>): T? = if (members[name] == null) null else get(name, codec)
 
+    @Suppress("UNCHECKED_CAST")
+    internal fun all(): Map<String, Any?> = members as Map<String, Any?>
+
     public companion object {
         /** Of a JSON object; [type] is named in errors. */
         public fun of(json: Any?, type: String): Members =

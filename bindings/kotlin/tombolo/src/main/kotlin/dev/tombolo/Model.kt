@@ -5,6 +5,7 @@ public interface Record : Encodable {
     /** Its model. Underscores in front are no field's. */
     public val __model: Model<*, *>
 
+    /** Its fields by their names in the API. */
     override fun toJson(): Map<String, Any?>
 }
 
@@ -25,8 +26,6 @@ public abstract class Model<M : Record, F>(
     public val fields: F,
     /** The names of the primary key's fields, in order. */
     public val keyFields: List<String>,
-    internal val get: Root?,
-    internal val list: Root?,
     internal val create: Root?,
     internal val update: Root?,
     internal val delete: Root?,
@@ -52,6 +51,10 @@ public abstract class Model<M : Record, F>(
     internal fun root(root: Root?, what: String): Root =
         root ?: throw TomboloException.Refused("the API has no $what of $name: the schema switches it off at @model", "Unsupported")
 
+    /** The record without what is yet to be filled in. */
+    internal fun given(record: M): Map<String, Any?> =
+        record.toJson().filter { (name, value) -> value != null || name !in autoFields }
+
     /** What a create is given for a record. */
     internal fun createInput(record: M): Map<String, Any?> =
         record.toJson().filter { (name, value) -> name in createFields && (value != null || name !in autoFields) }
@@ -64,6 +67,8 @@ public class Key<M : Record>(
     public val model: Model<M, *>,
     public val values: Map<String, Any?>,
 ) {
+    internal fun predicate(): Predicate<M> = Predicate(mapOf("and" to values.map { (name, value) -> mapOf(name to mapOf("eq" to value)) }))
+
     override fun equals(other: Any?): Boolean = other is Key<*> && model === other.model && values == other.values
 
     override fun hashCode(): Int = values.hashCode()

@@ -1,6 +1,12 @@
 package dev.tombolo
 
+import dev.tombolo.ffi.FindQuery
+import dev.tombolo.ffi.FoundRecords
+import dev.tombolo.ffi.RecordChange
+import dev.tombolo.ffi.RecordChangeKind
+import dev.tombolo.ffi.SortStep
 import kotlinx.coroutines.flow.Flow
+import kotlinx.coroutines.flow.map
 
 /** What became of a written record at once, here; the server's decision comes later ([Client.outcome]). */
 public class Written<M>(
@@ -17,17 +23,38 @@ public class Answered<D>(
     public val numbers: List<Long>,
 )
 
-/** The record of this key; `null` if this replica holds none. Throws as [Client.query]. */
-public suspend fun <M : Record> Client.get(key: Key<M>): M? {
-    val root = key.model.root(key.model.get, "get")
-    return work { read(key.model, root, query(root.document, key.values)) }
+/** A change of one record. */
+public sealed interface Change<M : Record> {
+    /** It is here and was not: made here or elsewhere, come into the scope, or come to match. */
+    public data class Created<M : Record>(val record: M) : Change<M>
+
+    /** It is another than before. */
+    public data class Updated<M : Record>(val record: M) : Change<M>
+
+    /** It was deleted, here or elsewhere. */
+    public data class Deleted<M : Record>(
+        val key: Key<M>,
+        /** What is left of it, where the file still has it. */
+        val record: M?,
+    ) : Change<M>
+
+    /** It is no longer among the observed: it does not match any more, or has left the scope. */
+    public data class Left<M : Record>(
+        val key: Key<M>,
+        /** It as it is now, where the file still has it. */
+        val record: M?,
+    ) : Change<M>
+
+    /** More records are observed than can be compared, and it is not known which have changed: look at them anew. */
+    public class Resynchronise<M : Record> : Change<M>
 }
 
+/** The record of this key; `null` if this replica holds none. Throws as [Client.query]. */
+public suspend fun <M : Record> Client.get(key: Key<M>): M? =
+    work { client -> client.get(key.model.name, Json.encode(key.values))?.let { key.model.decode(Json.decode(it)) } }
+
 /** The record of this key now, and each time it changes; `null` while there is none. */
-public fun <M : Record> Client.watch(key: Key<M>): Flow<M?> {
-    val root = key.model.root(key.model.get, "get")
-    return watch(root.document, key.values) { read(key.model, root, it) }
-}
+public fun <M : Record> Client.watch(key: Key<M>): Flow<M?> = watch(Query(key.model, key.predicate(), limit = 1)).map { it.firstOrNull() }
 
 /** The records that a query wants: all of them unless it has a limit (then, and at most [Query.LIMIT_MAX]). Throws as [Client.query]. */
 public suspend fun <M : Record> Client.find(query: Query<M, *>): List<M> = page(query).items
@@ -36,16 +63,19 @@ public suspend fun <M : Record> Client.find(query: Query<M, *>): List<M> = page(
 public suspend fun <M : Record> Client.first(query: Query<M, *>): M? = find(query.limit(1)).firstOrNull()
 
 /** The first [Query.limit] of them, or with [after], a page's [Page.nextToken], those behind that page. */
-public suspend fun <M : Record> Client.page(query: Query<M, *>, after: String? = null): Page<M> {
-    val root = query.model.root(query.model.list, "list")
-    return work { page(query, root, query(root.document, variables(query, after))) }
-}
+public suspend fun <M : Record> Client.page(query: Query<M, *>, after: String? = null): Page<M> =
+    work { client -> page(query.model, client.find(query.native(after))) }
 
 /** The records that a query wants, now and each time that they have changed. */
-public fun <M : Record> Client.watch(query: Query<M, *>): Flow<List<M>> {
-    val root = query.model.root(query.model.list, "list")
-    return watch(root.document, variables(query, null)) { page(query, root, it).items }
-}
+public fun <M : Record> Client.watch(query: Query<M, *>): Flow<List<M>> =
+    watchRecords({ query.native(null) }) { page(query.model, it).items }
+
+/**
+ * Each change of the records for which the query's predicate holds, from the moment of collecting on: the app's own at once, the server's as
+ * they come. Of changes of one record that come faster than they are collected the last is told.
+ */
+public fun <M : Record> Client.changes(query: Query<M, *>): Flow<Change<M>> =
+    watching(open = { observe(query.model.name, query.filterText()) }, read = { change(query.model, it) })
 
 /** Makes a record, here and then on the server. Throws as [Client.mutate]; [Written.record] has what was filled in. */
 public suspend fun <M : Record> Client.create(record: M): Written<M> = work { write(creation(record)) }
@@ -116,18 +146,35 @@ private fun Transaction.add(writing: Writing<*>) = mutate(writing.root.document,
 
 private fun <M : Record> read(model: Model<M, *>, root: Root, answer: Answer): M? = answer.orThrow()[root.field]?.let(model::decode)
 
-/** The list's arguments. What is passed over is asked for, too, and left out of the answer. */
-private fun variables(query: Query<*, *>, after: String?): Map<String, Any?> =
-    buildMap {
-        val limit = query.limit ?: Query.LIMIT_MAX
-        put("limit", (limit.toLong() + query.offset).coerceAtMost(Query.LIMIT_MAX.toLong()))
-        if (query.predicate.filter.isNotEmpty()) put("filter", query.predicate.filter)
-        if (query.order.isNotEmpty()) put("sort", query.order)
-        if (after != null) put("nextToken", after)
-    }
+internal fun Query<*, *>.filterText(): String? = predicate.filter.takeIf { it.isNotEmpty() }?.let(Json::encode)
 
-private fun <M : Record> page(query: Query<M, *>, root: Root, answer: Answer): Page<M> {
-    val connection = Members.of(answer.orThrow()[root.field], root.field)
-    val items = connection.get("items", Codecs.list(Codecs.nullable(query.model)))
-    return Page(items.drop(query.offset).filterNotNull(), connection.orNull("nextToken", Codecs.text))
+private fun Query<*, *>.native(after: String?): FindQuery =
+    FindQuery(
+        model = model.name,
+        filter = filterText(),
+        sort = order.map { SortStep(it.field, it.isDescending) },
+        limit = limit?.toUInt(),
+        offset = offset.toULong(),
+        token = after,
+    )
+
+private fun <M : Record> page(model: Model<M, *>, found: FoundRecords): Page<M> {
+    if (found.errors.isNotEmpty()) {
+        val problems = found.errors.map(::problem)
+        throw TomboloException.Request(problems.joinToString("; ") { it.message }, problems)
+    }
+    val items = Members.of(Json.decode(found.data.decodeToString()), model.name).get("items", Codecs.list(model))
+    return Page(items, found.nextToken)
+}
+
+internal fun <M : Record> change(model: Model<M, *>, native: RecordChange): Change<M> {
+    val record = native.record?.let { model.decode(Json.decode(it)) }
+    fun key(): Key<M> = Key(model, Members.of(Json.decode(native.key), model.name).all())
+    return when (native.kind) {
+        RecordChangeKind.CREATED -> Change.Created(checkNotNull(record))
+        RecordChangeKind.UPDATED -> Change.Updated(checkNotNull(record))
+        RecordChangeKind.DELETED -> Change.Deleted(key(), record)
+        RecordChangeKind.LEFT -> Change.Left(key(), record)
+        RecordChangeKind.RESYNCHRONISE -> Change.Resynchronise()
+    }
 }

@@ -10,6 +10,7 @@ import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.SupervisorJob
 import kotlinx.coroutines.cancel
 import kotlinx.coroutines.flow.Flow
+import kotlinx.coroutines.flow.FlowCollector
 import kotlinx.coroutines.flow.flow
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.withContext
@@ -24,21 +25,34 @@ internal class Watched<N>(
  * A cold flow over a native handle: opened and read on [Dispatchers.Default], emitted where it is collected, and let go of when the
  * collector ends, however that is.
  */
-internal fun <N : Any, T> watching(open: () -> Watched<N>, read: (N) -> T): Flow<T> =
+internal fun <N : Any, T> watching(open: suspend () -> Watched<N>, read: (N) -> T): Flow<T> =
     flow {
         // Not the value of `withContext`: a coroutine that is cancelled just then would lose the handle.
         val opened = AtomicReference<Watched<N>?>()
         try {
-            withContext(Dispatchers.Default) { opened.set(native(open)) }
-            val watched = checkNotNull(opened.get())
-            while (true) {
-                val item = withContext(Dispatchers.Default) { native { watched.next() }?.let { Read(read(it)) } } ?: break
-                emit(item.value)
-            }
+            withContext(Dispatchers.Default) { native { opened.set(open()) } }
+            emitItems(checkNotNull(opened.get()), read)
         } finally {
             opened.get()?.stop?.invoke()
         }
     }
+
+/** The same over a handle that is open already, for one collector. */
+internal fun <N : Any, T> watched(opened: Watched<N>, read: (N) -> T): Flow<T> =
+    flow {
+        try {
+            emitItems(opened, read)
+        } finally {
+            opened.stop()
+        }
+    }
+
+private suspend fun <N : Any, T> FlowCollector<T>.emitItems(watched: Watched<N>, read: (N) -> T) {
+    while (true) {
+        val item = withContext(Dispatchers.Default) { native { watched.next() }?.let { Read(read(it)) } } ?: break
+        emit(item.value)
+    }
+}
 
 /** Tells an item that was read as `null` from the end. */
 private class Read<T>(val value: T)

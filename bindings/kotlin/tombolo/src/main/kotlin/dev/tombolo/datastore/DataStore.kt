@@ -86,11 +86,14 @@ public class DataStore internal constructor(private val hub: Hub) {
 
     /** Makes the record, or changes what is different in it. [predicate] is checked by the server on the record as it finds it. */
     public suspend fun <M : Record> save(item: M, predicate: Predicate<M>? = null): M =
-        translated { enqueued(modelOf(item), store(client(), item, predicate)) }
+        stored(item, predicate).record
+
+    private suspend fun <M : Record> stored(item: M, predicate: Predicate<M>?): Stored<M> =
+        translated { store(client(), item, predicate).also { enqueued(modelOf(item), it) } }
 
     /** Removes the record. */
     public suspend fun <M : Record> delete(item: M, predicate: Predicate<M>? = null): M =
-        translated { enqueued(modelOf(item), remove(client(), item, predicate)) }
+        translated { remove(client(), item, predicate).also { enqueued(modelOf(item), it) }.record }
 
     /** Removes every record for which the predicate holds. */
     public suspend fun <M : Record> delete(model: Model<M, *>, predicate: Predicate<M> = Predicate.all()): Unit =
@@ -106,11 +109,14 @@ public class DataStore internal constructor(private val hub: Hub) {
     public fun <M : Record> query(type: KClass<M>, options: QueryOptions<M> = Where.matchesAll()): Flow<M> =
         query(modelOf(type.java), options)
 
-    /** Each change of a record of the model for which the predicate holds, from the moment of collecting on. Ends with [clear]. */
-    public fun <M : Record> observe(model: Model<M, *>, predicate: Predicate<M> = Predicate.all()): Flow<DataStoreItemChange<M>> =
-        flow { emitAll(changes(client(), model, predicate) {}) }
+    /**
+     * Each change of a record of the model for which the predicate holds, from the moment on when this returns. Ends with [clear]. The
+     * flow is for one collector.
+     */
+    public suspend fun <M : Record> observe(model: Model<M, *>, predicate: Predicate<M> = Predicate.all()): Flow<DataStoreItemChange<M>> =
+        changes(model, translated { begin(client(), Query(model, predicate)) })
 
-    public fun <M : Record> observe(type: KClass<M>, predicate: Predicate<M> = Predicate.all()): Flow<DataStoreItemChange<M>> =
+    public suspend fun <M : Record> observe(type: KClass<M>, predicate: Predicate<M> = Predicate.all()): Flow<DataStoreItemChange<M>> =
         observe(modelOf(type.java), predicate)
 
     /** The records of a query now, and each time they, or whether they are complete, have changed. Ends with [clear]. */
@@ -152,8 +158,9 @@ public class DataStore internal constructor(private val hub: Hub) {
         called(
             onError,
             {
-                val type = if (client().get(modelOf(item).keyOf(item)) == null) DataStoreItemChange.Type.CREATE else DataStoreItemChange.Type.UPDATE
-                DataStoreItemChange(save(item, predicate), type)
+                val stored = stored(item, predicate)
+                val type = if (stored.created) DataStoreItemChange.Type.CREATE else DataStoreItemChange.Type.UPDATE
+                DataStoreItemChange(stored.record, type)
             },
             onSuccess::accept,
         )
@@ -196,8 +203,9 @@ public class DataStore internal constructor(private val hub: Hub) {
     ): Unit =
         observed(onError, onComplete) {
             val cancel = Cancelable { coroutineContext[Job]?.cancel() }
-            changes(client(), modelOf(type), predicate) { contained("onStarted") { onStarted.accept(cancel) } }
-                .collect { contained("onChange") { onChange.accept(it) } }
+            val begun = observe(modelOf(type), predicate)
+            contained("onStarted") { onStarted.accept(cancel) }
+            begun.collect { contained("onChange") { onChange.accept(it) } }
         }
 
     public fun <M : Record> observeQuery(
@@ -213,11 +221,9 @@ public class DataStore internal constructor(private val hub: Hub) {
             observeQuery(modelOf(type), options).collect { contained("onQuerySnapshot") { onQuerySnapshot.accept(it) } }
         }
 
-    private fun <M : Record> enqueued(model: Model<M, *>, stored: Stored<M>): M {
-        if (stored.number != null) {
-            hub.tell(DataStoreChannelEventName.OUTBOX_MUTATION_ENQUEUED, OutboxMutation(model.name, stored.number))
-        }
-        return stored.record
+    private fun enqueued(model: Model<*, *>, stored: Stored<*>) {
+        val number = stored.number ?: return
+        hub.tell(DataStoreChannelEventName.OUTBOX_MUTATION_ENQUEUED, OutboxMutation(model.name, number))
     }
 
     private suspend fun <M : Record> select(model: Model<M, *>, options: QueryOptions<M>): List<M> {

@@ -1,80 +1,58 @@
 package dev.tombolo.datastore
 
+import dev.tombolo.Change
 import dev.tombolo.Client
 import dev.tombolo.Json
 import dev.tombolo.Model
 import dev.tombolo.Predicate
 import dev.tombolo.Query
 import dev.tombolo.Record
-import dev.tombolo.create
-import dev.tombolo.delete
-import dev.tombolo.get
-import dev.tombolo.watch
+import dev.tombolo.change
+import dev.tombolo.ffi.RecordChange
+import dev.tombolo.ffi.SavedAs
+import dev.tombolo.filterText
+import dev.tombolo.Watched
+import dev.tombolo.watched
 import kotlinx.coroutines.flow.Flow
-import kotlinx.coroutines.flow.flow
+import kotlinx.coroutines.flow.mapNotNull
 
 /** The record's own model. */
 @Suppress("UNCHECKED_CAST")
 internal fun <M : Record> modelOf(item: M): Model<M, *> = item.__model as Model<M, *>
 
 /** What a save or a delete came to: the record, and its mutation; no mutation where nothing was different. */
-internal class Stored<M>(val record: M, val number: Long?)
+internal class Stored<M>(val record: M, val number: Long?, val created: Boolean)
 
 /** Makes the record, or changes what is different in it. */
-internal suspend fun <M : Record> store(client: Client, item: M, condition: Predicate<M>?): Stored<M> {
-    val model = modelOf(item)
-    val key = model.keyOf(item)
-    val before = client.get(key)
-    if (before == null) {
-        val written = client.create(item)
-        return Stored(written.record ?: item, written.number)
+internal suspend fun <M : Record> store(client: Client, item: M, condition: Predicate<M>?): Stored<M> =
+    client.work {
+        val model = modelOf(item)
+        val saved = it.save(model.name, Json.encode(model.given(item)), null, text(condition))
+        val record = saved.record?.let { json -> model.decode(Json.decode(json)) } ?: item
+        Stored(record, saved.number?.toLong(), saved.savedAs == SavedAs.CREATED)
     }
-    val was = before.toJson()
-    val changed = item.toJson().filter { (name, value) ->
-        name in model.updateFields && name !in model.keyFields && Json.encode(value) != Json.encode(was[name])
-    }
-    if (changed.isEmpty()) return Stored(before, null)
-    val root = model.root(model.update, "update")
-    val variables = buildMap<String, Any?> {
-        put("input", key.values + changed)
-        if (condition != null && condition.filter.isNotEmpty()) put("condition", condition.filter)
-    }
-    val mutated = client.mutate(root.document, variables)
-    return Stored(mutated.answer.orThrow()[root.field]?.let(model::decode) ?: item, mutated.number)
-}
 
-internal suspend fun <M : Record> remove(client: Client, item: M, condition: Predicate<M>?): Stored<M> {
-    val written = client.delete(modelOf(item).keyOf(item), condition)
-    return Stored(written.record ?: item, written.number)
-}
+internal suspend fun <M : Record> remove(client: Client, item: M, condition: Predicate<M>?): Stored<M> =
+    client.work {
+        val model = modelOf(item)
+        val deleted = it.delete(model.name, Json.encode(model.keyOf(item).values), text(condition))
+        val record = deleted.record?.let { json -> model.decode(Json.decode(json)) } ?: item
+        Stored(record, deleted.number?.toLong(), false)
+    }
 
-/** Each change of one of the records from now on. [onStarted] is called once none can be missed. */
-internal fun <M : Record> changes(
-    client: Client,
-    model: Model<M, *>,
-    predicate: Predicate<M>,
-    onStarted: () -> Unit,
-): Flow<DataStoreItemChange<M>> =
-    flow {
-        var known: Map<Any, M>? = null
-        client.watch(Query(model, predicate)).collect { records ->
-            val now = records.associateBy { model.keyOf(it) as Any }
-            val before = known
-            known = now
-            if (before == null) {
-                onStarted()
-                return@collect
-            }
-            for ((key, record) in now) {
-                val was = before[key]
-                if (was == null) emit(DataStoreItemChange(record, DataStoreItemChange.Type.CREATE))
-                if (was != null && was != record) emit(DataStoreItemChange(record, DataStoreItemChange.Type.UPDATE))
-            }
-            for ((key, record) in before) {
-                // One that is there and only matches no more was not deleted.
-                if (key !in now && client.get(model.keyOf(record)) == null) {
-                    emit(DataStoreItemChange(record, DataStoreItemChange.Type.DELETE))
-                }
-            }
+/** What is observed: begun, for one collector. */
+internal suspend fun begin(client: Client, query: Query<*, *>): Watched<RecordChange> =
+    client.work { client.observe(query.model.name, query.filterText()) }
+
+/** The changes in DataStore's three kinds. What only matches no more, or is not known one by one, has none. */
+internal fun <M : Record> changes(model: Model<M, *>, begun: Watched<RecordChange>): Flow<DataStoreItemChange<M>> =
+    watched(begun) { change(model, it) }.mapNotNull {
+        when (it) {
+            is Change.Created -> DataStoreItemChange(it.record, DataStoreItemChange.Type.CREATE)
+            is Change.Updated -> DataStoreItemChange(it.record, DataStoreItemChange.Type.UPDATE)
+            is Change.Deleted -> it.record?.let { record -> DataStoreItemChange(record, DataStoreItemChange.Type.DELETE) }
+            is Change.Left, is Change.Resynchronise -> null
         }
     }
+
+private fun text(condition: Predicate<*>?): String? = condition?.filter?.takeIf { it.isNotEmpty() }?.let(Json::encode)
