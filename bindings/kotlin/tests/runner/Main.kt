@@ -17,7 +17,7 @@ private val LIMIT = 180.seconds
 private val SCENARIOS: Map<String, suspend Trial.() -> Unit> = PURPOSE + BAD_INPUT + WATCHED + GENERATED_CODE
 
 /**
- * Carries out the scenarios of tests/bindings/scenarios.md: `[--only NAME] [--break NAME]`, or `bench [ROWS] [WRITES]`. Prints a line for
+ * Carries out the scenarios of tests/bindings/scenarios.md: `[--only NAME] [--break NAME]`, `checks`, or `bench [ROWS] [WRITES]`. Prints a line for
  * each, and `N passed, N failed`; ends with 1 if one failed, or if these scenarios are not those of the list.
  */
 fun main(arguments: Array<String>) {
@@ -26,6 +26,7 @@ fun main(arguments: Array<String>) {
         runBlocking(Dispatchers.Default) { bench(arguments.getOrNull(1)?.toInt() ?: 100_000, arguments.getOrNull(2)?.toInt() ?: 2_000) }
         exitProcess(0)
     }
+    if (arguments.firstOrNull() == "checks") exitProcess(if (checks()) 0 else 1)
     val given = arguments.toList().chunked(2).associate { it[0] to it.getOrNull(1) }
     (given.keys - setOf("--only", "--break")).firstOrNull()?.let { fault("there is no option $it") }
     val names = Regex("^- ([a-z0-9-]+): ", RegexOption.MULTILINE)

@@ -1,0 +1,115 @@
+package dev.tombolo.tests
+
+import dev.tombolo.Absent
+import dev.tombolo.Client
+import dev.tombolo.Codec
+import dev.tombolo.Json
+import dev.tombolo.Tombolo
+import dev.tombolo.TomboloException
+import dev.tombolo.Value
+import dev.tombolo.ask
+import dev.tombolo.translated
+import dev.tombolo.watch
+import java.util.concurrent.CopyOnWriteArraySet
+import java.util.concurrent.Executors
+import kotlin.io.path.createTempDirectory
+import kotlinx.coroutines.asCoroutineDispatcher
+import kotlinx.coroutines.flow.first
+import kotlinx.coroutines.runBlocking
+import kotlinx.coroutines.withContext
+import dev.tombolo.ffi.TomboloException as Native
+
+private const val SCHEMA = "type Note @model { id: ID! text: String! }"
+private const val ALL = "{ listNotes { items { id } } }"
+
+/** What no scenario looks at: threads, JSON, and which error becomes which. */
+fun checks(): Boolean {
+    val checks: Map<String, suspend () -> Unit> = mapOf(
+        "the main thread only emits" to ::mainThreadOnlyEmits,
+        "closing does not wait" to ::closingDoesNotWait,
+        "json keeps what it is given" to ::jsonKeeps,
+        "errors keep their kind and fields" to ::errorsKeep,
+    )
+    var failed = 0
+    for ((name, check) in checks) {
+        val wrong = runCatching { runBlocking { check() } }.exceptionOrNull()
+        if (wrong != null) failed += 1
+        println(if (wrong == null) "ok $name" else "FAILED $name: $wrong")
+    }
+    println("${checks.size - failed} passed, $failed failed")
+    return failed == 0
+}
+
+private fun wants(holds: Boolean, words: () -> String) {
+    if (!holds) throw Failed(words())
+}
+
+private suspend fun withClient(work: suspend (Client) -> Unit) {
+    val folder = createTempDirectory("tombolo-check-")
+    try {
+        Tombolo.open(SCHEMA, folder.resolve("check.db").toString()).use { work(it) }
+    } finally {
+        folder.toFile().deleteRecursively()
+    }
+}
+
+/** Called from a main thread, JSON is read on another one, and flows emit on the main thread. */
+private suspend fun mainThreadOnlyEmits() {
+    Executors.newSingleThreadExecutor { Thread(it, "main-of-the-app") }.asCoroutineDispatcher().use { main ->
+        withContext(main) {
+            withClient { client ->
+                val read = CopyOnWriteArraySet<String>()
+                val codec = object : Codec<Int> {
+                    override fun decode(json: Any?): Int = json.toString().length.also { read += Thread.currentThread().name }
+                }
+                client.ask(ALL, emptyMap(), codec)
+                client.watch(ALL, emptyMap(), codec).first { Thread.currentThread().name.startsWith("main-of-the-app") || throw Failed("emitted elsewhere") }
+                wants(read.isNotEmpty() && read.none { it.startsWith("main-of-the-app") }) { "JSON was read on $read" }
+            }
+        }
+    }
+}
+
+private suspend fun closingDoesNotWait() {
+    withClient { client ->
+        client.close()
+        val error = runCatching { client.query(ALL) }.exceptionOrNull()
+        wants(error is TomboloException.Closed) { "after close: $error" }
+        client.close()
+    }
+}
+
+private suspend fun jsonKeeps() {
+    val value = mapOf(
+        "text" to "\u0000 \u2028 \"\\/ \uD83C\uDFDD <>&='", "whole" to Long.MAX_VALUE, "small" to -1L, "half" to 0.5,
+        "large" to 1e300, "none" to null, "yes" to true, "list" to listOf(listOf(1L), emptyMap<String, Any?>(), emptyList<Any?>()),
+    )
+    wants(Json.decode(Json.encode(value)) == value) { "it came back as ${Json.encode(value)}" }
+    wants(Json.encode(mapOf("a" to Absent, "b" to Value(null), "c" to Value(1))) == """{"b":null,"c":1}""") { "absent, null, value" }
+    for (text in listOf("", "{", "[1,]", "{} {}", "nul", "{\"a\" 1}")) {
+        val error = runCatching { Json.decode(text) }.exceptionOrNull()
+        wants(error is TomboloException.Json) { "`$text` gives $error" }
+    }
+    for (unfit in listOf(Double.NaN, Any(), mapOf(1 to 2))) {
+        val error = runCatching { Json.encode(listOf(unfit)) }.exceptionOrNull()
+        wants(error is TomboloException.Json) { "$unfit gives $error" }
+    }
+}
+
+private suspend fun errorsKeep() {
+    val retried = setOf(Native.OutboxFull("d"), Native.DiskFull("d"), Native.Busy("d"), Native.Thread("d"), Native.Open("d", "in_use"))
+    val signedIn = setOf(Native.Unauthorized("d"), Native.SignedOut())
+    val others = setOf(
+        Native.Incomplete("d"), Native.Schema("d"), Native.Endpoint("d"), Native.Request("d", emptyList()), Native.NeedsNetwork("d", emptyList()),
+        Native.Json("d"), Native.Shape("d"), Native.UnknownRecord("d", "M"), Native.Refused("d", "C"), Native.RequestTooLarge("d"),
+        Native.UnknownModel("d", "M"), Native.UnknownMutation("d", 7u), Native.WrongState("d"), Native.Store("d", "corrupt"),
+        Native.Open("d", "newer_file"), Native.WrongAccount("d"), Native.Suspended(), Native.Closed(), Native.Panicked("d"),
+    )
+    for (given in retried + signedIn + others) {
+        val error = translated(given) as TomboloException
+        wants(error.javaClass.simpleName == given.javaClass.simpleName) { "$given became $error" }
+        wants(error.canRetry == given in retried && error.needsSignIn == given in signedIn) { "$error: ${error.canRetry}, ${error.needsSignIn}" }
+    }
+    wants((translated(Native.UnknownMutation("d", 7u)) as TomboloException.UnknownMutation).number == 7L) { "the number" }
+    wants(translated(Native.Cancelled()) is kotlin.coroutines.cancellation.CancellationException) { "cancelled" }
+}
