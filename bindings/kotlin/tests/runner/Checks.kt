@@ -13,10 +13,16 @@ import dev.tombolo.watch
 import java.util.concurrent.CopyOnWriteArraySet
 import java.util.concurrent.Executors
 import kotlin.io.path.createTempDirectory
+import kotlinx.coroutines.CoroutineStart
 import kotlinx.coroutines.asCoroutineDispatcher
+import kotlinx.coroutines.awaitCancellation
+import kotlinx.coroutines.coroutineScope
 import kotlinx.coroutines.flow.first
+import kotlinx.coroutines.joinAll
+import kotlinx.coroutines.launch
 import kotlinx.coroutines.runBlocking
 import kotlinx.coroutines.withContext
+import kotlinx.coroutines.withTimeout
 import dev.tombolo.ffi.TomboloException as Native
 
 private const val SCHEMA = "type Note @model { id: ID! text: String! }"
@@ -27,6 +33,7 @@ fun checks(): Boolean {
     val checks: Map<String, suspend () -> Unit> = mapOf(
         "the main thread only emits" to ::mainThreadOnlyEmits,
         "closing does not wait" to ::closingDoesNotWait,
+        "a busy collector holds nothing up" to ::busyCollector,
         "json keeps what it is given" to ::jsonKeeps,
         "errors keep their kind and fields" to ::errorsKeep,
     )
@@ -76,6 +83,21 @@ private suspend fun closingDoesNotWait() {
         val error = runCatching { client.query(ALL) }.exceptionOrNull()
         wants(error is TomboloException.Closed) { "after close: $error" }
         client.close()
+    }
+}
+
+/** Events and status end with the client though a live query's collector has not come back for more. */
+private suspend fun busyCollector() {
+    withClient { client ->
+        coroutineScope {
+            val busy = launch(start = CoroutineStart.UNDISPATCHED) { client.watch(ALL).collect { awaitCancellation() } }
+            val events = launch(start = CoroutineStart.UNDISPATCHED) { client.events.collect {} }
+            val statuses = launch(start = CoroutineStart.UNDISPATCHED) { client.statuses().collect {} }
+            client.query(ALL)
+            client.shutDown()
+            withTimeout(PATIENCE) { listOf(events, statuses).joinAll() }
+            busy.cancel()
+        }
     }
 }
 

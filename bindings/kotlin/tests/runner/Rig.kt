@@ -95,8 +95,9 @@ class Server(private val rig: Rig, val id: String, val url: String, val apiKey: 
         graphql("mutation(\$input: $type!) { $operation$model(input: \$input) { id } }", mapOf("input" to input))
     }
 
-    /** Every note: text by id. */
+    /** Every note but the deleted ones, which a server's list has, too: text by id. */
     suspend fun notes(): Map<String, Any?> =
-        graphql("{ listNotes(limit: 1000) { items { id text } } }")["listNotes"].members()["items"].items()
+        graphql("{ listNotes(limit: 1000) { items { id text _deleted } } }")["listNotes"].members()["items"].items()
+            .filter { it["_deleted"] != true }
             .associate { it["id"] as String to it["text"] }
 }

@@ -4,6 +4,7 @@ import dev.tombolo.ffi.Client as NativeClient
 import dev.tombolo.ffi.FindQuery
 import dev.tombolo.ffi.FoundRecords
 import dev.tombolo.ffi.RecordChange
+import java.util.concurrent.ConcurrentHashMap
 import java.util.concurrent.atomic.AtomicBoolean
 import java.util.concurrent.atomic.AtomicInteger
 import kotlin.time.Duration
@@ -36,6 +37,7 @@ public class Client internal constructor(
 ) : AutoCloseable {
     private val closed = AtomicBoolean()
     private val liveQueries = AtomicInteger()
+    private val watched: MutableSet<() -> Unit> = ConcurrentHashMap.newKeySet()
     private val current = MutableStateFlow(status(native { native.status() }))
 
     /** How the replica stands, kept up to date on [Dispatchers.Default]. After the end it is as it was last. */
@@ -109,8 +111,9 @@ public class Client internal constructor(
         watching(
             open = {
                 val query = open().watch(document, variablesText(variables))
-                counted({ query.next() }) {
-                    query.stop()
+                liveQueries.incrementAndGet()
+                held({ query.next() }, query::stop) {
+                    liveQueries.decrementAndGet()
                     query.close()
                 }
             },
@@ -121,29 +124,32 @@ public class Client internal constructor(
         watching(
             open = {
                 val records = open().watchFind(query())
-                counted({ records.next() }) {
-                    records.stop()
+                liveQueries.incrementAndGet()
+                held({ records.next() }, records::stop) {
+                    liveQueries.decrementAndGet()
                     records.close()
                 }
             },
             read = read,
         )
 
-    private fun <N> counted(next: suspend () -> N?, stop: () -> Unit): Watched<N> {
-        liveQueries.incrementAndGet()
-        return Watched(next) {
-            liveQueries.decrementAndGet()
+    /**
+     * What is watched is stopped with the client: one whose collector is busy would hold the file, and what ends with the last who holds it
+     * would never end.
+     */
+    private fun <N> held(next: suspend () -> N?, stop: () -> Unit, free: () -> Unit): Watched<N> {
+        watched += stop
+        return Watched(next, stop) {
+            watched -= stop
             stop()
+            free()
         }
     }
 
     /** Each change of a model's records from now on. */
     internal suspend fun observe(model: String, filter: String?): Watched<RecordChange> {
         val changes = open().observe(model, filter)
-        return Watched({ changes.next() }) {
-            changes.stop()
-            changes.close()
-        }
+        return held({ changes.next() }, changes::stop, changes::close)
     }
 
     /** The status at once and then as it changes, the newest each time; unlike [status] it ends with the client. */
@@ -267,7 +273,10 @@ public class Client internal constructor(
     /** Carries out what was called before, ends the link and releases the file; returns when that is done. Twice is no error. */
     public suspend fun shutDown() {
         closed.set(true)
-        withContext(NonCancellable) { native { native.shutDown() } }
+        withContext(NonCancellable) {
+            watched.forEach { it() }
+            native { native.shutDown() }
+        }
         scope.end()
     }
 

@@ -15,10 +15,11 @@ import kotlinx.coroutines.flow.flow
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.withContext
 
-/** A native handle that gives items, and what lets go of it. */
+/** A native handle that gives items. Stopped it gives none any more; let go of it is gone. */
 internal class Watched<N>(
     val next: suspend () -> N?,
     val stop: () -> Unit,
+    val letGo: () -> Unit,
 )
 
 /**
@@ -33,7 +34,7 @@ internal fun <N : Any, T> watching(open: suspend () -> Watched<N>, read: (N) -> 
             withContext(Dispatchers.Default) { native { opened.set(open()) } }
             emitItems(checkNotNull(opened.get()), read)
         } finally {
-            opened.get()?.stop?.invoke()
+            opened.get()?.letGo?.invoke()
         }
     }
 
@@ -43,7 +44,7 @@ internal fun <N : Any, T> watched(opened: Watched<N>, read: (N) -> T): Flow<T> =
         try {
             emitItems(opened, read)
         } finally {
-            opened.stop()
+            opened.letGo()
         }
     }
 

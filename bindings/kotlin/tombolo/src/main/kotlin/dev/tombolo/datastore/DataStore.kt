@@ -16,6 +16,7 @@ import kotlin.coroutines.cancellation.CancellationException
 import kotlin.reflect.KClass
 import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.Job
+import kotlinx.coroutines.cancelAndJoin
 import kotlinx.coroutines.flow.Flow
 import kotlinx.coroutines.flow.combine
 import kotlinx.coroutines.flow.distinctUntilChanged
@@ -80,7 +81,7 @@ public class DataStore internal constructor(private val hub: Hub) {
             client.signOut(SignOut.Discard)
             client.shutDown()
             opened = null
-            teller?.join()
+            teller?.cancelAndJoin()
         }
     }
 
