@@ -2,6 +2,8 @@ package dev.tombolo.tests
 
 import dev.tombolo.Credential
 import dev.tombolo.Event
+import dev.tombolo.ImportFormat
+import dev.tombolo.ImportState
 import dev.tombolo.LinkStatus
 import dev.tombolo.Outcome
 import dev.tombolo.SignOut
@@ -33,6 +35,7 @@ val PURPOSE: Map<String, suspend Trial.() -> Unit> = mapOf(
     "suspend-and-resume" to Trial::suspendAndResume,
     "cancel" to Trial::cancelScenario,
     "sign-out" to Trial::signOut,
+    "import" to Trial::importScenario,
 )
 
 private suspend fun Trial.openScenario() {
@@ -312,4 +315,37 @@ private suspend fun Trial.signOut() {
     equal(eve.signOut(SignOut.Discard).discarded, 1L)
     eve.shutDown()
     holds(!Path.of(Tombolo.accountPath(accounts, "eve")).exists(), "eve's file is gone")
+}
+
+private suspend fun Trial.importScenario() {
+    for (platform in ImportFormat.entries) {
+        val server = server()
+        val asked = mapOf("platform" to platform.name.lowercase(), "records" to 20, "mutations" to 5, "server" to server.id)
+        val old = rig.ask("POST", "/datastore-file", asked)
+        val file = old["path"] as String
+        server.stop()
+        val path = path()
+        val client = open(server, path = path, importDatastore = file)
+        val report = client.datastoreImport ?: throw Failed("there is no report of the file of $platform")
+        equal(listOf(report.format, report.state), listOf(platform, ImportState.Unsettled), "$report")
+        equal(listOf(report.mutations, report.mutationsLeft, report.recordsLeft), listOf(5L, 0L, 0L), "${report.problems}")
+        val notes = "{ listNotes(limit: 1000) { items { id text } } }"
+        equal(texts(client.query(notes).data), old["notes"].members(), "$platform: the notes")
+        val outbox = client.outbox()
+        equal(outbox.map { mapOf("kind" to it.kind.name.lowercase(), "id" to it.key[0]) }, old["mutations"].items(), "$platform: in their order", pivotal = true)
+        server.start()
+        for (mutation in outbox) {
+            val outcome = outcome(client, mutation.number)
+            holds(outcome == Outcome.Applied || outcome == Outcome.Merged, "$platform: $mutation became $outcome")
+        }
+        settled(client)
+        equal(server.notes(), old["notes"].members(), "$platform: the server has them")
+        becomes(client, "the import is settled") { client.datastoreImport?.state == ImportState.Settled }
+        holds(Path.of(file).exists(), "the old file is still there")
+        client.shutDown()
+        val again = open(server, path = path, importDatastore = file)
+        live(again)
+        equal(again.outbox(), emptyList(), "$platform: nothing is imported twice")
+        equal(texts(again.query(notes).data), old["notes"].members(), "$platform: the same notes")
+    }
 }

@@ -100,6 +100,7 @@ class Trial(val rig: Rig, val name: String, private val broken: Boolean, scope: 
         credentials: (suspend () -> Credential?)? = null,
         schema: String = rig.schema,
         url: String? = server?.url,
+        importDatastore: String? = null,
     ): Client =
         Tombolo.open(
             schema = schema,
@@ -110,6 +111,7 @@ class Trial(val rig: Rig, val name: String, private val broken: Boolean, scope: 
             offline = offline,
             scopes = scopes,
             credentials = credentials,
+            importDatastore = importDatastore,
         ).also { clients += it }
 
     // Waits.
@@ -126,7 +128,12 @@ class Trial(val rig: Rig, val name: String, private val broken: Boolean, scope: 
 
     suspend fun live(client: Client): Status = becomes(client, "live") { it.link == LinkStatus.Live && it.upToDate }
 
-    suspend fun settled(client: Client): Status = becomes(client, "settled") { it.pending == 0L }
+    /** The status may be told a moment after the call that changed it; the outbox is never behind. */
+    suspend fun settled(client: Client) {
+        patiently("settled; the status is ${client.status.value}") {
+            client.statuses().first { it.pending == 0L && client.outbox().none { entry -> !entry.state.isFinal } }
+        }
+    }
 
     suspend fun offline(client: Client) {
         client.setOnline(false)

@@ -53,6 +53,9 @@ public class Client internal constructor(
     /** What was saved out of a damaged file when this one was made; `null` in the usual case. */
     public val salvage: Salvage? get() = native { open().salvage() }?.let(::salvage)
 
+    /** What was taken over of a file of Amplify DataStore, as it stands now; `null` if none was given. */
+    public val datastoreImport: ImportReport? get() = native { open().datastoreImport() }?.let(::importReport)
+
     /**
      * Answers a query from the local file, always, with or without a network.
      *

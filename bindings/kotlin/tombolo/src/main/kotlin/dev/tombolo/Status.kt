@@ -148,6 +148,9 @@ public sealed interface Event {
     /** The file was damaged. */
     public data class Salvaged(val salvage: Salvage) : Event
 
+    /** A file of Amplify DataStore was taken over, or what came of it is settled. */
+    public data class Imported(val report: ImportReport) : Event
+
     /** The app was so slow to ask that the oldest events are gone; the outbox and the status hold what lasts. */
     public data class Missed(val count: Long) : Event
 }
@@ -206,5 +209,6 @@ internal fun event(given: NativeEvent): Event =
         is NativeEvent.Renumbered -> Event.Renumbered(given.low.toLong(), given.high.toLong(), given.by.toLong())
         is NativeEvent.Stalled -> Event.Stalled
         is NativeEvent.Salvaged -> Event.Salvaged(salvage(given.salvage))
+        is NativeEvent.Imported -> Event.Imported(importReport(given.report))
         is NativeEvent.Missed -> Event.Missed(given.count.toLong())
     }

@@ -44,6 +44,9 @@ public object Tombolo {
      * @param durability whether a mutation survives a power cut when its call returns; it does unless said.
      * @param credentials is asked whenever the server wants another credential, on [Dispatchers.IO]; `null` means that there is
      *   none now, and the link rests until the app gives one. What it throws is reported and means the same.
+     * @param importDatastore a file of Amplify DataStore to take over, once: its records and its unsent mutations, in their order. What
+     *   became of it: [Client.datastoreImport].
+     * @param removeDatastoreWhenSettled removes that file once the server has settled all of it; it stays unless said.
      *
      * Throws [TomboloException.Library] if the native library is missing or of another release; [TomboloException.Incomplete],
      * [TomboloException.Schema], [TomboloException.Endpoint], [TomboloException.UnknownModel] and [TomboloException.Request] for
@@ -61,6 +64,8 @@ public object Tombolo {
         transports: List<Transport> = emptyList(),
         durability: Durability = Durability.Full,
         credentials: (suspend () -> Credential?)? = null,
+        importDatastore: String? = null,
+        removeDatastoreWhenSettled: Boolean = false,
     ): Client {
         val config = ClientConfig(
             schema = schema,
@@ -73,6 +78,8 @@ public object Tombolo {
             offline = offline,
             scopes = scopes?.map { it.native() },
             durability = if (durability == Durability.Full) NativeDurability.FULL else NativeDurability.NORMAL,
+            importDatastore = importDatastore,
+            removeDatastoreWhenSettled = removeDatastoreWhenSettled,
         )
         val scope = clientScope()
         var opened: NativeClient? = null
