@@ -129,7 +129,7 @@ run dev.tombolo.tests.MainKt checks || fail "checks failed"
 if run dev.tombolo.tests.MainKt --only conflict --break conflict >"$work/said" 2>&1; then
     fail "a scenario that is broken on purpose did not fail"
 fi
-grep -q '^FAILED conflict: found Merged, wanted Merged' "$work/said" || { cat "$work/said" >&2; fail "the broken scenario failed otherwise"; }
+grep -q '^FAILED conflict: the same field: found Merged, wanted Merged' "$work/said" || { cat "$work/said" >&2; fail "the broken scenario failed otherwise"; }
 echo "ok broken on purpose: conflict went red"
 
 "$bin" dev --data "$work/dev" --listen 127.0.0.1:0 --api-key crew >"$work/dev.out" 2>&1 &

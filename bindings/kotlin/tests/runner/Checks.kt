@@ -78,6 +78,12 @@ private suspend fun mainThreadOnlyEmits() {
 }
 
 private suspend fun closingDoesNotWait() {
+    val told = CopyOnWriteArraySet<String>()
+    Tombolo.reporter = { told += it.detail }
+    // Closed before anything beside its calls has begun: nobody is told of an error.
+    repeat(20) { withClient { it.shutDown() } }
+    Tombolo.reporter = null
+    wants(told.isEmpty()) { "reported: $told" }
     withClient { client ->
         client.close()
         val error = runCatching { client.query(ALL) }.exceptionOrNull()

@@ -4,6 +4,7 @@ import dev.tombolo.ffi.Client as NativeClient
 import dev.tombolo.ffi.FindQuery
 import dev.tombolo.ffi.FoundRecords
 import dev.tombolo.ffi.RecordChange
+import dev.tombolo.ffi.StatusWatch
 import java.util.concurrent.ConcurrentHashMap
 import java.util.concurrent.atomic.AtomicBoolean
 import java.util.concurrent.atomic.AtomicInteger
@@ -15,6 +16,7 @@ import kotlinx.coroutines.flow.Flow
 import kotlinx.coroutines.flow.MutableStateFlow
 import kotlinx.coroutines.flow.StateFlow
 import kotlinx.coroutines.flow.asStateFlow
+import kotlinx.coroutines.flow.emitAll
 import kotlinx.coroutines.flow.flow
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.withContext
@@ -44,7 +46,11 @@ public class Client internal constructor(
     public val status: StateFlow<Status> = current.asStateFlow()
 
     init {
-        scope.launch { statuses().collect { current.value = it } }
+        // Opened here: a client that is closed at once has nobody to throw `Closed` to.
+        val watch = native { native.watchStatus() }
+        scope.launch {
+            statuses(watch).collect { current.value = it }
+        }
     }
 
     /** How many live queries are being collected. */
@@ -157,8 +163,10 @@ public class Client internal constructor(
 
     /** The status at once and then as it changes, the newest each time; unlike [status] it ends with the client. */
     public fun statuses(): Flow<Status> =
+        flow { emitAll(statuses(native { open().watchStatus() })) }
+
+    private fun statuses(watch: StatusWatch): Flow<Status> =
         flow {
-            val watch = native { open().watchStatus() }
             try {
                 while (true) emit(status(native { watch.next() } ?: break))
             } finally {

@@ -4,6 +4,7 @@ import dev.tombolo.ffi.CredentialProvider
 import dev.tombolo.ffi.CredentialReply
 import java.util.concurrent.atomic.AtomicReference
 import kotlin.coroutines.cancellation.CancellationException
+import kotlinx.coroutines.CoroutineExceptionHandler
 import kotlinx.coroutines.CoroutineName
 import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.Dispatchers
@@ -80,9 +81,12 @@ internal class Provider(
 }
 
 /** What ends with no client: closing without waiting. */
-internal val background: CoroutineScope = CoroutineScope(SupervisorJob() + Dispatchers.Default + CoroutineName("tombolo"))
+internal val background: CoroutineScope = CoroutineScope(SupervisorJob() + Dispatchers.Default + CoroutineName("tombolo") + contained())
 
 /** What a client does beside its calls. */
-internal fun clientScope(): CoroutineScope = CoroutineScope(SupervisorJob() + Dispatchers.Default + CoroutineName("tombolo-client"))
+internal fun clientScope(): CoroutineScope = CoroutineScope(SupervisorJob() + Dispatchers.Default + CoroutineName("tombolo-client") + contained())
+
+/** What fails beside the calls is reported; by itself it would end the app. */
+private fun contained() = CoroutineExceptionHandler { _, error -> Tombolo.tell("callback", "$error") }
 
 internal fun CoroutineScope.end() = cancel()
