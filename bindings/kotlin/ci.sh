@@ -142,7 +142,7 @@ for _ in $(seq 600); do
 done
 [ -n "$url" ] || { cat "$work/dev.out" >&2; fail "tombolo dev did not start"; }
 run flights.MainKt "$url" crew >"$work/said" 2>&1 || { cat "$work/said" >&2; fail "examples/kotlin-jvm failed"; }
-grep -q '^converged: both phones hold the same 2 notes' "$work/said" || { cat "$work/said" >&2; fail "examples/kotlin-jvm did not converge"; }
+grep -q '^converged: both phones hold the same [0-9]* notes' "$work/said" || { cat "$work/said" >&2; fail "examples/kotlin-jvm did not converge"; }
 echo "ok example: examples/kotlin-jvm"
 
 # The README's lines watch until they are stopped: their first answers are enough.

@@ -6,6 +6,7 @@ import dev.tombolo.ffi.RecordChange
 import dev.tombolo.ffi.RecordChangeKind
 import dev.tombolo.ffi.SortStep
 import kotlinx.coroutines.flow.Flow
+import kotlinx.coroutines.flow.distinctUntilChanged
 import kotlinx.coroutines.flow.map
 
 /** What became of a written record at once, here; the server's decision comes later ([Client.outcome]). */
@@ -66,9 +67,10 @@ public suspend fun <M : Record> Client.first(query: Query<M, *>): M? = find(quer
 public suspend fun <M : Record> Client.page(query: Query<M, *>, after: String? = null): Page<M> =
     work { client -> page(query.model, client.find(query.native(after))) }
 
-/** The records that a query wants, now and each time that they have changed. */
+/** The records that a query wants, now and each time that they have changed; never twice the same. */
 public fun <M : Record> Client.watch(query: Query<M, *>): Flow<List<M>> =
-    watchRecords({ query.native(null) }) { page(query.model, it).items }
+    // A record whose version alone has changed is the same here.
+    watchRecords({ query.native(null) }) { page(query.model, it).items }.distinctUntilChanged()
 
 /**
  * Each change of the records for which the query's predicate holds, from the moment of collecting on: the app's own at once, the server's as
