@@ -15,8 +15,8 @@ private const val SCHEMA =
 private const val WRITE = "mutation(\$input: CreateNoteInput!) { createNote(input: \$input) { id } }"
 private const val ROOM = "{ notesByRoom(room: \"live\", sortDirection: DESC, limit: 20) { items { id text } } }"
 
-/** A transaction of as many creates fills a file quickly. */
-private const val BATCH = 500
+/** A transaction takes at most so many. */
+private const val BATCH = 100
 
 /** Measures on a file of `rows` records, with the link down: a write, and a write until the live query has shown it. One line of JSON. */
 suspend fun bench(rows: Int, writes: Int) {

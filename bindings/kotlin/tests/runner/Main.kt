@@ -23,7 +23,7 @@ private val SCENARIOS: Map<String, suspend Trial.() -> Unit> = PURPOSE + BAD_INP
 fun main(arguments: Array<String>) {
     val repository = Path.of(System.getenv("TOMBOLO_REPOSITORY") ?: ".").toAbsolutePath()
     if (arguments.firstOrNull() == "bench") {
-        runBlocking(Dispatchers.Default) { bench(arguments.getOrNull(1)?.toInt() ?: 100_000, arguments.getOrNull(2)?.toInt() ?: 2_000) }
+        runBlocking(Dispatchers.Default) { bench(arguments.getOrNull(1)?.toInt() ?: 50_000, arguments.getOrNull(2)?.toInt() ?: 2_000) }
         exitProcess(0)
     }
     if (arguments.firstOrNull() == "checks") exitProcess(if (checks()) 0 else 1)
