@@ -38,8 +38,10 @@ suspend fun bench(rows: Int, writes: Int) {
                 val answers = client.watch(ROOM).buffer(Channel.UNLIMITED).produceIn(this)
                 answers.receive()
                 val times = measure(writes) {
-                    client.mutate(WRITE, create("l$it", "live"))
-                    while (!answers.receive().json.contains("\"l$it\"")) continue
+                    // In the order of their ids, the newest first.
+                    val id = "l" + it.toString().padStart(9, '0')
+                    client.mutate(WRITE, create(id, "live"))
+                    while (!answers.receive().json.contains(id)) continue
                 }
                 answers.cancel()
                 times
