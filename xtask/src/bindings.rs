@@ -17,6 +17,15 @@ const SWIFT: &str = "bindings/swift/Sources/TomboloFFI";
 const SWIFT_C: &str = "bindings/swift/Sources/CTomboloFFI";
 const PYTHON: &str = "bindings/python/src/tombolo/_ffi";
 
+/// What Swift's side needs beside what uniffi writes, and can only be said in the same file: uniffi's own answer to a library of
+/// another API is to end the process.
+const SWIFT_MORE: &str = "
+/// Whether the library is the one that this file was written for. Nothing may be called in another.
+public func libraryMatches() -> Bool {
+    if case .ok = initializationResult { true } else { false }
+}
+";
+
 /// What `uniffi-bindgen` writes into one folder, and where each file goes.
 const FILES: &[(&str, &str, &str)] = &[
     (
@@ -104,14 +113,15 @@ fn write(house: &House, folder: &Path, library: &Path, written: &Path) -> Result
         .run()?;
     for (from, to, name) in FILES {
         let (from, to) = (written.join(from), house.path(to).join(name));
-        copy(&from, &to)?;
+        copy(&from, &to, if *name == "TomboloFFI.swift" { SWIFT_MORE } else { "" })?;
     }
     Ok(())
 }
 
-/// Copies a file unless it is there already as it is: what was compiled from it stays fresh.
-fn copy(from: &Path, to: &Path) -> Result<(), Failed> {
-    let text = std::fs::read(from).map_err(failed(format!("reading {}", from.display())))?;
+/// Copies a file, with `more` behind, unless it is there already like that: what was compiled from it stays fresh.
+fn copy(from: &Path, to: &Path, more: &str) -> Result<(), Failed> {
+    let mut text = std::fs::read(from).map_err(failed(format!("reading {}", from.display())))?;
+    text.extend_from_slice(more.as_bytes());
     if std::fs::read(to).is_ok_and(|there| there == text) {
         return Ok(());
     }
