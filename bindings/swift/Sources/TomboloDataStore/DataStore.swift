@@ -1,0 +1,281 @@
+import Foundation
+@_exported import Tombolo
+
+/// The name that an app which comes from Amplify knows: `Amplify.DataStore.save(post)`, `Amplify.Hub.listen(to: .dataStore)`.
+public enum Amplify {
+    /// The store.
+    public static let DataStore = DataStoreCategory()
+    /// What happens to it.
+    public static let Hub = HubCategory()
+
+    /// Says what the store is opened with, once, before its first use. Nothing is opened yet.
+    public static func configure(_ configuration: DataStoreConfiguration) async { await DataStore.configure(configuration) }
+}
+
+/// A type that `tombolo codegen` has generated: what Amplify calls a model.
+public typealias Model = SyncedModel
+
+/// What the store is opened with.
+public struct DataStoreConfiguration: Sendable {
+    /// The schema as SDL text: `GeneratedSchema.sdl`.
+    public var schema: String
+    /// The database file, made if it is not there. Its folder must exist.
+    public var path: String
+    /// The server's GraphQL address. Without it the store stays local.
+    public var url: String?
+    /// What to present to the server at first.
+    public var credential: Credential?
+    /// Who is asked for another credential.
+    public var credentials: Credentials?
+    /// Whose file this is.
+    public var account: String?
+    /// Which records the file holds (Amplify's sync expressions). Default: all.
+    public var scopes: [Scope]?
+    /// The file that Amplify DataStore has left on the phone, to take its records and unsent mutations over at the first opening.
+    public var importing: String?
+    /// Is told of mutations that the server refused, which Amplify tells its `errorHandler`. The mutation stays in the outbox
+    /// until it is discarded or tried again: `Amplify.DataStore.client()`.
+    public var errorHandler: (@Sendable (any Error) -> Void)?
+
+    public init(
+        schema: String, path: String, url: String? = nil, credential: Credential? = nil, credentials: Credentials? = nil,
+        account: String? = nil, scopes: [Scope]? = nil, importing: String? = nil, errorHandler: (@Sendable (any Error) -> Void)? = nil
+    ) {
+        self.schema = schema
+        self.path = path
+        self.url = url
+        self.credential = credential
+        self.credentials = credentials
+        self.account = account
+        self.scopes = scopes
+        self.importing = importing
+        self.errorHandler = errorHandler
+    }
+}
+
+/// Why the store does not do what it was asked for, beside what ``TomboloError`` tells.
+public enum DataStoreError: Error, Sendable, Equatable {
+    /// ``Amplify/configure(_:)`` has not been called.
+    case notConfigured
+    /// The server refused a mutation.
+    case mutationRefused(number: MutationNumber, code: String, detail: String)
+    /// An event's record is another model's.
+    case wrongModel(expected: String, actual: String)
+}
+
+/// The store, in the manner of Amplify DataStore.
+///
+/// It opens its file with the first call and syncs from then on, unless it was stopped. Nothing waits for the network.
+public actor DataStoreCategory {
+    private var configuration: DataStoreConfiguration?
+    private var opening: Task<Client, any Error>?
+    private var wanted = true
+    private var watching: Task<Void, Never>?
+
+    func configure(_ configuration: DataStoreConfiguration) { self.configuration = configuration }
+
+    /// The client behind the store, for what Amplify has no word for: the outbox, transactions, GraphQL.
+    ///
+    /// - Throws: ``DataStoreError/notConfigured``; what `Tombolo.open` throws.
+    public func client() async throws -> Client {
+        if let opening { return try await opening.value }
+        guard let configuration else { throw DataStoreError.notConfigured }
+        let wanted = wanted && configuration.url != nil
+        let task = Task {
+            try await Tombolo.open(
+                schema: configuration.schema, path: configuration.path, url: configuration.url,
+                credential: configuration.credential, credentials: configuration.credentials,
+                account: configuration.account, offline: !wanted, scopes: configuration.scopes,
+                importDataStore: configuration.importing)
+        }
+        opening = task
+        do {
+            let client = try await task.value
+            watching = Amplify.Hub.follow(client, errorHandler: configuration.errorHandler)
+            return client
+        } catch {
+            // The next call tries again.
+            opening = nil
+            throw error
+        }
+    }
+
+    // MARK: Its life
+
+    /// Begins to sync. The first call of any kind does so, too.
+    public func start() async throws {
+        wanted = true
+        let client = try await client()
+        if configuration?.url != nil { try await client.setOnline(true) }
+    }
+
+    /// Ends syncing. Local life goes on, and what is saved meanwhile is sent after the next ``start()``.
+    public func stop() async throws {
+        wanted = false
+        guard let opening else { return }
+        let client = try await opening.value
+        if configuration?.url != nil { try await client.setOnline(false) }
+    }
+
+    /// Ends syncing and removes the file with everything in it, **mutations that were never sent included**; what observes it
+    /// ends. The next call begins with an empty file.
+    public func clear() async throws {
+        let client = try await client()
+        watching?.cancel()
+        watching = nil
+        opening = nil
+        do {
+            try await client.signOut(.discard)
+        } catch {
+            opening = Task { client }
+            throw error
+        }
+        await client.close()
+    }
+
+    // MARK: Records
+
+    /// Saves a record: makes it, or changes the fields that differ from the one that is there.
+    ///
+    /// - Parameter condition: what must hold of the record on the server; otherwise the mutation is refused.
+    /// - Returns: the record as it is now in the file.
+    @discardableResult
+    public func save<M: Model>(_ model: M, where condition: RecordFilter<M>? = nil) async throws -> M {
+        let client = try await client()
+        let saved = try await client.save(model, if: condition)
+        if let number = saved.number { await Amplify.Hub.enqueued(client, number) }
+        return saved.record ?? model
+    }
+
+    /// Deletes a record. One that is not there is no error.
+    public func delete<M: Model>(_ model: M, where condition: RecordFilter<M>? = nil) async throws {
+        let client = try await client()
+        do {
+            if let number = try await client.delete(model, if: condition) { await Amplify.Hub.enqueued(client, number) }
+        } catch TomboloError.unknownRecord {}
+    }
+
+    /// Deletes a record by its id: the first field of its key.
+    public func delete<M: Model>(_ type: M.Type, withId id: String, where condition: RecordFilter<M>? = nil) async throws {
+        guard let model = try await query(type, byId: id) else { return }
+        try await delete(model, where: condition)
+    }
+
+    /// Deletes the records that match.
+    public func delete<M: Model>(_ type: M.Type, where predicate: RecordFilter<M>) async throws {
+        for model in try await query(type, where: predicate) { try await delete(model) }
+    }
+
+    /// The record with an id: the first field of its key.
+    public func query<M: Model>(_ type: M.Type, byId id: String) async throws -> M? {
+        guard let key = M.model.key.first else { return nil }
+        let filter = RecordFilter<M>(.object([key: .object(["eq": .string(id)])]))
+        return try await client().fetch(RecordQuery<M>(filter: filter, limit: 1)).first
+    }
+
+    /// The record with a key.
+    public func query<M: Model>(_ type: M.Type, byIdentifier key: M.KeyOfRecord) async throws -> M? {
+        try await client().get(type, key)
+    }
+
+    /// The records that match, in an order, or a page of them.
+    public func query<M: Model>(
+        _ type: M.Type, where predicate: RecordFilter<M>? = nil, sort: QuerySort<M>? = nil,
+        paginate page: QueryPagination? = nil
+    ) async throws -> [M] {
+        try await client().fetch(
+            RecordQuery(
+                filter: predicate, order: sort?.steps ?? [], limit: page?.limit,
+                offset: page.map { $0.page * $0.limit } ?? 0))
+    }
+
+    // MARK: What is observed
+
+    /// What happens to a model's records from now on, here or on the server.
+    public func observe<M: Model>(_ type: M.Type) async throws -> AsyncThrowingStream<MutationEvent, any Error> {
+        try await RecordStore(client()).observe(type)
+    }
+
+    /// The records that match, at once and after each change, and whether they are what the server has.
+    public func observeQuery<M: Model>(
+        for type: M.Type, where predicate: RecordFilter<M>? = nil, sort: QuerySort<M>? = nil
+    ) async throws -> AsyncThrowingStream<DataStoreQuerySnapshot<M>, any Error> {
+        try await RecordStore(client()).snapshots(RecordQuery(filter: predicate, order: sort?.steps ?? []))
+    }
+}
+
+/// An order of records: `.ascending(Post.keys.rating)`, `.by(.descending(Post.keys.rating), .ascending(Post.keys.title))`.
+public struct QuerySort<M: Model>: Sendable {
+    let steps: [RecordOrder<M>]
+
+    public static func ascending(_ field: some SortableField<M>) -> QuerySort { QuerySort(steps: [field.ascending]) }
+    public static func descending(_ field: some SortableField<M>) -> QuerySort { QuerySort(steps: [field.descending]) }
+    public static func by(_ steps: RecordOrder<M>...) -> QuerySort { QuerySort(steps: steps) }
+}
+
+/// A page of records.
+public struct QueryPagination: Sendable, Equatable {
+    /// Its number, from 0.
+    public let page: Int
+    /// Records in a page.
+    public let limit: Int
+
+    /// A page by its number, from 0.
+    public static func page(_ page: Int, limit: Int = 100) -> QueryPagination {
+        QueryPagination(page: max(page, 0), limit: max(limit, 1))
+    }
+
+    /// The first hundred.
+    public static var firstPage: QueryPagination { .page(0) }
+    /// The first record.
+    public static var firstResult: QueryPagination { .page(0, limit: 1) }
+}
+
+extension SyncedModel {
+    /// The model's fields, as Amplify names them: `Post.keys.rating > 4`.
+    public static var keys: FieldsOfRecord { fields }
+}
+
+/// Something that happened to a record.
+public struct MutationEvent: Sendable, Equatable {
+    /// What a mutation does to its record.
+    public enum MutationType: String, Sendable, Equatable {
+        case create, update, delete
+    }
+
+    /// The first field of the record's key, as text.
+    public let modelId: String
+    /// The model's name.
+    public let modelName: String
+    /// What happened.
+    public let mutationType: MutationType
+    /// The record as JSON text; of a delete as it was before.
+    public let json: String
+
+    init<M: Model>(_ type: MutationType, _ record: M) {
+        let values = record.tomboloValues
+        let first = M.model.key.first.flatMap { values[$0] } ?? .null
+        modelId = first.string ?? first.json
+        modelName = M.model.name
+        mutationType = type
+        json = JSONValue.object(values).json
+    }
+
+    /// The record.
+    ///
+    /// - Throws: ``DataStoreError/wrongModel(expected:actual:)``.
+    public func decodeModel<M: Model>(as type: M.Type) throws -> M {
+        guard M.model.name == modelName else {
+            throw DataStoreError.wrongModel(expected: M.model.name, actual: modelName)
+        }
+        return try JSONValue(json: json).decode()
+    }
+}
+
+/// The records of an `observeQuery` at a moment.
+public struct DataStoreQuerySnapshot<M: Model>: Sendable, Equatable {
+    /// The records.
+    public let items: [M]
+    /// Whether they are what the server has, as of its newest word.
+    public let isSynced: Bool
+}
