@@ -124,7 +124,7 @@ if [ "$(uname)" != Darwin ]; then
     check=(inside swiftc -swift-version 6 -warnings-as-errors -parse-as-library -I "$stubs" -I "$build/tests/debug/Modules"
         -Xcc "-fmodule-map-file=$here/Sources/CTomboloFFI/module.modulemap")
     for name in BackgroundTasks UIKit Network SwiftUI; do
-        quietly "${check[@]}" -emit-module -module-name $name -o "$stubs/$name.swiftmodule" "$here/Tests/AppleStubs/$name.swift"
+        quietly "${check[@]}" -emit-module -module-name $name -o "$stubs/$name.swiftmodule" "$here/tests/AppleStubs/$name.swift"
     done
     # shellcheck disable=SC2046
     quietly "${check[@]}" -emit-module -module-name Tombolo -o "$stubs/Tombolo.swiftmodule" $(find "$here/Sources/Tombolo" -name '*.swift')
