@@ -505,6 +505,7 @@ macro_rules! store_suite {
             a_field_is_shown_to_its_keeper_alone,
             mutations_of_others_are_refused_and_tell_nothing,
             a_record_can_be_given_away,
+            a_creation_sent_again_changes_no_record_that_is_not_his_to_change,
             subscriptions_bring_what_is_ones_own,
             the_feed_brings_what_is_ones_own_and_takes_it_away,
             a_cursor_under_other_rules_begins_anew,

@@ -365,6 +365,28 @@ pub fn a_record_can_be_given_away(place: &impl Place) {
     );
 }
 
+/// Law: a creation that may have been sent before changes nothing of a record that its sender may not change, whoever made it.
+pub fn a_creation_sent_again_changes_no_record_that_is_not_his_to_change(place: &impl Place) {
+    let sdl = "type Note @model @auth(rules: [{ allow: private, operations: [create, read] }, { allow: owner }]) {
+                 id: ID! text: String owner: String }";
+    let server = Guarded::with(place, sdl);
+    let create = "mutation ($input: CreateNoteInput!) { createNote(input: $input) { id owner _version } }";
+    let input = json!({ "input": { "id": "a", "text": "t", "owner": "ann" } });
+    server.ask(&ann(), create, input.clone());
+    let sent = |who: &Identity, number: u64| {
+        let envelope = json!({ "replica": format!("of {number}"), "number": number, "resent": true });
+        let answer = server.ask_with(who, create, input.clone(), envelope);
+        (
+            answer["extensions"]["tombolo"]["outcomes"][0]["outcome"].clone(),
+            answer["data"]["createNote"]["_version"].clone(),
+        )
+    };
+    for number in 1..4 {
+        assert_eq!(sent(&bob(), number), (json!("applied"), json!(1)));
+    }
+    assert_eq!(sent(&ann(), 4), (json!("applied"), json!(2)));
+}
+
 /// Law: a subscription brings what its listener may see, whatever it asks for, and none in somebody else's name.
 pub fn subscriptions_bring_what_is_ones_own(place: &impl Place) {
     let server = Guarded::new(place);

@@ -403,6 +403,16 @@ impl<'a> Batcher<'a> {
             position: Position(self.head.0.saturating_add(1)),
             now_ms: self.now_ms,
         };
+        // Who may create but not change learns that his creation was carried out; the record stays as it is.
+        let told_only = facts.resent
+            && mutation.kind == MutationKind::Create
+            && facts.stored.is_some_and(|stored| {
+                let change = MutationInput {
+                    kind: MutationKind::Update,
+                    ..mutation.clone()
+                };
+                !stored.record.meta.deleted && permit.of_stored(&change, Some(&stored.record)).is_some()
+            });
         let (schema, now_ms, context) = (self.schema, self.now_ms, &submission.context);
         let trace = |found: Found, outcome| {
             let found = if hidden { Found::default() } else { found };
@@ -433,6 +443,17 @@ impl<'a> Batcher<'a> {
                     OutcomeKind::Applied => None,
                     OutcomeKind::Merged | OutcomeKind::Rejected => trace(found, outcome),
                 };
+                if told_only {
+                    return Ok(MutationResult {
+                        number: None,
+                        outcome,
+                        reason: None,
+                        record: visible(row),
+                        position: row.stored.as_ref().map(|stored| stored.position),
+                        change: None,
+                        trace,
+                    });
+                }
                 (outcome, next, trace)
             }
             Decision::Reject { reason, found } => {
