@@ -194,6 +194,14 @@ async fn only_what_the_app_changed_is_sent() {
     let refused = anna.save(Save::changed("Note", lacking, mine)).await.unwrap_err();
     assert!(refused.to_string().contains("`stars`"), "{refused}");
     assert!(anna.outbox().await.unwrap().is_empty());
+    // A record is not turned into another one.
+    let mut another = before.clone();
+    another["id"] = json!("n2");
+    let refused = anna
+        .save(Save::changed("Note", another, before.clone()))
+        .await
+        .unwrap_err();
+    assert!(refused.to_string().contains("a key cannot be changed"), "{refused}");
     // The same edit twice changes nothing twice.
     let unchanged = anna.save(Save::changed("Note", before.clone(), before)).await.unwrap();
     assert_eq!(unchanged.saved_as, SavedAs::Unchanged);

@@ -200,7 +200,8 @@ fn same(schema: &Schema, kind: &FieldKind, a: &Json, b: &Json) -> bool {
                 same(schema, &field.ty.kind, &of(a), &of(b))
             })
         }
-        (Json::Number(a), Json::Number(b), _) => a == b || a.as_f64() == b.as_f64(),
+        // 1 and 1.0 are the same; two whole numbers beyond 2^53 that one float stands for are not.
+        (Json::Number(a), Json::Number(b), _) => a == b || ((a.is_f64() || b.is_f64()) && a.as_f64() == b.as_f64()),
         (a, b, _) => a == b,
     }
 }
@@ -250,6 +251,19 @@ impl Client {
             .before
             .map(|before| read(&inner.schema, model, before))
             .transpose()?;
+        if let (Some(before), Some(key)) = (&before, &key)
+            && model
+                .key
+                .iter()
+                .zip(&key.0)
+                .any(|(of, now)| before.iter().any(|(b, was)| b == of && was != now))
+        {
+            return Err(wrong_kind(&format!(
+                "`before` is another {} than the record: a key cannot be changed; delete the one and save the other without \
+                 `before`",
+                model.name
+            )));
+        }
         let input = input(model, record)?;
         let texts = inner.record_documents.of(&inner.schema, id);
         let (created, updated) = (
@@ -421,4 +435,34 @@ fn read(schema: &Schema, model: &Model, record: Json) -> Result<Vec<(FieldId, Va
             )
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::json;
+
+    use super::*;
+
+    /// What two numbers are that one float stands for.
+    #[test]
+    fn whole_numbers_beyond_what_a_float_holds_are_told_apart() {
+        let sdl = "type Log { at: AWSTimestamp } type A @model { id: ID! log: Log }";
+        let schema = Schema::parse(sdl, "s.graphql").unwrap();
+        let is_same = |a: Json, b: Json| {
+            same(
+                &schema,
+                &FieldKind::Embedded("Log".into()),
+                &json!({"at": a}),
+                &json!({"at": b}),
+            )
+        };
+        assert!(!is_same(
+            json!(9_007_199_254_740_992_i64),
+            json!(9_007_199_254_740_993_i64)
+        ));
+        assert!(is_same(json!(1), json!(1.0)));
+        assert!(!is_same(json!(1), json!(1.5)));
+    }
 }
