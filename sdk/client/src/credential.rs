@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tombolo_machine::{Input, LinkStatus, Status};
 use tombolo_transport::{BoxFuture, Credential};
 
@@ -25,7 +26,8 @@ impl Builder {
     /// It is asked once for each refusal, one question at a time, on the runtime that the client was opened in, and it may
     /// take as long as it likes: local life goes on. `None` means that there is none now; the link then rests until the app
     /// gives one. If what it gives is refused again, the next question waits: 1 s, doubling up to 60 s
-    /// ([`CREDENTIAL_RETRY_MIN`], [`CREDENTIAL_RETRY_MAX`]).
+    /// ([`CREDENTIAL_RETRY_MIN`], [`CREDENTIAL_RETRY_MAX`]); also if the server lets it in first and refuses it sooner
+    /// than that.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
@@ -97,6 +99,7 @@ impl Client {
 pub(crate) async fn keep_asking(client: Weak<Inner>, mut status: watch::Receiver<Status>, ask: Ask) {
     let paused = |status: &Status| status.link == LinkStatus::Paused;
     let mut wait = None;
+    let mut asked: Option<Instant> = None;
     loop {
         // What is refused before anything of the server was seen again was given in vain.
         let met = status.wait_for(|status| paused(status) || is_in(status)).await;
@@ -104,9 +107,12 @@ pub(crate) async fn keep_asking(client: Weak<Inner>, mut status: watch::Receiver
             return;
         };
         if !met {
-            wait = None;
             if status.wait_for(|status| !is_in(status)).await.is_err() {
                 return;
+            }
+            // One that is let in and soon refused helps as little as one that is never let in.
+            if asked.zip(wait).is_none_or(|(at, wait)| at.elapsed() >= wait) {
+                wait = None;
             }
             continue;
         }
@@ -119,7 +125,12 @@ pub(crate) async fn keep_asking(client: Weak<Inner>, mut status: watch::Receiver
                 Err(_) => {}
             }
         }
+        // Closed or signed out while it rested: nobody is to be asked to sign in for that.
+        if client.upgrade().is_none_or(|inner| inner.hub.standing().is_over()) {
+            return;
+        }
         wait = Some(next_wait(wait));
+        asked = Some(Instant::now());
         // A task of its own: one that panics is like one that has none.
         let credential = tokio::spawn(ask()).await.unwrap_or_else(|error| {
             tracing::error!(%error, "the app failed when it was asked for a credential");
@@ -153,7 +164,84 @@ fn is_in(status: &Status) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::sync::Mutex;
+
     use super::*;
+
+    fn link(link: LinkStatus) -> Status {
+        Status {
+            link,
+            ..Status::default()
+        }
+    }
+
+    /// When the app was asked; it has no credential.
+    fn asks() -> (Arc<Mutex<Vec<Instant>>>, Ask) {
+        let times = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&times);
+        let ask: Ask = Arc::new(move || {
+            noted.lock().unwrap().push(Instant::now());
+            Box::pin(std::future::ready(None))
+        });
+        (times, ask)
+    }
+
+    #[tokio::test]
+    async fn nobody_is_asked_for_a_client_that_is_gone() {
+        let (times, ask) = asks();
+        let status = watch::Sender::new(link(LinkStatus::Paused));
+        keep_asking(Weak::new(), status.subscribe(), ask).await;
+        assert!(times.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn nobody_is_asked_after_the_close_though_a_handle_is_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let client = offline(&folder).await;
+        let left = client.clone();
+        client.close().await;
+        let (times, ask) = asks();
+        let status = watch::Sender::new(link(LinkStatus::Paused));
+        keep_asking(Arc::downgrade(&left.inner), status.subscribe(), ask).await;
+        assert!(times.lock().unwrap().is_empty());
+    }
+
+    async fn offline(folder: &tempfile::TempDir) -> Client {
+        let sdl = "type Note @model { id: ID! text: String! }";
+        let path = folder.path().join("replica.db");
+        Client::builder().schema(sdl).path(path).open().await.unwrap()
+    }
+
+    /// A server that lets everybody in and refuses them then.
+    #[tokio::test]
+    async fn one_that_is_let_in_and_refused_at_once_is_not_asked_about_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let client = offline(&folder).await;
+        tokio::time::pause();
+        let (times, ask) = asks();
+        let status = watch::Sender::new(link(LinkStatus::Opening));
+        let asking = tokio::spawn(keep_asking(Arc::downgrade(&client.inner), status.subscribe(), ask));
+        for asked in 1..4 {
+            status.send_replace(link(LinkStatus::Paused));
+            while times.lock().unwrap().len() < asked {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            status.send_replace(link(LinkStatus::CatchingUp));
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let between: Vec<u64> = times
+            .lock()
+            .unwrap()
+            .windows(2)
+            .map(|t| (t[1] - t[0]).as_secs())
+            .collect();
+        assert_eq!(between, [1, 2]);
+        asking.abort();
+        tokio::time::resume();
+        client.close().await;
+    }
 
     #[test]
     fn what_is_refused_again_is_asked_about_ever_more_rarely() {

@@ -132,6 +132,11 @@ pub(crate) enum Standing {
 }
 
 impl Standing {
+    /// Whether no call is ever taken again.
+    pub(crate) fn is_over(self) -> bool {
+        matches!(self, Self::SignedOut | Self::Closed)
+    }
+
     /// What a call is told that is not taken.
     pub(crate) fn refusal(self) -> Error {
         match self {
