@@ -11,7 +11,7 @@ use tombolo_store::datastore::{Claim, DatastoreFile, ImportError, ImportReport, 
 use crate::Error;
 use crate::client::Client;
 use crate::hub::Event;
-use crate::writer::Writer;
+use crate::writer::{Place, Writer};
 
 /// What the app asked for.
 #[derive(Clone, Debug)]
@@ -68,7 +68,11 @@ impl Writer {
         let report = match (known, &order) {
             (Some(report), order) => {
                 if let Some(order) = order.as_ref().filter(|order| order.path.exists()) {
-                    finish_claim(&Claim::of(&order.path, &self.place.path));
+                    finish_claim(&Claim::of(
+                        &order.path,
+                        &self.place.path,
+                        self.place.options.account.as_deref(),
+                    ));
                 }
                 report
             }
@@ -102,7 +106,7 @@ impl Writer {
 
     /// `None` if there is no such file.
     fn take_over(&mut self, order: &ImportOrder) -> Result<Option<ImportReport>, ImportError> {
-        let claim = Claim::of(&order.path, &self.place.path);
+        let claim = Claim::of(&order.path, &self.place.path, self.place.options.account.as_deref());
         if matches!(order.path.try_exists(), Ok(false)) {
             return Ok(None);
         }
@@ -163,7 +167,7 @@ impl Writer {
         importing.report.unsettled = unsettled;
         if settled {
             importing.report.state = ImportState::Settled;
-            if let Err(error) = settle(file, importing, &self.place.path) {
+            if let Err(error) = settle(file, importing, &self.place) {
                 tracing::warn!(%error, "the end of the import could not be noted; tried again with the next opening");
             }
         }
@@ -187,14 +191,10 @@ fn finish_claim(claim: &Claim) {
 }
 
 /// Notes that everything is settled, and removes the old file if the app asked for it.
-fn settle(
-    file: &mut tombolo_store::Store,
-    importing: &mut Importing,
-    replica: &std::path::Path,
-) -> Result<(), ImportError> {
+fn settle(file: &mut tombolo_store::Store, importing: &mut Importing, place: &Place) -> Result<(), ImportError> {
     keep(file, &importing.report)?;
     let Some(order) = &importing.order else { return Ok(()) };
-    let claim = Claim::of(&order.path, replica);
+    let claim = Claim::of(&order.path, &place.path, place.options.account.as_deref());
     if importing.removes() {
         claim.remove_all(&order.path)?;
         importing.report.removed = true;

@@ -18,26 +18,32 @@ pub struct Claim {
     path: PathBuf,
     /// The name of the replica's file: its folder may be another after an update of the app.
     replica: String,
+    account: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Mark {
     /// The replica's file.
     replica: String,
+    /// Whose it is, if it is somebody's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    account: Option<String>,
     /// Everything is in it: the commit has succeeded.
     done: bool,
 }
 
 impl Claim {
-    /// The mark for the old file at `path` by the replica whose file is `replica`.
+    /// The mark for the old file at `path` by the replica whose file is `replica`, opened for this account. An app may keep
+    /// each account's file in a folder of its own under the same name.
     #[must_use]
-    pub fn of(path: &Path, replica: &Path) -> Self {
+    pub fn of(path: &Path, replica: &Path, account: Option<&str>) -> Self {
         Self {
             path: beside(path, CLAIM_FILE),
             replica: replica
                 .file_name()
                 .map(|name| name.to_string_lossy().into_owned())
                 .unwrap_or_default(),
+            account: account.map(str::to_owned),
         }
     }
 
@@ -52,7 +58,13 @@ impl Claim {
                     path: self.path.display().to_string(),
                     problem: error.to_string(),
                 })?;
-                Ok(!mark.done && mark.replica == self.replica)
+                // Without an account it may have been begun before the app named one.
+                let anothers = mark
+                    .account
+                    .as_ref()
+                    .zip(self.account.as_ref())
+                    .is_some_and(|(a, b)| a != b);
+                Ok(!mark.done && mark.replica == self.replica && !anothers)
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
             Err(source) => Err(self.failed(source)),
@@ -78,15 +90,22 @@ impl Claim {
     fn write(&self, done: bool) -> Result<(), ImportError> {
         let mark = Mark {
             replica: self.replica.clone(),
+            account: self.account.clone(),
             done,
         };
         let new = beside(&self.path, ".new");
-        let write = || {
+        let write = || -> std::io::Result<()> {
             let mut file = std::fs::File::create(&new)?;
             file.write_all(&serde_json::to_vec(&mark)?)?;
             file.sync_all()?;
             drop(file);
-            std::fs::rename(&new, &self.path)
+            std::fs::rename(&new, &self.path)?;
+            // The commit that follows survives a power cut, and so must the mark.
+            #[cfg(unix)]
+            if let Some(folder) = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+                std::fs::File::open(folder)?.sync_all()?;
+            }
+            Ok(())
         };
         write().map_err(|source| self.failed(source))
     }

@@ -224,7 +224,7 @@ fn an_import_that_ends_anywhere_has_happened_or_has_not() {
     drop(conn);
     let schema = schema(SDL);
     let path = dir.path().join("replica.db");
-    let claim = Claim::of(&old(&dir), &path);
+    let claim = Claim::of(&old(&dir), &path, None);
     for stop in 0..4 {
         let (mut store, machine) = replica(&dir, &schema);
         assert!(claim.is_free().unwrap());
@@ -249,7 +249,11 @@ fn an_import_that_ends_anywhere_has_happened_or_has_not() {
         }
         claim.begin().unwrap();
         assert!(claim.is_free().unwrap(), "to this replica");
-        assert!(!Claim::of(&old(&dir), &dir.path().join("another.db")).is_free().unwrap());
+        assert!(
+            !Claim::of(&old(&dir), &dir.path().join("another.db"), None)
+                .is_free()
+                .unwrap()
+        );
     }
     let mut taken = take(&dir, SDL);
     claim.finish().unwrap();
@@ -258,4 +262,17 @@ fn an_import_that_ends_anywhere_has_happened_or_has_not() {
     assert_eq!(taken.view("Post", &[json!("r")]).unwrap()["_version"], 4);
     let report = taken.store.begin(false).unwrap().datastore_report().unwrap();
     assert_eq!(report, Some(taken.report));
+}
+
+/// Each account's file may have the same name, in a folder of its own.
+#[test]
+fn what_one_account_has_begun_to_take_no_other_takes() {
+    let dir = tempfile::tempdir().unwrap();
+    let claim = |folder: &str, account| Claim::of(&old(&dir), &dir.path().join(folder).join("replica.db"), account);
+    claim("ada", Some("ada")).begin().unwrap();
+    assert!(!claim("bea", Some("bea")).is_free().unwrap());
+    assert!(claim("ada", Some("ada")).is_free().unwrap());
+    // Moved by an update of the app; opened as a file that is nobody's.
+    assert!(claim("elsewhere", Some("ada")).is_free().unwrap());
+    assert!(claim("ada", None).is_free().unwrap());
 }
