@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio_util::sync::CancellationToken;
 use tombolo::MutationNumber;
 use tombolo::transport::{Endpoint, Network};
 
@@ -24,6 +25,8 @@ use crate::{
 pub struct Client {
     /// `None` after [`Client::shut_down`].
     inner: Mutex<Option<tombolo::Client>>,
+    /// Cancelled when it is shut down.
+    ended: CancellationToken,
 }
 
 impl Client {
@@ -56,6 +59,7 @@ impl Client {
             let client = builder.open().await?;
             Ok(Arc::new(Self {
                 inner: Mutex::new(Some(client)),
+                ended: CancellationToken::new(),
             }))
         })
         .await
@@ -266,7 +270,7 @@ impl Client {
     /// [`TomboloError::Closed`].
     pub fn watch_status(&self) -> Result<Arc<StatusWatch>, TomboloError> {
         let client = self.client()?;
-        at_once(|| Ok(StatusWatch::new(client.status())))
+        at_once(|| Ok(StatusWatch::new(client.status(), self.ended.clone())))
     }
 
     /// What happens from now on: [`tombolo::Client::events`].
@@ -275,7 +279,7 @@ impl Client {
     /// [`TomboloError::Closed`].
     pub fn events(&self) -> Result<Arc<EventStream>, TomboloError> {
         let client = self.client()?;
-        at_once(|| Ok(EventStream::new(client.events())))
+        at_once(|| Ok(EventStream::new(client.events(), self.ended.clone())))
     }
 
     /// The mutations that are not settled, and those refused that the app has not taken note of. One that the server has
@@ -504,9 +508,17 @@ impl Client {
     /// Carries out what was called before, ends the link and releases the file: [`tombolo::Client::close`]. Twice is no error.
     pub async fn shut_down(&self) -> Result<(), TomboloError> {
         let client = self.inner.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(client) = client else { return Ok(()) };
+        let ended = self.ended.clone();
+        let Some(client) = client else {
+            // Another call is about it.
+            ended.cancelled().await;
+            return Ok(());
+        };
+        // Also if closing should panic.
+        let ending = ended.drop_guard();
         run_to_end(async move {
             client.close().await;
+            drop(ending);
             Ok(())
         })
         .await

@@ -1,7 +1,8 @@
 //! What is watched: handles that are asked for the next item. Each ends with its client, by `stop`, and when it is dropped.
 
+use std::collections::VecDeque;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Mutex, broadcast, watch};
@@ -17,40 +18,71 @@ trait Source: Send + 'static {
 }
 
 /// A source that can be stopped. Two who ask at once take turns.
-struct Stoppable<S> {
+struct Stoppable<S: Source> {
     /// `None` once it is over.
     source: Arc<Mutex<Option<S>>>,
+    returned: Returned<S::Item>,
     stopped: CancellationToken,
+}
+
+/// Items that were found for callers who had gone by then, for whoever asks next.
+type Returned<T> = Arc<std::sync::Mutex<VecDeque<T>>>;
+
+/// An item on its way from our thread to its caller; if that one has gone, it goes back.
+struct OnItsWay<T> {
+    item: Option<T>,
+    returned: Returned<T>,
+}
+
+impl<T> Drop for OnItsWay<T> {
+    fn drop(&mut self) {
+        let item = self.item.take();
+        self.returned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(item);
+    }
 }
 
 impl<S: Source> Stoppable<S> {
     fn new(source: S) -> Self {
         Self {
             source: Arc::new(Mutex::new(Some(source))),
+            returned: Returned::default(),
             stopped: CancellationToken::new(),
         }
     }
 
     async fn next(&self, cancel: Option<Arc<CancelHandle>>) -> Result<Option<S::Item>, TomboloError> {
         let (source, stopped) = (Arc::clone(&self.source), self.stopped.clone());
-        runtime::run(cancel, async move {
+        let returned = Arc::clone(&self.returned);
+        let found = runtime::run(cancel, async move {
             let mut slot = tokio::select! {
                 biased;
                 () = stopped.cancelled() => return Ok(None),
                 slot = source.lock() => slot,
             };
             let Some(source) = slot.as_mut() else { return Ok(None) };
-            let item = tokio::select! {
-                biased;
-                () = stopped.cancelled() => Ok(None),
-                item = source.next() => item,
+            let back = returned.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            let item = match back {
+                Some(item) => Ok(Some(item)),
+                None => tokio::select! {
+                    biased;
+                    () = stopped.cancelled() => Ok(None),
+                    item = source.next() => item,
+                },
             };
             if matches!(item, Ok(None)) {
                 *slot = None;
             }
-            item
+            let item = item?;
+            Ok(item.map(|item| OnItsWay {
+                item: Some(item),
+                returned,
+            }))
         })
-        .await
+        .await?;
+        Ok(found.and_then(|mut found| found.item.take()))
     }
 
     fn stop(&self) {
@@ -101,25 +133,44 @@ impl Source for tombolo::Observe {
 struct Statuses {
     status: watch::Receiver<tombolo::Status>,
     begun: bool,
+    /// The client is shut down. Its own end of the channel lives as long as any handle that somebody holds.
+    ended: CancellationToken,
 }
 
 impl Source for Statuses {
     type Item = Status;
 
     async fn next(&mut self) -> Result<Option<Status>, TomboloError> {
-        if self.begun && self.status.changed().await.is_err() {
-            return Ok(None);
+        if self.begun {
+            tokio::select! {
+                biased;
+                changed = self.status.changed() => if changed.is_err() {
+                    return Ok(None);
+                },
+                () = self.ended.cancelled() => return Ok(None),
+            }
         }
         self.begun = true;
         Ok(Some(Status::from(&*self.status.borrow_and_update())))
     }
 }
 
-impl Source for broadcast::Receiver<tombolo::Event> {
+struct Events {
+    events: broadcast::Receiver<tombolo::Event>,
+    /// As in [`Statuses`].
+    ended: CancellationToken,
+}
+
+impl Source for Events {
     type Item = Event;
 
     async fn next(&mut self) -> Result<Option<Event>, TomboloError> {
-        match self.recv().await {
+        let event = tokio::select! {
+            biased;
+            event = self.events.recv() => event,
+            () = self.ended.cancelled() => return Ok(None),
+        };
+        match event {
             Ok(event) => Ok(Some(event.into())),
             Err(RecvError::Lagged(count)) => Ok(Some(Event::Missed { count })),
             Err(RecvError::Closed) => Ok(None),
@@ -215,8 +266,9 @@ impl RecordChanges {
 pub struct StatusWatch(Stoppable<Statuses>);
 
 impl StatusWatch {
-    pub(crate) fn new(status: watch::Receiver<tombolo::Status>) -> Arc<Self> {
-        Arc::new(Self(Stoppable::new(Statuses { status, begun: false })))
+    pub(crate) fn new(status: watch::Receiver<tombolo::Status>, ended: CancellationToken) -> Arc<Self> {
+        let begun = false;
+        Arc::new(Self(Stoppable::new(Statuses { status, begun, ended })))
     }
 }
 
@@ -239,11 +291,11 @@ impl StatusWatch {
 
 /// What happens from now on: [`tombolo::Client::events`]. Made by [`crate::Client::events`].
 #[derive(uniffi::Object)]
-pub struct EventStream(Stoppable<broadcast::Receiver<tombolo::Event>>);
+pub struct EventStream(Stoppable<Events>);
 
 impl EventStream {
-    pub(crate) fn new(events: broadcast::Receiver<tombolo::Event>) -> Arc<Self> {
-        Arc::new(Self(Stoppable::new(events)))
+    pub(crate) fn new(events: broadcast::Receiver<tombolo::Event>, ended: CancellationToken) -> Arc<Self> {
+        Arc::new(Self(Stoppable::new(Events { events, ended })))
     }
 }
 
@@ -261,5 +313,54 @@ impl EventStream {
     /// Ends the stream. Twice is no error.
     pub fn stop(&self) {
         self.0.stop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    struct Numbers(u32);
+
+    impl Source for Numbers {
+        type Item = u32;
+
+        async fn next(&mut self) -> Result<Option<u32>, TomboloError> {
+            self.0 += 1;
+            Ok(Some(self.0))
+        }
+    }
+
+    /// The item is found, and its caller cancelled before he has taken it.
+    #[tokio::test]
+    async fn what_was_found_for_a_caller_who_has_gone_is_the_next_ones() {
+        let numbers = Stoppable::new(Numbers(0));
+        let mut taken = 0;
+        loop {
+            let mut call = Box::pin(numbers.next(None));
+            let first = std::future::poll_fn(|cx| std::task::Poll::Ready(call.as_mut().poll(cx).is_ready())).await;
+            if first {
+                taken += 1;
+                continue;
+            }
+            // It comes to its end, and nobody has looked.
+            while numbers.source.lock().await.as_ref().unwrap().0 == taken {
+                tokio::task::yield_now().await;
+            }
+            break;
+        }
+        let back = async {
+            while numbers.returned.lock().unwrap().is_empty() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(20), back)
+            .await
+            .unwrap();
+        for number in [taken + 1, taken + 2] {
+            assert_eq!(numbers.next(None).await.unwrap(), Some(number));
+        }
     }
 }

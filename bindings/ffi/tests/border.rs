@@ -155,6 +155,21 @@ async fn after_the_end_every_call_says_closed_and_what_was_watched_ends() {
     assert!(soon(events.next(None)).await.unwrap().is_none());
     assert!(soon(status.next(None)).await.unwrap().is_none());
 
+    // Also where something is held that nobody asks any more.
+    let other = tempfile::tempdir().unwrap();
+    let (other, held) = {
+        let client = open(&other).await;
+        let held = client.watch(LIST.into(), None).unwrap();
+        (client, held)
+    };
+    let (events, status) = (other.events().unwrap(), other.watch_status().unwrap());
+    status.next(None).await.unwrap();
+    let (one, two) = tokio::join!(other.shut_down(), other.shut_down());
+    one.and(two).unwrap();
+    assert!(soon(events.next(None)).await.unwrap().is_none());
+    while soon(status.next(None)).await.unwrap().is_some() {}
+    drop(held);
+
     let closed = Some(TomboloError::Closed);
     assert_eq!(client.query(LIST.into(), None, None).await.err(), closed);
     assert_eq!(client.mutate(CREATE.into(), None).await.err(), closed);
