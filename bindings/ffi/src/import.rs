@@ -15,7 +15,9 @@ pub struct ImportReport {
     pub records: u64,
     /// Tombstones that are here now.
     pub tombstones: u64,
-    /// Records of which the old file did not know at which version they were synced.
+    /// Records of which the old file knew neither a version nor a mutation: each is in the outbox as a creation.
+    pub uploads: u64,
+    /// Records of the same kind of which the old file alone has something.
     pub records_unversioned: u64,
     /// Records that were not taken.
     pub records_left: u64,
@@ -25,7 +27,7 @@ pub struct ImportReport {
     pub mutations_may_be_sent: u64,
     /// Unsent mutations that could not be taken. Each is in `problems`, with its content.
     pub mutations_left: u64,
-    /// Of those taken, the ones that are not settled yet or were refused and not taken note of.
+    /// Of mutations and uploads, the ones that are not settled yet or were refused and not taken note of.
     pub unsettled: u64,
     /// Number of the first mutation taken, 0 for none.
     pub first_number: u64,
@@ -102,6 +104,7 @@ impl From<tombolo::ImportReport> for ImportReport {
             error: report.error,
             records: report.records,
             tombstones: report.tombstones,
+            uploads: report.uploads,
             records_unversioned: report.records_unversioned,
             records_left: report.records_left,
             mutations: report.mutations,

@@ -126,7 +126,7 @@ impl Writer {
             // Another process was quicker.
             return Ok(Some(report));
         }
-        let (mut report, mut queue) = tx.lay_datastore(&old, self.author.as_deref())?;
+        let (mut report, mut queue) = tx.lay_datastore(&old, self.author.as_deref(), self.machine.import_room())?;
         let mutations = std::mem::take(&mut queue.mutations);
         let (step, taken) = self
             .machine

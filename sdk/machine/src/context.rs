@@ -16,16 +16,21 @@ use crate::store::{Base, OutboxCounts, StoreTx};
 
 /// For each model the fields that hold another record's key, by which mutations depend on that record's creation.
 #[derive(Debug, Default)]
-pub(crate) struct References(BTreeMap<ModelId, Vec<Reference>>);
+pub struct References(BTreeMap<ModelId, Vec<Reference>>);
 
+/// Fields that hold the key of another record.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Reference {
+pub struct Reference {
+    /// Where the other record's key stands, in the order of that key.
     pub fields: Vec<FieldId>,
+    /// The other record's model.
     pub target: ModelId,
 }
 
 impl References {
-    pub(crate) fn new(schema: &Schema) -> Self {
+    /// What the schema says about it.
+    #[must_use]
+    pub fn new(schema: &Schema) -> Self {
         let mut all: BTreeMap<ModelId, Vec<Reference>> = BTreeMap::new();
         let mut add = |owner: ModelId, reference: Reference| {
             let list = all.entry(owner).or_default();
@@ -68,7 +73,9 @@ impl References {
         Self(all)
     }
 
-    pub(crate) fn of(&self, model: ModelId) -> &[Reference] {
+    /// The references of a model's records.
+    #[must_use]
+    pub fn of(&self, model: ModelId) -> &[Reference] {
         self.0.get(&model).map_or(&[], Vec::as_slice)
     }
 }

@@ -24,8 +24,8 @@ use crate::render;
 pub struct ImportedMutation {
     /// What the user meant. `base_version` is the version that the other client knew.
     pub mutation: NewMutation,
-    /// When it was made, in milliseconds since 1970.
-    pub made_at_ms: i64,
+    /// When it was made, in milliseconds since 1970; `None` if nobody knows: now.
+    pub made_at_ms: Option<i64>,
     /// The other client may have sent it.
     pub may_be_sent: bool,
 }
@@ -57,7 +57,7 @@ pub(crate) fn import(cx: &mut Context<'_>, mutations: Vec<ImportedMutation>) -> 
         };
         let number = cx.tx.take_numbers(1)?;
         let made = Made {
-            at_ms: made_at_ms,
+            at_ms: made_at_ms.unwrap_or(cx.now.wall_ms),
             imported: Some(if may_be_sent {
                 Imported::MaySent
             } else {

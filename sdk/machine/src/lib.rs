@@ -45,6 +45,7 @@ mod state;
 mod store;
 
 pub use backoff::Backoff;
+pub use context::{Reference, References};
 pub use effect::{
     ChangeSet, ChangedKeys, Effect, FinalOutcome, LastError, LinkStatus, Outgoing, Renumbered, ScopeStatus, Status,
 };

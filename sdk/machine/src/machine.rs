@@ -186,6 +186,14 @@ impl Machine {
         }
     }
 
+    /// How many more entries the outbox has room for. Another client's queue is taken however long it is; what is made of its
+    /// records is not to go beyond this.
+    #[must_use]
+    pub fn import_room(&self) -> u64 {
+        let most = self.settings.outbox_entries_max;
+        most.saturating_sub(self.state.counts.total())
+    }
+
     /// Takes mutations of another client's queue into the outbox, in their order, each as an entry of its own. Gives for each
     /// its number, or why it cannot become an entry; the others are taken all the same. The transaction is to be a durable
     /// one.

@@ -11,6 +11,7 @@ use tombolo_machine::StoreError;
 
 use super::copy::{self, Copied};
 use super::report::{ImportError, ImportFormat};
+use super::values::PRIMARY_KEY;
 use crate::sql::quote;
 
 /// Tables that are the adapters' own.
@@ -214,6 +215,20 @@ impl DatastoreFile {
             })
             .map(|count| u64::try_from(count).unwrap_or(0))
             .map_err(|error| self.failed(&error))
+    }
+
+    /// How many rows of a table the file knows no version of.
+    pub(super) fn unversioned(&self, table: &str, metadata: &Metadata) -> Result<u64, ImportError> {
+        let columns = self.columns(table)?;
+        let Some(id) = [PRIMARY_KEY, "id"]
+            .into_iter()
+            .find(|id| columns.iter().any(|column| column == id))
+        else {
+            return self.count(table);
+        };
+        let sql = format!("SELECT coalesce(CAST({} AS TEXT), '') FROM {}", quote(id), quote(table));
+        let ids = names(&self.conn, &sql).map_err(|error| self.failed(&error))?;
+        Ok(ids.iter().filter(|id| metadata.of(table, id).is_none()).count() as u64)
     }
 
     /// Of identifiers that are named without a model, those that several tables have.

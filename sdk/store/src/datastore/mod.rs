@@ -10,7 +10,7 @@
 //!
 //! The old file is never written: it is copied with its log (`copy`) and the copy is read. Rows become view rows of
 //! generation 0, so that the first base sync either confirms them or sweeps them (`rows`). The queue becomes
-//! [`tombolo_machine::ImportedMutation`]s in order (`queue`), which the machine makes entries of; rows, entries and the
+//! [`tombolo_machine::ImportedMutation`]s in order (`queue`), and so do records that the old file alone may have (`uploads`); the machine makes entries of; rows, entries and the
 //! report are one transaction. A small file beside the old one says that it was taken over (`claim`): by no other replica
 //! again, whatever becomes of this one.
 
@@ -22,14 +22,18 @@ mod raw;
 mod report;
 mod rows;
 mod text;
+mod uploads;
 mod values;
 
+use tombolo_core::schema::Schema;
 use tombolo_machine::{ImportedMutation, StoreError};
 
 pub use claim::Claim;
 pub(crate) use copy::clean;
 pub use file::DatastoreFile;
 pub use report::{ImportError, ImportFormat, ImportProblem, ImportReport, ImportState, PROBLEMS_MAX};
+
+use uploads::{Upload, Uploads};
 
 use crate::tx::Tx;
 use crate::{Store, meta, outbox};
@@ -42,13 +46,35 @@ const REPORT: &str = "datastore_import";
 pub struct DatastoreQueue {
     /// In their order.
     pub mutations: Vec<ImportedMutation>,
-    /// For each of them what is to be told of it if it cannot be taken.
-    told: Vec<ImportProblem>,
+    /// For each of them what it was made of.
+    sources: Vec<Source>,
+}
+
+/// What a mutation was made of, for when it cannot be taken.
+#[derive(Debug)]
+enum Source {
+    /// A row of the queue: what is to be told of it.
+    Queue(ImportProblem),
+    /// A record.
+    Record(Upload),
+}
+
+impl DatastoreQueue {
+    fn add_records(&mut self, schema: &Schema, uploads: Vec<Upload>, author: Option<&str>) {
+        for upload in uploads {
+            if let Some(mutation) = uploads::creation(schema, &upload, author) {
+                self.mutations.push(mutation);
+                self.sources.push(Source::Record(upload));
+            }
+        }
+    }
 }
 
 impl Tx<'_> {
     /// Lays the records of `file` into the view and reads its queue. The mutations are for
     /// [`tombolo_machine::Machine::import`], in this transaction; [`Tx::datastore_taken`] then notes what came of them.
+    /// `room`: how many entries they may be with those of records that the old file knows no version of
+    /// ([`tombolo_machine::Machine::import_room`]); records beyond it are laid in and told, mutations are all taken.
     ///
     /// # Errors
     /// [`ImportError`]: the file; drop the transaction then.
@@ -56,6 +82,7 @@ impl Tx<'_> {
         &mut self,
         file: &DatastoreFile,
         author: Option<&str>,
+        room: u64,
     ) -> Result<(ImportReport, DatastoreQueue), ImportError> {
         let mut report = ImportReport::new(file);
         let mut metadata = file.metadata()?;
@@ -64,8 +91,17 @@ impl Tx<'_> {
             metadata.forget_shared(file.shared_ids(&tables)?);
         }
         let queue = queue::read(file, self.schema(), &metadata, author, &mut report)?;
-        rows::lay(self, file, &metadata, &queue, &mut report)?;
-        Ok((report, queue.into_queue()))
+        let mut uploads = Uploads::new(room.saturating_sub(queue.len()));
+        rows::lay(self, file, &metadata, &queue, &mut uploads, &mut report)?;
+        let schema = self.schema();
+        let (before, behind) = uploads.in_order(schema, &queue);
+        let read = queue.into_queue();
+        let mut all = DatastoreQueue::default();
+        all.add_records(schema, before, author);
+        all.mutations.extend(read.mutations);
+        all.sources.extend(read.sources);
+        all.add_records(schema, behind, author);
+        Ok((report, all))
     }
 
     /// Notes the numbers of the mutations, and those that could not be taken, and keeps the report with the replica.
@@ -78,12 +114,21 @@ impl Tx<'_> {
         queue: DatastoreQueue,
         taken: &[Result<tombolo_core::id::MutationNumber, String>],
     ) -> Result<(), StoreError> {
-        for (taken, mut problem) in taken.iter().zip(queue.told) {
-            match taken {
-                Ok(number) => report.took(number.0),
-                Err(why) => {
+        for (taken, source) in taken.iter().zip(queue.sources) {
+            match (taken, source) {
+                (Ok(number), Source::Queue(_)) => report.took(number.0),
+                (Err(why), Source::Queue(mut problem)) => {
                     problem.problem.clone_from(why);
                     report.lost(problem);
+                }
+                (Ok(_), Source::Record(_)) => {
+                    report.records += 1;
+                    report.uploads += 1;
+                }
+                (Err(why), Source::Record(upload)) => {
+                    let what = format!("it is not uploaded, the old file alone has it: {why}");
+                    report.note(&upload.table, Some(&upload.row), None, what);
+                    rows::lay_alone(self, &upload, report)?;
                 }
             }
         }
@@ -108,7 +153,7 @@ impl Tx<'_> {
         Ok(meta::text(self.conn, REPORT)?.and_then(|text| serde_json::from_str(&text).ok()))
     }
 
-    /// How many mutations of the old file's queue are not settled yet, or were refused and not taken note of.
+    /// How many mutations that were taken are not settled yet, or were refused and not taken note of.
     ///
     /// # Errors
     /// The store's.

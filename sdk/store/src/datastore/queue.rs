@@ -20,13 +20,13 @@ use tombolo_core::schema::{Model, MutationKind, Schema};
 use tombolo_core::value::Value;
 use tombolo_machine::{ImportedMutation, NewMutation};
 
-use super::DatastoreQueue;
 use super::file::{DatastoreFile, Metadata};
 use super::raw::{EVENTS, RECORDS, Raw, events, kind_of, records};
 use super::report::{ImportError, ImportFormat, ImportProblem, ImportReport};
 use super::rows::Read;
 use super::text;
 use super::values::{self, Target};
+use super::{DatastoreQueue, Source};
 
 /// The queue as it was read.
 #[derive(Debug, Default)]
@@ -53,6 +53,10 @@ impl Queue {
             .iter()
             .filter(move |(of, ..)| *of == model)
             .map(|(_, id, record)| (id, record))
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.read.mutations.len() as u64
     }
 
     pub(super) fn into_queue(self) -> DatastoreQueue {
@@ -98,10 +102,10 @@ pub(super) fn read(
                 report.mutations_may_be_sent += u64::from(raw.may_be_sent);
                 queue.read.mutations.push(ImportedMutation {
                     mutation,
-                    made_at_ms: raw.time.map_or(0, |(_, ms)| ms),
+                    made_at_ms: raw.time.map(|(_, ms)| ms),
                     may_be_sent: raw.may_be_sent,
                 });
-                queue.read.told.push(problem(None, String::new()));
+                queue.read.sources.push(Source::Queue(problem(None, String::new())));
             }
             Err((column, why)) => report.lost(problem(column, why)),
         }

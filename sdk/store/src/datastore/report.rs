@@ -86,8 +86,13 @@ pub struct ImportReport {
     pub records: u64,
     /// Tombstones that are here now.
     pub tombstones: u64,
-    /// Records of which the old file did not know at which version they were synced. If the server does not have them, they
-    /// leave with the first sync; then the old file alone has them.
+    /// Records of which the old file knew neither a version nor a mutation: each is in the outbox as a creation, before or
+    /// behind the mutations.
+    #[serde(default)]
+    pub uploads: u64,
+    /// Records of the same kind of which the old file alone has something: the outbox had no room for them, or a value, or all
+    /// of it, does not fit the schema ([`ImportReport::problems`]). If the server does not have them, they leave with the first
+    /// sync.
     pub records_unversioned: u64,
     /// Records that were not taken: their model is not in the schema or has no scope, the replica has a newer one, or a value
     /// does not fit ([`ImportReport::problems`]).
@@ -98,7 +103,7 @@ pub struct ImportReport {
     pub mutations_may_be_sent: u64,
     /// Unsent mutations that could not be taken. Each is in [`ImportReport::problems`], with its content.
     pub mutations_left: u64,
-    /// Of those taken, the ones that are not settled yet or were refused and not taken note of.
+    /// Of mutations and uploads, the ones that are not settled yet or were refused and not taken note of.
     pub unsettled: u64,
     /// Number of the first mutation taken, 0 for none. Those taken have this number and the following ones, in order.
     pub first_number: u64,
@@ -162,6 +167,7 @@ impl ImportReport {
             error: None,
             records: 0,
             tombstones: 0,
+            uploads: 0,
             records_unversioned: 0,
             records_left: 0,
             mutations: 0,

@@ -9,12 +9,13 @@ use tombolo_core::id::{FieldId, ModelId};
 use tombolo_core::record::{Key, Meta, Record};
 use tombolo_core::schema::{Model, Schema};
 use tombolo_core::value::Value;
-use tombolo_machine::{ScopeRow, StoreTx};
+use tombolo_machine::{ScopeRow, StoreError, StoreTx};
 
 use super::file::{DatastoreFile, Metadata};
 use super::queue::Queue;
 use super::report::{ImportError, ImportReport};
 use super::text;
+use super::uploads::{Upload, Uploads};
 use super::values::{self, PRIMARY_KEY, Target};
 use crate::sql::quote;
 use crate::tx::Tx;
@@ -28,6 +29,7 @@ pub(super) fn lay(
     file: &DatastoreFile,
     metadata: &Metadata,
     queue: &Queue,
+    uploads: &mut Uploads,
     report: &mut ImportReport,
 ) -> Result<(), ImportError> {
     let scopes: BTreeMap<String, ScopeRow> = tx.scopes()?.into_iter().map(|row| (row.model.clone(), row)).collect();
@@ -35,34 +37,46 @@ pub(super) fn lay(
         let Some(id) = tx.schema().model_once_named(&table) else {
             let rows = file.count(&table)?;
             report.records_left += rows;
+            report.records_unversioned += file.unversioned(&table, metadata)?;
             let what = format!("the schema has no model {table}: its {rows} rows were left where they are");
             report.note(&table, None, None, what);
             continue;
         };
         let name = tx.schema()[id].name.clone();
-        let scope = match scopes.get(&name) {
-            Some(scope) if scope.cursor.is_none() => scope,
-            other => {
-                let rows = file.count(&table)?;
-                report.records_left += rows;
-                let why = match other {
-                    Some(_) => "this replica has newer ones of the server",
-                    None => "this replica has no scope of it",
-                };
-                if rows > 0 {
-                    report.note(&table, None, None, format!("its {rows} rows were left: {why}"));
-                }
-                continue;
-            }
+        // Where none are to be laid, those that the server may not have are looked for all the same.
+        let (scope, why) = match scopes.get(&name) {
+            Some(scope) if scope.cursor.is_none() => (Some(scope), ""),
+            Some(_) => (None, "this replica has newer ones of the server"),
+            None => (None, "this replica has no scope of it"),
         };
+        let left = report.records_left;
         let mut laying = Laying {
             model: id,
             table: &table,
+            is_laid: scope.is_some(),
             metadata,
             queue,
+            uploads,
+            beyond: 0,
             report,
         };
         laying.table(tx, file)?;
+        if laying.beyond > 0 {
+            let what = format!(
+                "{} of its records are not uploaded, the old file alone has them: the outbox is full",
+                laying.beyond
+            );
+            laying.report.note(&table, None, None, what);
+        }
+        let Some(scope) = scope else {
+            let left = laying.report.records_left - left;
+            if left > 0 {
+                laying
+                    .report
+                    .note(&table, None, None, format!("{left} of its rows were left: {why}"));
+            }
+            continue;
+        };
         laying.deleted(tx)?;
         laying.tombstones(tx)?;
         if let Some(filter) = &scope.filter {
@@ -72,11 +86,28 @@ pub(super) fn lay(
     Ok(())
 }
 
+/// Lays a record that is not uploaded: the old file is the only one that is sure to have it.
+pub(super) fn lay_alone(tx: &mut Tx<'_>, upload: &Upload, report: &mut ImportReport) -> Result<(), StoreError> {
+    report.records_unversioned += 1;
+    if upload.is_laid {
+        tx.put_view(upload.model, &upload.record, GENERATION)?;
+        report.records += 1;
+    } else {
+        report.records_left += 1;
+    }
+    Ok(())
+}
+
 struct Laying<'a> {
     model: ModelId,
     table: &'a str,
+    /// Records that the server has may be laid into the view.
+    is_laid: bool,
     metadata: &'a Metadata,
     queue: &'a Queue,
+    uploads: &'a mut Uploads,
+    /// Records that there was no room to upload.
+    beyond: u64,
     report: &'a mut ImportReport,
 }
 
@@ -87,7 +118,7 @@ impl Laying<'_> {
         let columns = file.columns(self.table)?;
         let targets: Vec<Target<'_>> = columns.iter().map(|column| values::target(model, column)).collect();
         for (column, target) in columns.iter().zip(&targets) {
-            if *target == Target::Unknown {
+            if *target == Target::Unknown && self.is_laid {
                 let what = format!("{} has no such field: its values were not taken", model.name);
                 self.report.note(self.table, None, Some(column), what);
             }
@@ -113,6 +144,7 @@ impl Laying<'_> {
         let model = &schema[self.model];
         let mut read = Read::new(model);
         let mut identifier = None;
+        let mut is_whole = true;
         for (at, (column, target)) in columns.iter().zip(targets).enumerate() {
             let Ok(value) = row.get_ref(at) else { continue };
             match target {
@@ -139,20 +171,31 @@ impl Laying<'_> {
                     }
                 }
                 Target::Nothing if column == PRIMARY_KEY => identifier = value.as_str().ok().map(str::to_owned),
-                Target::Nothing | Target::Unknown => {}
+                Target::Unknown => is_whole &= matches!(value, rusqlite::types::ValueRef::Null),
+                Target::Nothing => {}
             }
         }
         let key = read.key();
         let identifier = identifier.or_else(|| key.as_ref().map(|key| values::identifier(&key.0)));
         let shown = identifier.clone().unwrap_or_else(|| "?".to_owned());
         let meta = identifier.as_deref().and_then(|id| self.metadata.of(self.table, id));
+        if meta.is_some() && !self.is_laid {
+            self.report.records_left += 1;
+            return Ok(());
+        }
         let (mut record, problems) = read.finish(meta.unwrap_or_default());
-        let whole = problems.iter().all(|(_, _, fatal)| !fatal);
+        is_whole &= problems.is_empty();
+        let fits = problems.iter().all(|(_, _, fatal)| !fatal);
+        let is_queued = key
+            .as_ref()
+            .is_some_and(|key| self.queue.has(self.model, &key.to_text()));
+        let is_alone = meta.is_none() && !is_queued;
         for (column, problem, _) in problems {
             self.report.note(self.table, Some(&shown), Some(&column), problem);
         }
-        let Some(key) = key.filter(|_| whole) else {
+        let Some(key) = key.filter(|_| fits) else {
             self.report.records_left += 1;
+            self.report.records_unversioned += u64::from(is_alone);
             return Ok(());
         };
         if meta.is_none() && self.queue.creates(self.model, &key.to_text()) {
@@ -162,12 +205,28 @@ impl Laying<'_> {
         }
         // A row that stands here is not deleted, whatever was noted of another one under this id.
         record.meta.deleted = false;
-        if tx.view(self.model, &key)?.is_some() {
+        let is_here = tx.view(self.model, &key)?.is_some() || self.uploads.has(self.model, &key.to_text());
+        if is_here || (is_queued && !self.is_laid) {
             self.report.records_left += 1;
             return Ok(());
         }
-        if meta.is_none() && !self.queue.has(self.model, &key.to_text()) {
-            self.report.records_unversioned += 1;
+        if is_alone {
+            let upload = Upload {
+                model: self.model,
+                table: self.table.to_owned(),
+                row: shown,
+                record,
+                is_laid: self.is_laid,
+            };
+            match self.uploads.take(&key.to_text(), upload) {
+                // Counted when it is in the outbox.
+                Ok(()) => self.report.records_unversioned += u64::from(!is_whole),
+                Err(upload) => {
+                    self.beyond += 1;
+                    lay_alone(tx, &upload, self.report)?;
+                }
+            }
+            return Ok(());
         }
         tx.put_view(self.model, &record, GENERATION)?;
         self.report.records += 1;

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use tombolo_core::record::Key;
 use tombolo_core::schema::{MutationKind, Schema};
 use tombolo_core::value::Value;
+use tombolo_machine::limits::OUTBOX_ENTRIES_MAX;
 use tombolo_machine::{Imported, Input, Machine, Now, OutboxEntry, Scope, ScopeRow, Settings, StoreTx};
 use tombolo_store::Store;
 use tombolo_store::datastore::{DatastoreFile, ImportError, ImportFormat, ImportReport};
@@ -50,7 +51,7 @@ pub(crate) struct Taken {
 }
 
 impl Taken {
-    fn outbox(&mut self) -> Vec<OutboxEntry> {
+    pub(crate) fn outbox(&mut self) -> Vec<OutboxEntry> {
         self.store.begin(false).unwrap().outbox(0, 10_000).unwrap()
     }
 
@@ -86,6 +87,10 @@ impl Taken {
 
 /// Whole scopes of a new replica, as a client notes them before it takes anything.
 pub(crate) fn replica(dir: &TempDir, schema: &Arc<Schema>) -> (Store, Machine) {
+    replica_within(dir, schema, OUTBOX_ENTRIES_MAX)
+}
+
+fn replica_within(dir: &TempDir, schema: &Arc<Schema>, most: u64) -> (Store, Machine) {
     let mut store = Store::open(&dir.path().join("replica.db"), schema.clone(), options()).unwrap();
     let mut tx = store.begin(false).unwrap();
     if tx.scopes().unwrap().is_empty() {
@@ -98,7 +103,11 @@ pub(crate) fn replica(dir: &TempDir, schema: &Arc<Schema>) -> (Store, Machine) {
         }
     }
     tx.commit().unwrap();
-    let mut machine = Machine::new(schema.clone(), Settings::default());
+    let settings = Settings {
+        outbox_entries_max: most,
+        ..Settings::default()
+    };
+    let mut machine = Machine::new(schema.clone(), settings);
     let mut tx = store.begin(false).unwrap();
     let step = machine.step(&mut tx, Input::Start, NOW).unwrap();
     tx.commit().unwrap();
@@ -111,11 +120,17 @@ pub(crate) fn old(dir: &TempDir) -> PathBuf {
 }
 
 pub(crate) fn try_take(dir: &TempDir, sdl: &str) -> Result<Taken, ImportError> {
+    take_within(dir, sdl, OUTBOX_ENTRIES_MAX)
+}
+
+/// With an outbox of so many entries.
+pub(crate) fn take_within(dir: &TempDir, sdl: &str, most: u64) -> Result<Taken, ImportError> {
     let schema = schema(sdl);
-    let (mut store, mut machine) = replica(dir, &schema);
+    let (mut store, mut machine) = replica_within(dir, &schema, most);
+    let room = machine.import_room();
     let file = DatastoreFile::open(&old(dir), &dir.path().join("replica.db"))?.expect("there is a file");
     let mut tx = store.begin(true)?;
-    let (mut report, mut queue) = tx.lay_datastore(&file, None)?;
+    let (mut report, mut queue) = tx.lay_datastore(&file, None, room)?;
     let mutations = std::mem::take(&mut queue.mutations);
     let (step, taken) = machine.import(&mut tx, mutations, NOW).unwrap();
     tx.datastore_taken(&mut report, queue, &taken)?;
@@ -154,7 +169,7 @@ create table "MutationEvent" ("id" text primary key not null, "createdAt" text n
 create table "ModelSyncMetadata" ("id" text primary key not null, "lastSync" integer);
 "#;
 
-const ANDROID: &str = r"
+pub(crate) const ANDROID: &str = r"
 CREATE TABLE android_metadata (locale TEXT);
 CREATE TABLE `ModelMetadata` (`id` TEXT NOT NULL, `_deleted` INTEGER, `_lastChangedAt` INTEGER, `_version` INTEGER, PRIMARY KEY ( `id`));
 CREATE TABLE `PersistentRecord` (`id` TEXT NOT NULL, `containedModelClassName` TEXT NOT NULL, `containedModelId` TEXT NOT NULL,
@@ -259,7 +274,7 @@ fn both_forms_of_androids_mutations_are_read() {
         r#"insert into "Author" values ('a', 'Ada');
            insert into "Post" values ('p', 'Two', 3, 4.5, 1, 'BLOG', '2023-11-14T22:13:20.000000000Z', 1700000000, '["x"]',
              '{"lat":1.5}', 'a');
-           insert into ModelMetadata values ('Post|p', 0, 1700000000123, 7);"#,
+           insert into ModelMetadata values ('Post|p', 0, 1700000000123, 7), ('Author|a', 0, 5, 1);"#,
     )
     .unwrap();
     let (first, second, third) = (
@@ -394,8 +409,9 @@ fn identifiers_without_a_models_name_are_of_the_one_record_that_has_them() {
     let mut taken = take(&dir, SDL);
     assert_eq!(taken.view("Post", &[json!("p")]).unwrap()["_version"], 4);
     assert_eq!(taken.view("Post", &[json!("both")]).unwrap()["_version"], 0);
-    assert_eq!((taken.report.records, taken.report.records_unversioned), (3, 2));
-    assert!(!taken.report.may_be_removed());
+    // Nobody knows whose version the other is: both are uploaded.
+    assert_eq!((taken.report.records, taken.report.uploads), (3, 2));
+    assert_eq!(taken.queued(), ["create both", "create both"]);
 }
 
 #[test]
@@ -435,6 +451,23 @@ fn the_order_is_that_of_the_times_unless_a_clock_was_set_back() {
     }
 }
 
+/// The replica has synced posts before.
+pub(crate) fn sync_before(dir: &TempDir) {
+    let schema = schema(SDL);
+    let (mut store, machine) = replica(dir, &schema);
+    let mut tx = store.begin(true).unwrap();
+    let mut scope = tx
+        .scopes()
+        .unwrap()
+        .into_iter()
+        .find(|scope| scope.model == "Post")
+        .unwrap();
+    scope.cursor = Some("e:9".into());
+    tx.put_scope(&scope).unwrap();
+    tx.commit().unwrap();
+    drop((store, machine));
+}
+
 /// A replica that has rows of the server already keeps them; the queue is taken all the same.
 #[test]
 fn a_replica_that_has_synced_takes_the_queue_alone() {
@@ -452,19 +485,7 @@ fn a_replica_that_has_synced_takes_the_queue_alone() {
         &json!({ "id": "r", "title": "edited" }),
     );
     drop(conn);
-    let schema = schema(SDL);
-    let (mut store, machine) = replica(&dir, &schema);
-    let mut tx = store.begin(true).unwrap();
-    let mut scope = tx
-        .scopes()
-        .unwrap()
-        .into_iter()
-        .find(|scope| scope.model == "Post")
-        .unwrap();
-    scope.cursor = Some("e:9".into());
-    tx.put_scope(&scope).unwrap();
-    tx.commit().unwrap();
-    drop((store, machine));
+    sync_before(&dir);
     let mut taken = take(&dir, SDL);
     assert_eq!(
         (taken.report.records, taken.report.records_left, taken.report.mutations),

@@ -232,7 +232,7 @@ fn an_import_that_ends_anywhere_has_happened_or_has_not() {
         let mut tx = store.begin(true).unwrap();
         assert_eq!(tx.datastore_report().unwrap(), None, "stopped at {stop}");
         assert!(tx.outbox(0, 10).unwrap().is_empty());
-        let (mut report, mut queue) = tx.lay_datastore(&file, None).unwrap();
+        let (mut report, mut queue) = tx.lay_datastore(&file, None, machine.import_room()).unwrap();
         if stop == 0 {
             continue;
         }
