@@ -182,6 +182,62 @@ async fn ten_thousand_records_and_five_hundred_mutations() {
     }
 }
 
+/// An app without a cloud: what no server has heard of goes up, parents first; what the server has by now is no refusal, and
+/// what others made of it stands.
+#[tokio::test]
+async fn records_that_no_cloud_has_seen_go_up_and_overwrite_nothing() {
+    for adapter in Adapter::ALL {
+        let site = Site::new().await;
+        let path = old_path(&site, "p");
+        let old = OldFile::new(&path, adapter);
+        let note =
+            |i: usize| json!({ "id": format!("n{i}"), "flightId": "f1", "text": format!("note {i}"), "done": false });
+        for i in 0..50 {
+            old.record("Note", &note(i), None);
+        }
+        old.record(
+            "Flight",
+            &json!({ "id": "f1", "carrier": "UA", "dest": "EWR", "delay": 5 }),
+            None,
+        );
+        drop(old);
+        // One that the server has, one that somebody has edited since.
+        site.write("createNote", note(7)).await;
+        site.write("createNote", note(8)).await;
+        site.write("updateNote", json!({ "id": "n8", "text": "theirs", "_version": 1 }))
+            .await;
+
+        let builder = site
+            .builder("p")
+            .offline(true)
+            .import_datastore(&path)
+            .remove_datastore_when_settled(true);
+        let phone = Phone::open(builder, site.replica("p")).await;
+        let taken = report(&phone);
+        assert_eq!(
+            (taken.uploads, taken.records, taken.unsettled, taken.records_unversioned),
+            (51, 51, 51, 0),
+            "{taken:?}"
+        );
+        assert_eq!(phone.outbox().await[0].model, "Flight", "notes refer to it");
+        assert_eq!(phone.records("Note", "text").await.len(), 50, "at once, offline");
+        let synced = phone.sync().await;
+        assert_eq!((synced.pushed, synced.rejected), (51, 0), "{synced:?}");
+        let fields = "flightId text done";
+        let notes = site.records("Note", fields).await;
+        assert_eq!(phone.records("Note", fields).await, notes);
+        assert_eq!(phone.records("Flight", "").await, site.records("Flight", "").await);
+        assert_eq!((notes.len(), &notes["n8"]["text"]), (50, &json!("theirs")));
+        assert_eq!(notes["n9"], note(9));
+        let taken = report(&phone);
+        assert_eq!(
+            (taken.state, taken.removed, path.exists()),
+            (ImportState::Settled, true, false)
+        );
+        phone.close().await;
+    }
+}
+
 /// What others did meanwhile stands, what left the server leaves the phone, and the phone's edit gets through.
 #[tokio::test]
 async fn others_have_gone_on_meanwhile() {

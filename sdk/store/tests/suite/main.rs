@@ -6,6 +6,7 @@ mod behind;
 mod bounds;
 mod datastore;
 mod datastore_bad;
+mod datastore_decisions;
 mod datastore_uploads;
 mod files;
 mod fold;
