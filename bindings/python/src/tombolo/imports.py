@@ -65,8 +65,10 @@ class ImportReport:
     """Records that are here now."""
     tombstones: int
     """Tombstones that are here now."""
+    uploads: int
+    """Records of which the old file knew neither a version nor a mutation: each is in the outbox as a creation."""
     records_unversioned: int
-    """Records of which the old file did not know at which version they were synced."""
+    """Records of the same kind of which the old file alone has something."""
     records_left: int
     """Records that were not taken."""
     mutations: int
@@ -76,7 +78,7 @@ class ImportReport:
     mutations_left: int
     """Unsent mutations that could not be taken; each is in ``problems``, with its content."""
     unsettled: int
-    """Of those taken, the ones that are not settled yet or were refused and not taken note of."""
+    """Of mutations and uploads, the ones that are not settled yet or were refused and not taken note of."""
     first_number: int
     """Number of the first mutation taken, 0 for none. Those taken have this one and the following ones, in order."""
     last_number: int
@@ -98,6 +100,7 @@ def import_of(given: Any) -> ImportReport:
         error=given.error,
         records=given.records,
         tombstones=given.tombstones,
+        uploads=given.uploads,
         records_unversioned=given.records_unversioned,
         records_left=given.records_left,
         mutations=given.mutations,

@@ -18,7 +18,9 @@ public data class ImportReport(
     val records: Long,
     /** Tombstones that are here now. */
     val tombstones: Long,
-    /** Records of which the old file did not know at which version they were synced. */
+    /** Records of which the old file knew neither a version nor a mutation: each is in the outbox as a creation. */
+    val uploads: Long,
+    /** Records of the same kind of which the old file alone has something. */
     val recordsUnversioned: Long,
     /** Records that were not taken. */
     val recordsLeft: Long,
@@ -28,7 +30,7 @@ public data class ImportReport(
     val mutationsMayBeSent: Long,
     /** Unsent mutations that could not be taken. Each is in [problems], with its content. */
     val mutationsLeft: Long,
-    /** Of those taken, the ones that are not settled yet or were refused and not taken note of. */
+    /** Of mutations and uploads, the ones that are not settled yet or were refused and not taken note of. */
     val unsettled: Long,
     /** The numbers of the first and of the last mutation taken; `null` for none. */
     val numbers: LongRange?,
@@ -99,6 +101,7 @@ internal fun importReport(given: NativeReport): ImportReport =
         error = given.error,
         records = given.records.toLong(),
         tombstones = given.tombstones.toLong(),
+        uploads = given.uploads.toLong(),
         recordsUnversioned = given.recordsUnversioned.toLong(),
         recordsLeft = given.recordsLeft.toLong(),
         mutations = given.mutations.toLong(),
