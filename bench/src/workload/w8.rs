@@ -106,11 +106,10 @@ pub(crate) fn run(setting: &Setting, large: &Place, notes: &mut Vec<String>) -> 
         let spreads: Vec<Spread> = runs.iter().map(of).collect();
         Spread::median(&spreads)
     };
-    let figures: [(&str, fn(&AppDone) -> Spread); 2] = [
-        ("local write", |done| done.write),
+    for (what, of) in [
+        ("local write", (|done| done.write) as fn(&AppDone) -> Spread),
         ("write to live list query", |done| done.live),
-    ];
-    for (what, of) in figures {
+    ] {
         let plain = spread(&rust, of);
         lines.push(one(format!("{what}, plain Rust, p50"), plain.p50));
         for ((language, _), done) in languages.iter().zip(&others) {

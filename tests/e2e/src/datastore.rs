@@ -21,8 +21,11 @@ impl Adapter {
     pub const ALL: [Self; 2] = [Self::Ios, Self::Android];
 }
 
-/// Columns of the models: name, type, required.
-const MODELS: &[(&str, &[(&str, &str, bool)])] = &[
+/// A column: its name, its type, whether it is required.
+type Column = (&'static str, &'static str, bool);
+
+/// The models with their columns.
+const MODELS: &[(&str, &[Column])] = &[
     (
         "Flight",
         &[

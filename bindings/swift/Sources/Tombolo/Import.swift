@@ -52,6 +52,8 @@ public struct ImportReport: Sendable, Equatable {
     public let tombstones: Int
     /// Records of which the old file did not know at which version they were synced.
     public let recordsUnversioned: Int
+    /// Records that no server may have, queued as creations.
+    public let uploads: Int
     /// Records that were not taken.
     public let recordsLeft: Int
     /// Unsent mutations that are in the outbox now.
@@ -85,6 +87,7 @@ public struct ImportReport: Sendable, Equatable {
         records = count(given.records)
         tombstones = count(given.tombstones)
         recordsUnversioned = count(given.recordsUnversioned)
+        uploads = count(given.uploads)
         recordsLeft = count(given.recordsLeft)
         mutations = count(given.mutations)
         mutationsMayBeSent = count(given.mutationsMayBeSent)

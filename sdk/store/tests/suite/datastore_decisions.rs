@@ -111,7 +111,7 @@ fn the_old_file_may_go_when_all_is_settled_and_it_alone_has_nothing() {
 #[test]
 fn the_logs_and_the_mark_go_with_the_old_file() {
     let dir = TempDir::new().unwrap();
-    let claim = Claim::of(&old(&dir), &dir.path().join("replica.db"));
+    let claim = Claim::of(&old(&dir), &dir.path().join("replica.db"), None);
     claim.begin().unwrap();
     for name in ["old.db", "old.db-wal", "old.db-shm", "old.db-journal", "old.db.keep"] {
         std::fs::write(dir.path().join(name), "x").unwrap();
