@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Compiles the Kotlin library, the code generated for four schemas, the runner and the examples without a warning, and runs them against
-# real servers. After `cargo xtask bindings`, which writes generated/. `ci.sh bench` measures instead.
+# real servers. After `cargo xtask bindings`, which writes generated/. `bench.sh` measures with what it compiles.
 #
 #   TOMBOLO_BIN      the server          (target/debug/tombolo)
 #   TOMBOLO_LIBRARY  the library         (target/debug/libtombolo_ffi.so)
@@ -16,12 +16,12 @@ bin=${TOMBOLO_BIN:-$target/debug/tombolo}
 library=${TOMBOLO_LIBRARY:-$target/debug/libtombolo_ffi.so}
 tools=${TOMBOLO_TOOLS:-$HOME/.cache/tombolo-tools}
 compiler=2.4.20
-work=$(mktemp -d)
+work=${TOMBOLO_KOTLIN_WORK:-$(mktemp -d)}
 pids=()
 
 end() {
     for pid in ${pids[@]+"${pids[@]}"}; do kill "$pid" 2>/dev/null || true; done
-    rm -rf "$work"
+    [ -n "${TOMBOLO_KOTLIN_WORK:-}" ] || rm -rf "$work"
 }
 trap end EXIT
 
@@ -100,7 +100,7 @@ compile "$runs" "$work/lib:$work/ffi" -Werror "-Xfriend-paths=$work/lib" \
     "$work/src" "$here/tests/runner" "$root/examples/kotlin-jvm/src"
 echo "ok compiled without a warning: the library, four schemas, the README's first lines, examples/kotlin-jvm"
 
-if [ "${1:-}" != bench ]; then
+if [ "${1:-}" != build ]; then
     compile "$work/stubs" "" "$here/tests/android-stubs"
     compile "$work/android" "$work/stubs:$work/lib:$work/ffi" -Werror -Xexplicit-api=strict "$here/tombolo/src/android/kotlin"
     app=$root/examples/android/app/src/main/kotlin/dev/tombolo/flights
@@ -114,9 +114,9 @@ export TOMBOLO_BIN=$bin TOMBOLO_LIBRARY=$library TOMBOLO_REPOSITORY=$root
 run() {
     java -Xmx512m "-Djna.library.path=$(dirname "$library")" -cp "$runs:$work/lib:$work/ffi:$base:$kotlin/lib/kotlin-stdlib.jar" "$@"
 }
-if [ "${1:-}" = bench ]; then
-    shift
-    run dev.tombolo.tests.MainKt bench "$@"
+if [ "${1:-}" = build ]; then
+    declare -f run >"$work/run.sh"
+    declare -p library runs work base kotlin >>"$work/run.sh"
     exit
 fi
 

@@ -89,6 +89,11 @@ flags=(--disable-sandbox -Xlinker "-L$build/library")
 [ "$(uname)" = Darwin ] || flags+=(-Xlinker --allow-shlib-undefined)
 export LD_LIBRARY_PATH=$build/library DYLD_LIBRARY_PATH=$build/library TOMBOLO_LIBRARY=$library
 
+if [ "${1:-}" = bench ]; then
+    inside "$build/bench/release/Scenarios" bench "$2"
+    exit
+fi
+
 # --- Generated code
 
 generate() { # folder, schema, operations
@@ -121,6 +126,11 @@ build() { # package, scratch folder
     cat "$work/said" >&2
     fail "swift build failed in $1"
 }
+if [ "${1:-}" = bench-build ]; then
+    flags+=(-c release)
+    build "$here/tests" "$build/bench"
+    exit
+fi
 build "$here/tests" "$build/tests"
 build "$root/examples/swift-cli" "$build/example"
 echo "ok build: the package, four schemas without a warning, the README's first lines, the example"

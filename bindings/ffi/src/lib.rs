@@ -5,7 +5,7 @@
 //! # Rules of this border
 //! - **Answers** cross as one buffer of JSON ([`Answer::data`]), values that go in as JSON text.
 //! - **Errors** are [`TomboloError`], an enum with fields.
-//! - **Panics** do not cross. One becomes [`TomboloError::Panicked`] and a report ([`set_reporter`]); the host app lives.
+//! - **Panics** do not cross. One in a call becomes [`TomboloError::Panicked`] and a report ([`set_reporter`]); the host app lives.
 //! - **Work runs on threads of our own** ([`mod@runtime`]): no call waits on the caller's thread, whatever executor it has.
 //! - **Every call that may take long takes a [`CancelHandle`]**, since not every language's cancellation comes through.
 //! - **What is watched is a handle** ([`LiveQuery`], [`StatusWatch`], [`EventStream`]): it is asked for the next item, stops

@@ -1,76 +1,64 @@
 package dev.tombolo.tests
 
+import dev.tombolo.Client
 import dev.tombolo.Json
 import dev.tombolo.Tombolo
 import java.nio.file.Files
+import java.nio.file.Path
 import kotlin.time.Duration
+import kotlin.time.DurationUnit
 import kotlin.time.TimeSource
 import kotlinx.coroutines.channels.Channel
 import kotlinx.coroutines.coroutineScope
 import kotlinx.coroutines.flow.buffer
 import kotlinx.coroutines.flow.produceIn
 
-private const val SCHEMA =
-    "type Note @model { id: ID! room: ID! @index(name: \"byRoom\", queryField: \"notesByRoom\") text: String! }"
-private const val WRITE = "mutation(\$input: CreateNoteInput!) { createNote(input: \$input) { id } }"
-private const val ROOM = "{ notesByRoom(room: \"live\", sortDirection: DESC, limit: 20) { items { id text } } }"
-
-/** A transaction takes at most so many. */
-private const val BATCH = 100
-
-/** Measures on a file of `rows` records, with the link down: a write, and a write until the live query has shown it. One line of JSON. */
-suspend fun bench(rows: Int, writes: Int) {
-    val folder = Files.createTempDirectory("tombolo-bench-")
-    try {
-        val path = folder.resolve("bench.db").toString()
-        Tombolo.open(schema = SCHEMA, path = path).use { client ->
-            for (batch in (0 until rows).chunked(BATCH)) {
-                client.transaction { batch.forEach { mutate(WRITE, create("r$it", "room-${it % 1000}")) } }
-            }
-        }
-        val began = TimeSource.Monotonic.markNow()
-        Tombolo.open(schema = SCHEMA, path = path).use { client ->
-            val opened = began.elapsedNow()
-            client.query("{ getNote(id: \"r0\") { id } }")
-            val answered = began.elapsedNow()
-            val write = measure(writes) { client.mutate(WRITE, create("w$it", "quiet")) }
-            val round = coroutineScope {
-                val answers = client.watch(ROOM).buffer(Channel.UNLIMITED).produceIn(this)
-                answers.receive()
-                val times = measure(writes) {
-                    // In the order of their ids, the newest first.
-                    val id = "l" + it.toString().padStart(9, '0')
-                    client.mutate(WRITE, create(id, "live"))
-                    while (!answers.receive().json.contains(id)) continue
-                }
-                answers.cancel()
-                times
-            }
-            val told = mapOf(
-                "language" to "kotlin", "rows" to rows, "writes" to writes,
-                "open_ms" to opened.inWholeMilliseconds, "open_and_first_query_ms" to answered.inWholeMilliseconds,
-                "write_us_p50" to micros(write, 50), "write_us_p99" to micros(write, 99),
-                "live_us_p50" to micros(round, 50), "live_us_p99" to micros(round, 99),
-            )
-            println(Json.encode(told))
-        }
-    } finally {
-        folder.toFile().deleteRecursively()
+/**
+ * Does the job of the bench's workload W8 (`bench/src/worker/app.rs` has its meaning): opens a replica's file, asks, writes, watches, and
+ * prints how long that took in one line of JSON, in seconds.
+ */
+suspend fun bench(job: String) {
+    @Suppress("UNCHECKED_CAST")
+    val given = Json.decode(Files.readString(Path.of(job))) as Map<String, Any?>
+    fun text(name: String) = given[name] as String
+    fun texts(name: String) = (given[name] as List<*>).map { it as String }
+    val clock = TimeSource.Monotonic
+    val begun = clock.markNow()
+    val client = Tombolo.open(schema = text("schema"), path = text("file"))
+    val opened = begun.elapsedNow()
+    val asked = clock.markNow()
+    client.query(text("query"))
+    val answered = asked.elapsedNow()
+    suspend fun write(client: Client, place: Int, id: String) {
+        client.mutate(text("update"), mapOf("input" to mapOf("id" to id, "depDelay" to 9_000 + place)))
     }
+    val writes = texts("plain").mapIndexed { place, id ->
+        val mark = clock.markNow()
+        write(client, place, id)
+        mark.elapsedNow()
+    }
+    val lives = coroutineScope {
+        val answers = client.watch(text("query")).buffer(Channel.UNLIMITED).produceIn(this)
+        answers.receive()
+        val times = texts("watched").mapIndexed { place, id ->
+            val mark = clock.markNow()
+            write(client, place, id)
+            answers.receive()
+            mark.elapsedNow()
+        }
+        answers.cancel()
+        times
+    }
+    client.shutDown()
+    val told = mapOf(
+        "open_seconds" to opened.toDouble(DurationUnit.SECONDS), "first_query_seconds" to answered.toDouble(DurationUnit.SECONDS),
+        "write" to spread(writes), "live" to spread(lives),
+    )
+    println(Json.encode(told))
 }
 
-private fun create(id: String, room: String): Map<String, Any?> =
-    mapOf("input" to mapOf("id" to id, "room" to room, "text" to "wet runway, brake early"))
-
-/** Each turn's time, in order of length. The first tenth warms the machine up and does not count. */
-private suspend fun measure(count: Int, turn: suspend (Int) -> Unit): List<Duration> {
-    val times = ArrayList<Duration>(count)
-    for (n in 0 until count + count / 10) {
-        val began = TimeSource.Monotonic.markNow()
-        turn(n)
-        if (n >= count / 10) times += began.elapsedNow()
-    }
-    return times.sorted()
+private fun spread(times: List<Duration>): Map<String, Double> {
+    val sorted = times.sorted()
+    fun at(percent: Int) = sorted[(sorted.size - 1) * percent / 100].toDouble(DurationUnit.SECONDS)
+    return mapOf("p50" to at(50), "p99" to at(99))
 }
-
-private fun micros(times: List<Duration>, percent: Int): Long = times[(times.size - 1) * percent / 100].inWholeMicroseconds

@@ -17,13 +17,13 @@ private val LIMIT = 180.seconds
 private val SCENARIOS: Map<String, suspend Trial.() -> Unit> = PURPOSE + BAD_INPUT + WATCHED + GENERATED_CODE
 
 /**
- * Carries out the scenarios of tests/bindings/scenarios.md: `[--only NAME] [--break NAME]`, `checks`, or `bench [ROWS] [WRITES]`. Prints a line for
+ * Carries out the scenarios of tests/bindings/scenarios.md: `[--only NAME] [--break NAME]`, `checks`, or `bench JOB`. Prints a line for
  * each, and `N passed, N failed`; ends with 1 if one failed, or if these scenarios are not those of the list.
  */
 fun main(arguments: Array<String>) {
     val repository = Path.of(System.getenv("TOMBOLO_REPOSITORY") ?: ".").toAbsolutePath()
     if (arguments.firstOrNull() == "bench") {
-        runBlocking(Dispatchers.Default) { bench(arguments.getOrNull(1)?.toInt() ?: 50_000, arguments.getOrNull(2)?.toInt() ?: 2_000) }
+        runBlocking(Dispatchers.Default) { bench(arguments[1]) }
         exitProcess(0)
     }
     if (arguments.firstOrNull() == "checks") exitProcess(if (checks()) 0 else 1)

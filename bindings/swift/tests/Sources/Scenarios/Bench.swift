@@ -1,57 +1,54 @@
 import Foundation
 import Tombolo
 
-/// Write and live-query round trip in a file of `records` rows; one line of JSON.
-func bench(records: Int, writes: Int) async throws {
-    let folder = NSTemporaryDirectory() + "/tombolo-swift-bench-\(UUID().uuidString)"
-    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-    defer { try? FileManager.default.removeItem(atPath: folder) }
-    let schema = "type Note @model { id: ID! text: String! stars: Int @index(name: \"byStars\", queryField: \"byStars\") }"
-    let path = folder + "/bench.sqlite"
-    let create = "mutation($id: ID!, $text: String!, $stars: Int) { createNote(input: { id: $id, text: $text, stars: $stars }) { id } }"
-    let update = "mutation($id: ID!, $text: String!) { updateNote(input: { id: $id, text: $text }) { id } }"
+/// What the bench's workload W8 asks of an app; `bench/src/worker/app.rs` has its meaning.
+struct BenchJob: Decodable {
+    let file, schema, query, update: String
+    let plain, watched: [String]
+}
+
+/// Does the job: opens a replica's file, asks, writes, watches. One line of JSON, in seconds.
+func bench(job path: String) async throws {
+    let job = try JSONDecoder().decode(BenchJob.self, from: Data(contentsOf: URL(fileURLWithPath: path)))
     let clock = ContinuousClock()
-    var client = try await Tombolo.open(schema: schema, path: path, durable: false)
-    var at = 0
-    while at < records {
-        let end = min(at + 100, records)
-        try await client.transaction { t in
-            for index in at..<end {
-                t.mutate(create, ["id": .string("n\(index)"), "text": "a note of some length", "stars": .int(Int64(index % 1000))])
-            }
-        }
-        at = end
+    let begun = clock.now
+    let client = try await Tombolo.open(schema: job.schema, path: job.file)
+    let opened = clock.now - begun
+    let asked = clock.now
+    _ = try await client.query(job.query)
+    let answered = clock.now - asked
+    func write(_ place: Int, _ id: String) async throws {
+        let input: JSONValue = ["id": .string(id), "depDelay": .int(Int64(9_000 + place))]
+        try await client.mutate(job.update, ["input": input])
     }
-    await client.close()
-    let opened = clock.now
-    client = try await Tombolo.open(schema: schema, path: path)
-    let open = clock.now - opened
-    let watch = "query { getNote(id: \"n7\") { id text } }"
-    var answers = try client.watch(watch).makeAsyncIterator()
+    var (writes, lives): ([Duration], [Duration]) = ([], [])
+    for (place, id) in job.plain.enumerated() {
+        let mark = clock.now
+        try await write(place, id)
+        writes.append(clock.now - mark)
+    }
+    var answers = try client.watch(job.query).makeAsyncIterator()
     _ = try await answers.next()
-    var (write, round): ([Duration], [Duration]) = ([], [])
-    for index in 0..<writes {
-        let begun = clock.now
-        try await client.mutate(update, ["id": "n7", "text": .string("text \(index)")])
-        write.append(clock.now - begun)
-        let answer = try await answers.next()
-        guard answer?["getNote"]["text"].string == "text \(index)" else { throw Failure("the live query gave \(String(describing: answer?.json))") }
-        round.append(clock.now - begun)
+    for (place, id) in job.watched.enumerated() {
+        let mark = clock.now
+        try await write(place, id)
+        guard try await answers.next() != nil else { throw Failure("the live query has ended") }
+        lives.append(clock.now - mark)
     }
     await client.close()
-    func part(_ times: [Duration]) -> JSONValue {
-        let sorted = times.sorted()
-        let micros = { (at: Double) -> JSONValue in
-            let (seconds, attoseconds) = sorted[min(Int(Double(sorted.count) * at), sorted.count - 1)].components
-            return .int(seconds * 1_000_000 + attoseconds / 1_000_000_000_000)
-        }
-        return ["p50_us": micros(0.5), "p99_us": micros(0.99)]
-    }
-    let opening = open.components
-    say(
-        JSONValue.object([
-            "language": "swift", "records": JSONValue(records), "writes": JSONValue(writes), "write": part(write),
-            "write_to_live_query": part(round),
-            "open_us": .int(opening.seconds * 1_000_000 + opening.attoseconds / 1_000_000_000_000),
-        ]).json)
+    let told: JSONValue = [
+        "open_seconds": seconds(opened), "first_query_seconds": seconds(answered), "write": spread(writes), "live": spread(lives),
+    ]
+    say(told.json)
+}
+
+private func seconds(_ time: Duration) -> JSONValue {
+    let (whole, attoseconds) = time.components
+    return .double(Double(whole) + Double(attoseconds) / 1e18)
+}
+
+private func spread(_ times: [Duration]) -> JSONValue {
+    let sorted = times.sorted()
+    let at = { (percent: Int) in seconds(sorted[(sorted.count - 1) * percent / 100]) }
+    return ["p50": at(50), "p99": at(99)]
 }

@@ -4,7 +4,7 @@ import TomboloFFI
 
 // Carries out tests/bindings/scenarios.md: Scenarios --rig URL --list FILE [--only NAME] [--break NAME]
 //                                          Scenarios checks
-//                                          Scenarios bench [--records N] [--writes N]
+//                                          Scenarios bench JOB
 
 /// Panics in the library.
 func panic(_ words: String) async throws {
@@ -46,8 +46,7 @@ if arguments.first == "checks" {
     exit(await checks() ? 0 : 1)
 }
 if arguments.first == "bench" {
-    try await bench(
-        records: option("--records").flatMap(Int.init) ?? 5_000, writes: option("--writes").flatMap(Int.init) ?? 2_000)
+    try await bench(job: arguments[1])
     exit(0)
 }
 
