@@ -10,6 +10,8 @@ repository=$(cd "$here/../.." && pwd)
 # As minSdk in tombolo/build.gradle.kts.
 api=24
 profile=${TOMBOLO_PROFILE:-phone}
+# Equal functions once, and relocations packed as every Android since 23 reads them: a fifth less.
+smaller="-C link-arg=-Wl,--icf=all -C link-arg=-Wl,--pack-dyn-relocs=android"
 
 ndk=${ANDROID_NDK_HOME:-${ANDROID_NDK_ROOT:-}}
 if [ ! -d "$ndk/toolchains/llvm/prebuilt" ]; then
@@ -31,7 +33,7 @@ for abi in "${abis[@]}"; do
     variable=${target//-/_}
     env "CC_$variable=$tools/$clang$api-clang" "AR_$variable=$tools/llvm-ar" \
         "CARGO_TARGET_${variable^^}_LINKER=$tools/$clang$api-clang" \
-        RUSTFLAGS="-C link-arg=-Wl,-z,max-page-size=16384" \
+        RUSTFLAGS="-C link-arg=-Wl,-z,max-page-size=16384 $smaller" \
         cargo build --manifest-path "$repository/Cargo.toml" --package tombolo-ffi --lib --profile "$profile" --target "$target"
     folder=$here/tombolo/src/android/jniLibs/$abi
     mkdir -p "$folder"
