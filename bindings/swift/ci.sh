@@ -145,10 +145,10 @@ if [ "$(uname)" != Darwin ]; then
         quietly "${check[@]}" -emit-module -module-name $name -o "$stubs/$name.swiftmodule" "$here/tests/AppleStubs/$name.swift"
     done
     # shellcheck disable=SC2046
-    quietly "${check[@]}" -emit-module -module-name Tombolo -o "$stubs/Tombolo.swiftmodule" $(find "$here/Sources/Tombolo" -name '*.swift')
+    quietly "${check[@]}" -emit-module -module-name Tombolo -o "$stubs/Tombolo.swiftmodule" $(find "$here/Sources/Tombolo" -name '[!.]*.swift')
     generate "$root/examples/ios/Sources/Generated" "$root/examples/flights/schema.graphql" ""
     # shellcheck disable=SC2046
-    quietly "${check[@]}" -typecheck -module-name App $(find "$root/examples/ios/Sources" -name '*.swift')
+    quietly "${check[@]}" -typecheck -module-name App $(find "$root/examples/ios/Sources" -name '[!.]*.swift')
     echo "ok stubs: Sources/Tombolo/Apple and examples/ios"
 fi
 

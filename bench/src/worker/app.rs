@@ -25,7 +25,7 @@ pub(crate) struct App {
     pub(crate) query: String,
     /// The mutation, with variables `{"input":{"id":ID,"depDelay":INT}}`.
     pub(crate) update: String,
-    /// Records to write, one after the other. The n-th gets the `depDelay` 9000 + n.
+    /// Records to write, one after the other. The n-th gets the `depDelay` 8000 + n, which no record has (W6 writes 9000 + n).
     pub(crate) plain: Vec<String>,
     /// Records to write while the query is watched; each changes its answer.
     pub(crate) watched: Vec<String>,
@@ -65,7 +65,7 @@ pub(super) async fn run(job: &App) -> Result<AppDone, Error> {
     let first_query_seconds = start.elapsed().as_secs_f64();
     let resident_after = resident();
 
-    let input = |place: usize, id: &str| json!({ "input": { "id": id, "depDelay": 9_000 + place } });
+    let input = |place: usize, id: &str| json!({ "input": { "id": id, "depDelay": 8_000 + place } });
     let mut writes = Vec::with_capacity(job.plain.len());
     for (place, id) in job.plain.iter().enumerate() {
         let start = Instant::now();

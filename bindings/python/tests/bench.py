@@ -26,7 +26,7 @@ async def bench(path: str) -> None:
     answered = time.perf_counter() - asked
 
     async def write(place: int, record: str) -> None:
-        await client.mutate(job["update"], {"input": {"id": record, "depDelay": 9_000 + place}})
+        await client.mutate(job["update"], {"input": {"id": record, "depDelay": 8_000 + place}})
 
     writes: List[float] = []
     for place, record in enumerate(job["plain"]):

@@ -216,8 +216,10 @@ fn order(model: &Model, order: &[By]) -> String {
 /// Records that come after the one whose order columns have the values `after`. Nulls come first, and last where the order
 /// descends: as SQLite has it.
 fn beyond(model: &Model, list: &List, after: &[Value], params: &mut Vec<Value>) -> String {
+    // A field that is required may be null in a row from before it was, or before the server has filled it in. Where the order
+    // ascends such rows lie behind; where it descends they lie ahead, and a comparison of rows would leave them out.
     let never_null = |by: &By| match by.column {
-        Column::Field(field) => model.key.contains(&field) || model.field_at(field).ty.required,
+        Column::Field(field) => model.key.contains(&field) || (model.field_at(field).ty.required && !by.descending),
         Column::Version | Column::Deleted | Column::LastChangedAt | Column::Position | Column::Rule(_) => true,
     };
     let first = list.order.first().is_some_and(|by| by.descending);

@@ -139,10 +139,12 @@ pub(crate) async fn keep_asking(client: Weak<Inner>, mut status: watch::Receiver
         let Some(inner) = client.upgrade() else { return };
         let still = paused(&status.borrow());
         if still && let Some(credential) = credential {
-            if Client::of(inner).set_credential(credential).await.is_err() {
-                // Suspended, or closed: asked again if the link ever rests again.
-                tracing::debug!("a credential came too late");
+            if Client::of(inner).set_credential(credential).await.is_ok() {
+                // Refused again at once, the link may rest already: what lay between need not be seen.
+                continue;
             }
+            // Suspended, or closed: asked again if the link ever rests again.
+            tracing::debug!("a credential came too late");
         } else {
             drop(inner);
         }
@@ -206,6 +208,30 @@ mod tests {
         let status = watch::Sender::new(link(LinkStatus::Paused));
         keep_asking(Arc::downgrade(&left.inner), status.subscribe(), ask).await;
         assert!(times.lock().unwrap().is_empty());
+    }
+
+    /// A server that refuses so fast that the link is never seen to be tried.
+    #[tokio::test]
+    async fn what_is_refused_unseen_is_asked_about_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let client = offline(&folder).await;
+        tokio::time::pause();
+        let times = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&times);
+        let ask: Ask = Arc::new(move || {
+            noted.lock().unwrap().push(Instant::now());
+            Box::pin(std::future::ready(Some(Credential::ApiKey("stale".into()))))
+        });
+        let status = watch::Sender::new(link(LinkStatus::Paused));
+        let asking = tokio::spawn(keep_asking(Arc::downgrade(&client.inner), status.subscribe(), ask));
+        let begun = Instant::now();
+        while times.lock().unwrap().len() < 3 {
+            assert!(begun.elapsed() < CREDENTIAL_RETRY_MAX, "asked no more");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        asking.abort();
+        tokio::time::resume();
+        client.close().await;
     }
 
     async fn offline(folder: &tempfile::TempDir) -> Client {

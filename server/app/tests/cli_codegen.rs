@@ -134,7 +134,7 @@ fn a_list_that_leads_out_of_the_folder_removes_nothing_there() {
     folder.out(&[]);
     let ours = folder.text("out/mod.rs");
     folder.file("outside.rs", &ours);
-    folder.file("out/.tombolo-codegen.rust", "../outside.rs\n/outside.rs\n");
+    folder.file("out/.tombolo-codegen-rust", "../outside.rs\n/outside.rs\n");
     assert_eq!(code(&folder.out(&[])), 0);
     assert_eq!(folder.text("outside.rs"), ours);
 }

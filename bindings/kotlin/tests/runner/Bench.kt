@@ -30,7 +30,7 @@ suspend fun bench(job: String) {
     client.query(text("query"))
     val answered = asked.elapsedNow()
     suspend fun write(client: Client, place: Int, id: String) {
-        client.mutate(text("update"), mapOf("input" to mapOf("id" to id, "depDelay" to 9_000 + place)))
+        client.mutate(text("update"), mapOf("input" to mapOf("id" to id, "depDelay" to 8_000 + place)))
     }
     val writes = texts("plain").mapIndexed { place, id ->
         val mark = clock.markNow()

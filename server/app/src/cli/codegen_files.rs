@@ -94,7 +94,7 @@ impl<'a> Folder<'a> {
 
     /// A hidden file: SwiftPM warns of others that it does not know.
     fn list_path(&self) -> PathBuf {
-        self.root.join(format!(".tombolo-codegen.{}", self.language))
+        self.root.join(format!(".tombolo-codegen-{}", self.language))
     }
 
     fn list_of(&self, files: &[File]) -> String {

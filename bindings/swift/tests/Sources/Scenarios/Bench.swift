@@ -18,7 +18,7 @@ func bench(job path: String) async throws {
     _ = try await client.query(job.query)
     let answered = clock.now - asked
     func write(_ place: Int, _ id: String) async throws {
-        let input: JSONValue = ["id": .string(id), "depDelay": .int(Int64(9_000 + place))]
+        let input: JSONValue = ["id": .string(id), "depDelay": .int(Int64(8_000 + place))]
         try await client.mutate(job.update, ["input": input])
     }
     var (writes, lives): ([Duration], [Duration]) = ([], [])
