@@ -7,6 +7,7 @@ use jni::objects::{JClass, JObject};
 ///
 /// Twice is no error: the first context stays. What fails is thrown as a `RuntimeException`; a panic becomes one, too.
 #[unsafe(no_mangle)]
+#[allow(unreachable_pub)] // The JVM reaches it by its name.
 pub extern "system" fn Java_dev_tombolo_android_Tls_init<'frame>(
     mut env: jni::EnvUnowned<'frame>,
     _class: JClass<'frame>,
