@@ -307,7 +307,8 @@ impl Session {
             let begun = self
                 .desk
                 .subscribe(&caller, None, id.clone(), &request, Some(&bookmark))
-                .await?;
+                .await?
+                .begun();
             if let Some(begun) = begun {
                 keeping.gone_on(&id, begun.serial);
             }
@@ -525,8 +526,8 @@ impl Session {
                     let error = refusal("An operation with this id is open: choose another, or complete it first.");
                     return Ok(self.desk.send(error_frame(&id, &[error])).await?);
                 }
-                let begun = self.desk.subscribe(caller, expires, id.clone(), &payload, None).await?;
-                match (begun, self.keeping.clone()) {
+                let started = self.desk.subscribe(caller, expires, id.clone(), &payload, None).await?;
+                match (started.begun(), self.keeping.clone()) {
                     // With other rights than the connection's it could not be gone on with.
                     (Some(begun), Some(keeping)) if caller.has_rights_of(&self.admitted.identity) => {
                         if keeping.put(id.clone(), payload, begun).is_err() {

@@ -17,7 +17,7 @@ use axum::extract::ws::Message;
 use jiff::Timestamp;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tombolo_core::access::Identity;
 use tombolo_core::wire::graphql::{ErrorType, GraphqlError, Request};
 use tombolo_engine::{Bookmark, EngineError, Prepared, Subscriber};
@@ -53,6 +53,42 @@ pub(crate) struct Desk {
     failed: CancellationToken,
     /// Subscriptions are marked, so that another session can go on with them.
     marks: bool,
+}
+
+/// What became of a request for an operation.
+#[derive(Debug)]
+pub(crate) enum Started {
+    /// There is nothing to wait for: it is at work, or was refused.
+    Other,
+    /// A mutation, in the writer's queue.
+    Mutation(Settled),
+    /// A marked subscription.
+    Subscription(Begun),
+}
+
+impl Started {
+    /// The subscription, if it is one and is marked.
+    pub(crate) fn begun(self) -> Option<Begun> {
+        match self {
+            Self::Subscription(begun) => Some(begun),
+            Self::Other | Self::Mutation(_) => None,
+        }
+    }
+}
+
+/// Tells when a mutation is committed or refused, whether anybody waits for its answer or not.
+#[derive(Clone, Debug)]
+pub(crate) struct Settled(CancellationToken);
+
+impl Settled {
+    /// Completes when it is, or never will be because the server has ended.
+    pub(crate) async fn wait(self) {
+        self.0.cancelled_owned().await;
+    }
+
+    pub(crate) fn is_now(&self) -> bool {
+        self.0.is_cancelled()
+    }
 }
 
 /// A subscription that has begun.
@@ -115,8 +151,7 @@ impl Desk {
     }
 
     /// Starts an operation under an id that is not in use. A subscription ends when its caller's credential `expires`, unless
-    /// that ends the whole session; it goes on `from` a bookmark, if there is one. Gives the subscription, if it is one and is
-    /// marked.
+    /// that ends the whole session; it goes on `from` a bookmark, if there is one.
     pub(crate) async fn subscribe(
         &mut self,
         identity: &Identity,
@@ -124,7 +159,7 @@ impl Desk {
         id: String,
         request: &Request,
         from: Option<&Bookmark>,
-    ) -> Result<Option<Begun>, Stopped> {
+    ) -> Result<Started, Stopped> {
         let app = Arc::clone(&self.app);
         let Some(api) = app.api() else {
             return Err(Stopped::Ending);
@@ -135,7 +170,7 @@ impl Desk {
                 if let Err(often) = self.app.rates.read(identity) {
                     let error = GraphqlError::new(ErrorType::LimitExceeded, often.to_string());
                     self.refuse(&id, &[error]).await?;
-                    return Ok(None);
+                    return Ok(Started::Other);
                 }
                 let room = self.make_room(&self.queries).await?;
                 self.start(id, false, |operation| async move {
@@ -151,7 +186,10 @@ impl Desk {
                 let room = self.make_room(&self.mutations).await?;
                 match api.enqueue(mutation).await {
                     Ok(pending) => {
-                        self.start(id, false, |operation| settle(app, operation, pending, room));
+                        let settled = CancellationToken::new();
+                        let told = settled.clone().drop_guard();
+                        self.start(id, false, |operation| settle(app, operation, pending, room, told));
+                        return Ok(Started::Mutation(Settled(settled)));
                     }
                     Err(failed) => self.refuse(&id, &[failed.error()]).await?,
                 }
@@ -162,12 +200,13 @@ impl Desk {
                     let message = format!("more than {most} subscriptions on one socket: open another one");
                     let error = GraphqlError::new(ErrorType::LimitExceeded, message);
                     self.refuse(&id, &[error]).await?;
-                    return Ok(None);
+                    return Ok(Started::Other);
                 }
-                return self.listen(api, &prepared, expires, id, from).await;
+                let begun = self.listen(api, &prepared, expires, id, from).await?;
+                return Ok(begun.map_or(Started::Other, Started::Subscription));
             }
         }
-        Ok(None)
+        Ok(Started::Other)
     }
 
     async fn listen(
@@ -262,13 +301,30 @@ impl Desk {
     }
 }
 
-async fn settle(app: Arc<App>, operation: Operation, pending: Pending, room: OwnedSemaphorePermit) {
-    let answer = match app.api() {
-        Some(api) => api.settle(pending).await,
-        None => return,
-    };
-    operation.answer(answer).await;
-    drop(room);
+/// Answers a mutation. It is carried out to its end by itself, also if its client cancels it or is gone: a resolver may have to
+/// be asked about it.
+fn settle(
+    app: Arc<App>,
+    operation: Operation,
+    pending: Pending,
+    room: OwnedSemaphorePermit,
+    told: DropGuard,
+) -> impl Future<Output = ()> + Send {
+    let settling = app.life.tasks.clone().spawn(async move {
+        let answer = match app.api() {
+            Some(api) => Some(api.settle(pending).await),
+            None => None,
+        };
+        drop(told);
+        (answer, room)
+    });
+    async move {
+        // A panic is in the log; the client is told nothing, and asks again.
+        if let Ok((Some(answer), room)) = settling.await {
+            operation.answer(answer).await;
+            drop(room);
+        }
+    }
 }
 
 /// The credential of a subscription's caller is over.

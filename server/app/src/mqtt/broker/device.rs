@@ -1,5 +1,6 @@
 //! One device behind a broker: who it is, what it asks, what it is told.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -9,7 +10,7 @@ use rumqttc::{Publish, QoS};
 use serde_json::Value as Json;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
-use tombolo_core::wire::graphql::{ErrorType, GraphqlError};
+use tombolo_core::wire::graphql::{ErrorType, GraphqlError, Request as GraphqlRequest};
 use tombolo_core::wire::ws::ClientFrame;
 
 use super::DEVICE_SILENCE_MAX;
@@ -18,7 +19,7 @@ use crate::auth::{Admitted, Refusal, Shown, expiry};
 use crate::limits::{OPERATION_ID_BYTES_MAX, OUTGOING_FRAMES};
 use crate::mqtt::LAST_ANSWERS_TIMEOUT;
 use crate::mqtt::topics::Topics;
-use crate::operations::{Desk, Outgoing, Stopped, error_frame};
+use crate::operations::{Desk, Outgoing, Settled, Started, Stopped, error_frame};
 
 /// Where a request carries its own credential, as AppSync's real-time protocol has it.
 const AUTHORIZATION: &str = "authorization";
@@ -26,7 +27,7 @@ const AUTHORIZATION: &str = "authorization";
 /// A message for a device's request topic.
 pub(super) struct Request {
     pub(super) message: Publish,
-    /// It is acknowledged when it is in, to this connection with the broker; `None`: it is acknowledged.
+    /// It is acknowledged when a mutation in it is settled, to this connection with the broker; `None`: it is acknowledged.
     pub(super) acknowledge: Option<u64>,
 }
 
@@ -38,6 +39,8 @@ pub(super) struct Device {
     /// Who it is, once `connection_init` has said so.
     admitted: Option<Admitted>,
     desk: Desk,
+    /// Mutations under way, by their operations' ids: no more than a desk has room for, and few that are over.
+    unsettled: HashMap<String, Settled>,
     out: mpsc::Sender<Outgoing>,
 }
 
@@ -65,6 +68,7 @@ impl Device {
             shared,
             waiting,
             admitted: None,
+            unsettled: HashMap::new(),
             out,
         };
         let in_order = device.serve(&mut requests).await;
@@ -136,19 +140,38 @@ impl Device {
             let handled = self.handle(&message).await;
             self.done_with(&message);
             match (handled, acknowledge) {
-                (Ok(()), Some(connection)) => self.shared.acknowledge(&message, connection).await,
-                (Ok(()), None) => {}
+                (Ok(None), Some(connection)) => self.shared.acknowledge(&message, connection).await,
+                (Ok(Some(settled)), Some(connection)) => {
+                    let shared = Arc::clone(&self.shared);
+                    // Those behind it need not wait. The broker bounds how many there are: by what it sends unacknowledged.
+                    self.shared.tasks.spawn(async move {
+                        settled.wait().await;
+                        shared.acknowledge(&message, connection).await;
+                    });
+                }
+                (Ok(_), None) => {}
                 // The broker brings it again, to the next process.
                 (Err(Over), _) => return true,
             }
         }
     }
 
-    async fn handle(&mut self, message: &Publish) -> Result<(), Over> {
+    /// Gives the mutation in it, if there is one and it was accepted.
+    async fn handle(&mut self, message: &Publish) -> Result<Option<Settled>, Over> {
         let Ok(frame) = serde_json::from_slice::<ClientFrame>(&message.payload) else {
             let why = "A request is a frame of graphql-transport-ws in JSON: {\"id\",\"type\":\"subscribe\",\"payload\":{\"query\"}}.";
-            return self.tell("", ErrorType::MalformedHttpRequestException, why).await;
+            self.tell("", ErrorType::MalformedHttpRequestException, why).await?;
+            return Ok(None);
         };
+        if let ClientFrame::Subscribe { id, payload } = frame {
+            return self.begin(id, payload, message.dup).await;
+        }
+        self.control(frame).await?;
+        Ok(None)
+    }
+
+    /// Everything but an operation.
+    async fn control(&mut self, frame: ClientFrame) -> Result<(), Over> {
         match frame {
             ClientFrame::ConnectionInit { payload } => {
                 let shown = payload.as_ref().and_then(Json::as_object).map(Shown::object);
@@ -166,41 +189,51 @@ impl Device {
                 self.desk.cancel(&id);
                 Ok(())
             }
-            ClientFrame::Subscribe { id, mut payload } => {
-                if id.is_empty() || id.len() > OPERATION_ID_BYTES_MAX {
-                    let why = format!("An id has 1 to {OPERATION_ID_BYTES_MAX} bytes.");
-                    return self.tell("", ErrorType::BadRequest, &why).await;
-                }
-                if self.desk.is_open(&id) {
-                    if message.dup {
-                        return Ok(());
-                    }
-                    let why = "An operation with this id is open: choose another, or complete it first.";
-                    return self.tell(&id, ErrorType::BadRequest, why).await;
-                }
-                // Taken out: it is nobody else's to see.
-                let own = payload
-                    .extensions
-                    .as_mut()
-                    .and_then(|extensions| extensions.remove(AUTHORIZATION));
-                let own = own.as_ref().and_then(Json::as_object).map(Shown::object);
-                let caller = match own.filter(Shown::is_anything) {
-                    Some(shown) => match self.shared.app.gate.admit(&shown, Timestamp::now()).await {
-                        Ok(admitted) => admitted,
-                        Err(refusal) => return self.refuse(&id, refusal).await,
-                    },
-                    None => match &self.admitted {
-                        Some(admitted) => admitted.clone(),
-                        None => return self.strange(&id).await,
-                    },
-                };
-                let begun = self
-                    .desk
-                    .subscribe(&caller.identity, caller.expires, id, &payload, None)
-                    .await?;
-                drop(begun);
-                Ok(())
+            ClientFrame::Subscribe { .. } => Ok(()),
+        }
+    }
+
+    /// Starts an operation, with the credential that it carries, or else the device's.
+    async fn begin(&mut self, id: String, mut payload: GraphqlRequest, again: bool) -> Result<Option<Settled>, Over> {
+        if id.is_empty() || id.len() > OPERATION_ID_BYTES_MAX {
+            let why = format!("An id has 1 to {OPERATION_ID_BYTES_MAX} bytes.");
+            return self.tell("", ErrorType::BadRequest, &why).await.map(|()| None);
+        }
+        if self.desk.is_open(&id) {
+            // It came again because the connection with the broker was lost: the one under way is waited for.
+            if again {
+                return Ok(self.unsettled.get(&id).cloned());
             }
+            let why = "An operation with this id is open: choose another, or complete it first.";
+            return self.tell(&id, ErrorType::BadRequest, why).await.map(|()| None);
+        }
+        // Taken out: it is nobody else's to see.
+        let own = payload
+            .extensions
+            .as_mut()
+            .and_then(|extensions| extensions.remove(AUTHORIZATION));
+        let own = own.as_ref().and_then(Json::as_object).map(Shown::object);
+        let caller = match own.filter(Shown::is_anything) {
+            Some(shown) => match self.shared.app.gate.admit(&shown, Timestamp::now()).await {
+                Ok(admitted) => admitted,
+                Err(refusal) => return self.refuse(&id, refusal).await.map(|()| None),
+            },
+            None => match &self.admitted {
+                Some(admitted) => admitted.clone(),
+                None => return self.strange(&id).await.map(|()| None),
+            },
+        };
+        let started = self
+            .desk
+            .subscribe(&caller.identity, caller.expires, id.clone(), &payload, None)
+            .await?;
+        match started {
+            Started::Mutation(settled) => {
+                self.unsettled.retain(|_, other| !other.is_now());
+                self.unsettled.insert(id, settled.clone());
+                Ok(Some(settled))
+            }
+            Started::Other | Started::Subscription(_) => Ok(None),
         }
     }
 

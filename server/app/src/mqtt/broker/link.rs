@@ -37,6 +37,8 @@ pub(super) struct Shared {
     pub(super) answer_bytes_max: usize,
     /// Counts the connections: a packet id is of one of them.
     connection: AtomicU64,
+    /// The devices, and whatever waits for room at the client.
+    pub(super) tasks: TaskTracker,
 }
 
 impl Shared {
@@ -67,12 +69,12 @@ pub(crate) async fn run(app: Arc<App>, config: BrokerConfig) {
         waiting: AtomicUsize::new(0),
         answer_bytes_max: config.packet_bytes_max,
         connection: AtomicU64::new(0),
+        tasks: TaskTracker::new(),
     });
     let mut link = Link {
         shared,
         config,
         devices: HashMap::new(),
-        tasks: TaskTracker::new(),
         pause: PAUSES.0,
         reached: false,
         swept: Instant::now(),
@@ -86,10 +88,10 @@ pub(crate) async fn run(app: Arc<App>, config: BrokerConfig) {
     }
     // The devices' tasks finish what they have; their answers still go out.
     link.devices.clear();
-    link.tasks.close();
-    let tasks = link.tasks.clone();
+    link.shared.tasks.close();
+    let shared = Arc::clone(&link.shared);
     let ending = async {
-        tasks.wait().await;
+        shared.tasks.wait().await;
         let _gone = client.disconnect().await;
         std::future::pending::<()>().await;
     };
@@ -157,7 +159,6 @@ struct Link {
     shared: Arc<Shared>,
     config: BrokerConfig,
     devices: HashMap<String, Requests>,
-    tasks: TaskTracker,
     pause: Duration,
     /// The broker was reached, and nothing was lost since.
     reached: bool,
@@ -217,7 +218,7 @@ impl Link {
     fn subscribe(&self, pause: Duration) {
         let (shared, filter) = (Arc::clone(&self.shared), self.config.filter());
         let connection = shared.connection.load(Ordering::Acquire);
-        self.tasks.spawn(async move {
+        self.shared.tasks.spawn(async move {
             tokio::select! {
                 () = shared.app.life.ended() => return,
                 () = tokio::time::sleep(pause) => {}
@@ -271,7 +272,7 @@ impl Link {
             let frame = error_frame(&device::id_of(&message.payload), &[GraphqlError::new(kind, why)]);
             return self.answer(message, connection, Some((topics.response, frame)));
         }
-        // Only what writes is acknowledged late: a device's queries are to hold up nobody else's requests.
+        // Only what writes is acknowledged late, when it is settled: a device's queries are to hold up nobody else's requests.
         let late = message.payload.windows(MUTATION.len()).any(|part| part == MUTATION);
         if !late {
             self.answer(message.clone(), connection, None);
@@ -286,7 +287,7 @@ impl Link {
                 let (requests, taken) = mpsc::unbounded_channel();
                 let waiting = Arc::new(AtomicUsize::new(0));
                 let device = Device::run(Arc::clone(&self.shared), topics.clone(), taken, Arc::clone(&waiting));
-                self.tasks.spawn(device);
+                self.shared.tasks.spawn(device);
                 Requests { requests, waiting }
             });
             self.shared.waiting.fetch_add(bytes, Ordering::AcqRel);
@@ -310,7 +311,7 @@ impl Link {
             return;
         }
         let shared = Arc::clone(&self.shared);
-        self.tasks.spawn(async move {
+        self.shared.tasks.spawn(async move {
             if let Some((topic, Message::Text(frame))) = told {
                 let _gone = shared
                     .client
