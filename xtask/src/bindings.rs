@@ -39,17 +39,14 @@ const FILES: &[(&str, &str, &str)] = &[
     ("tombolo_ffi.py", PYTHON, "tombolo_ffi.py"),
 ];
 
+/// What is built where nothing else was: the least.
+pub(crate) const ALONE: &[&str] = &["--package", "tombolo-ffi", "--package", "tombolo-bindgen"];
+/// And behind the build step: the same packages as there, or every dependency would be compiled again with other features.
+const BEHIND: &[&str] = &["--workspace", "--lib", "--bins", "--examples"];
+
 /// Builds the library in the daily profile, with what tests of the bindings call, and writes the three languages' sides.
-pub(crate) fn generate(house: &House, mode: Mode) -> Result<PathBuf, Failed> {
-    let build = [
-        "build",
-        "--package",
-        "tombolo-ffi",
-        "--features",
-        "testing",
-        "--package",
-        "tombolo-bindgen",
-    ];
+pub(crate) fn generate(house: &House, mode: Mode, what: &[&str]) -> Result<PathBuf, Failed> {
+    let build = [&["build", "--features", "testing"], what].concat();
     steps::cargo(house, mode, &build, &[]).run()?;
     let folder = steps::target_folder(house)?.join("debug");
     let library = library(&folder);
@@ -61,7 +58,7 @@ pub(crate) fn generate(house: &House, mode: Mode) -> Result<PathBuf, Failed> {
 /// Every language's tests, with the server that the build step left behind. All are tried even when an early one fails.
 pub(crate) fn step(house: &House, mode: Mode) -> Result<Outcome, Failed> {
     let server = steps::server(house, mode)?;
-    let library = generate(house, mode)?;
+    let library = generate(house, mode, BEHIND)?;
     let mut failed = Vec::new();
     let mut lines = Vec::new();
     for language in LANGUAGES {

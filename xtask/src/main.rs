@@ -100,9 +100,8 @@ fn run(command: Command) -> Result<(), Failed> {
         Command::Data { examples } => data::run(&house, examples),
         Command::Test { only } => steps::run(&house, &only, steps::Mode::Daily),
         Command::Ci => steps::run(&house, &[], steps::Mode::Ci),
-        Command::Bindings => {
-            bindings::generate(&house, steps::Mode::Daily).map(|library| println!("{}", library.display()))
-        }
+        Command::Bindings => bindings::generate(&house, steps::Mode::Daily, bindings::ALONE)
+            .map(|library| println!("{}", library.display())),
         Command::Tidy => tidy::run(&house),
         Command::Matrix => house
             .cargo(&[
