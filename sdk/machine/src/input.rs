@@ -150,6 +150,8 @@ pub struct NewMutation {
     pub operations: Vec<(FieldId, Operation)>,
     /// `_version` if the app gave one; otherwise the version of the base row counts.
     pub base_version: Option<Version>,
+    /// What the user saw in the fields, where that may not be what the view shows: for a resolver.
+    pub read: Option<Vec<(FieldId, Value)>>,
     /// The condition's JSON if there is one; the server evaluates it.
     pub condition: Option<Json>,
     /// Who made it, for the app's own account.
@@ -177,6 +179,7 @@ impl NewMutation {
             values,
             operations: input.operations.clone(),
             base_version: input.base_version,
+            read: None,
             condition: input.condition_json.clone(),
             author: author.map(str::to_owned),
         }

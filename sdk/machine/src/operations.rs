@@ -69,17 +69,18 @@ pub(crate) fn lay(model: &Model, row: &mut Record, intent: &Intent) {
     }
 }
 
-/// What `view` shows in the fields that an update sets, where the schema leaves their conflicts to a resolver: it is to
-/// decide on what the user saw, too.
+/// What the user saw in the fields that an update sets, as it says or as `view` shows it, where the schema leaves their
+/// conflicts to a resolver: it is to decide on that, too.
 pub(crate) fn shown(
     model: &Model,
-    kind: MutationKind,
+    mutation: &NewMutation,
     values: &Map<String, Json>,
     view: Option<&Record>,
 ) -> Map<String, Json> {
-    let (MutationKind::Update, Some(view)) = (kind, view) else {
+    let (MutationKind::Update, Some(view)) = (mutation.kind, view) else {
         return Map::new();
     };
+    let read = |field: FieldId| mutation.read.iter().flatten().find(|(of, _)| *of == field);
     let custom = |field: FieldId| match model.field_at(field).merge {
         Some(rule) => rule == MergeRule::Custom,
         None => model.conflict == ConflictStrategy::Custom,
@@ -88,7 +89,8 @@ pub(crate) fn shown(
         let field = model
             .field(name)
             .filter(|field| !model.key.contains(field) && custom(*field))?;
-        Some((name.clone(), view.value(field).to_json()))
+        let saw = read(field).map_or_else(|| view.value(field), |(_, value)| value);
+        Some((name.clone(), saw.to_json()))
     };
     values.keys().filter_map(of).collect()
 }

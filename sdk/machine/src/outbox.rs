@@ -374,7 +374,7 @@ impl Draft {
                 model: model.name.clone(),
                 kind: mutation.kind,
                 key: key.0.iter().map(Value::to_json).collect(),
-                base: operations::shown(model, mutation.kind, &values, view.as_ref().filter(|_| !imported)),
+                base: operations::shown(model, mutation, &values, view.as_ref().filter(|_| !imported)),
                 values,
                 operations,
                 base_version,

@@ -173,6 +173,7 @@ fn mutation(
         values,
         operations,
         base_version: None,
+        read: None,
         condition: intent.condition.clone(),
         author,
     })

@@ -1,11 +1,11 @@
 //! Saving and deleting whole records.
 
 use serde_json::{Map, Value as Json};
-use tombolo_core::id::{FieldId, ModelId, MutationNumber};
+use tombolo_core::id::{FieldId, ModelId, MutationNumber, Version};
 use tombolo_core::merge::Operation;
 use tombolo_core::query::{Bound, Supplied};
 use tombolo_core::record::{Key, Record};
-use tombolo_core::schema::{Field, FieldKind, FieldOrigin, FieldType, MergeRule, Model, Schema};
+use tombolo_core::schema::{ConflictStrategy, Field, FieldKind, FieldOrigin, FieldType, MergeRule, Model, Schema};
 use tombolo_core::value::Value;
 use tombolo_machine::{NewMutation, StoreTx};
 
@@ -24,7 +24,8 @@ pub struct Save {
     /// The record: an object by field. What [`Client::find`] gives will do: `_version`, `_deleted`, `_lastChangedAt`,
     /// `__typename` and the fields that the server fills in are passed over.
     pub record: Json,
-    /// The same record as the app read it, before it changed it: then only what the app has changed is sent.
+    /// The same record as the app read it, before it changed it: then only what the app has changed is sent, and what others
+    /// have changed since the app read it (by its `_version`, if it is there) is in conflict as the schema says.
     pub before: Option<Json>,
     /// A condition as `updateX` takes it, checked by the server.
     pub condition: Option<Json>,
@@ -104,7 +105,14 @@ pub(crate) struct Saving {
     /// Either mutation, with every field that the app gave, or why it cannot be.
     create: Result<NewMutation, Error>,
     update: Result<NewMutation, Error>,
-    before: Option<Vec<(FieldId, Value)>>,
+    before: Option<Read>,
+}
+
+/// A record as the app read it.
+struct Read {
+    values: Vec<(FieldId, Value)>,
+    /// `_version`, if the app kept it.
+    version: Option<Version>,
 }
 
 impl Saving {
@@ -144,7 +152,7 @@ impl Saving {
             }
             let field = model.field_at(id);
             let was = match &before {
-                Some(before) => before.iter().find(|(b, _)| *b == id).map(|(_, value)| value),
+                Some(before) => before.values.iter().find(|(b, _)| *b == id).map(|(_, value)| value),
                 None => Some(row.value(id)),
             };
             if was.is_some_and(|was| same_value(schema, &field.ty, was, &value)) {
@@ -161,8 +169,29 @@ impl Saving {
             return Ok((None, SavedAs::Unchanged, Some(row)));
         }
         update.values = values;
+        if let Some(Read { values, version }) = before {
+            // What came in since then the user has not seen. A higher version alone does not say so: it may be of the app's own save.
+            if overtaken(schema, id, &values, &row, &update) {
+                update.base_version = version.filter(|version| version.0 > 0 && *version < row.meta.version);
+            }
+            update.read = Some(values);
+        }
         Ok((Some(update), SavedAs::Updated, Some(row)))
     }
+}
+
+/// Whether the row holds something else than what the app had read, where the schema looks: in the fields that `update` sets, or,
+/// where the model's strategy goes by the record, in any.
+fn overtaken(schema: &Schema, id: ModelId, read: &[(FieldId, Value)], row: &Record, update: &NewMutation) -> bool {
+    let model = schema.model(id);
+    let whole = match model.conflict {
+        ConflictStrategy::OptimisticConcurrency | ConflictStrategy::Custom => true,
+        ConflictStrategy::Automerge | ConflictStrategy::LastWriterWins => false,
+    };
+    let looked_at = |field: &FieldId| whole || update.values.iter().any(|(set, _)| set == field);
+    read.iter().any(|(field, value)| {
+        looked_at(field) && !same_value(schema, &model.field_at(*field).ty, row.value(*field), value)
+    })
 }
 
 /// What leads from `was` to `wanted` on a counter or a set. Without what the app had read nobody knows what it means: the row
@@ -214,8 +243,9 @@ impl Client {
     /// Give [`Save::changed`] what the app had read, and only what it changed is sent. Without it every field that differs
     /// from the record as it is *now* counts as changed: of an old copy, that takes back what came in since. `COUNTER` and `SET` fields
     /// (`@merge`) therefore change with `before` alone, by the difference between the two, which adds to what others do; a save
-    /// without it that would change one is refused. `_version` is not looked at: the server merges from what this replica last
-    /// had of it.
+    /// without it that would change one is refused. Where the record has changed since, the server
+    /// merges from the `_version` in `before`: what a form was open for an hour with is in conflict with what came in meanwhile,
+    /// as the schema's rules say. Without a `_version` it merges from what this replica last had of the record.
     ///
     /// A field that is left out stays as it is; in a create it takes its `@default`. Relations are saved by their keys.
     ///
@@ -256,7 +286,7 @@ impl Client {
                 .key
                 .iter()
                 .zip(&key.0)
-                .any(|(of, now)| before.iter().any(|(b, was)| b == of && was != now))
+                .any(|(of, now)| before.values.iter().any(|(b, was)| b == of && was != now))
         {
             return Err(wrong_kind(&format!(
                 "`before` is another {} than the record: a key cannot be changed; delete the one and save the other without \
@@ -416,13 +446,21 @@ fn input(model: &Model, record: Map<String, Json>) -> Result<Map<String, Json>, 
 }
 
 /// The values of a record that the app read.
-fn read(schema: &Schema, model: &Model, record: Json) -> Result<Vec<(FieldId, Value)>, Error> {
+fn read(schema: &Schema, model: &Model, record: Json) -> Result<Read, Error> {
     let Json::Object(record) = record else {
         return Err(wrong_kind(
             "the record as it was read is a JSON object, from field to value",
         ));
     };
-    input(model, record)?
+    let version = match record.get("_version") {
+        None | Some(Json::Null) => None,
+        Some(version) => Some(version.as_i64().map(Version).ok_or_else(|| {
+            wrong_kind(
+                "`_version` of the record as it was read is no whole number: give it as it was read, or leave it out",
+            )
+        })?),
+    };
+    let values: Result<_, Error> = input(model, record)?
         .into_iter()
         .filter_map(|(name, json)| {
             let id = model.field(&name)?;
@@ -434,7 +472,11 @@ fn read(schema: &Schema, model: &Model, record: Json) -> Result<Vec<(FieldId, Va
                     .map_err(|error| wrong_kind(&format!("`{name}` of the record as it was read: {error}"))),
             )
         })
-        .collect()
+        .collect();
+    Ok(Read {
+        values: values?,
+        version,
+    })
 }
 
 #[cfg(test)]

@@ -238,6 +238,7 @@ impl Making<'_> {
             values: given,
             operations: Vec::new(),
             base_version: base.map(Version),
+            read: None,
             condition,
             author: author.map(str::to_owned),
         }))

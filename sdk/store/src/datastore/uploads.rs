@@ -157,6 +157,7 @@ pub(super) fn creation(schema: &Schema, upload: &Upload, author: Option<&str>) -
             values: given.collect(),
             operations: Vec::new(),
             base_version: None,
+            read: None,
             condition: None,
             author: author.map(str::to_owned),
         },

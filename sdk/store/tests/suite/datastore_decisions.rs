@@ -237,6 +237,7 @@ fn the_apps_own_mutations_are_none_of_the_old_file() {
         ],
         operations: Vec::new(),
         base_version: None,
+        read: None,
         condition: None,
         author: None,
     };

@@ -95,6 +95,7 @@ impl Process {
             kind: MutationKind::Create,
             values: vec![(key, Value::Text(id.into()))],
             base_version: None,
+            read: None,
             condition: None,
             operations: Vec::new(),
             author: self.author.clone(),

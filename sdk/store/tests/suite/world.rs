@@ -205,6 +205,7 @@ impl World {
             values,
             operations: Vec::new(),
             base_version: None,
+            read: None,
             condition: None,
             author: None,
         }
