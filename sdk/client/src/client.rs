@@ -436,7 +436,8 @@ impl Client {
         self.inner.step(Input::Discard(number)).await
     }
 
-    /// Wants a link, or none. Saying `true` again cuts the back-off short: call it when the system reports a network.
+    /// Wants a link, or none. Saying `true` again cuts the back-off short: call it when the system reports a network. What is said
+    /// to a suspended client counts when it is resumed.
     ///
     /// ```
     #[doc = include_str!("../doc/open.rs")]

@@ -160,7 +160,7 @@ impl Inner {
     }
 
     pub(crate) async fn set_online(&self, online: bool) -> Result<(), Error> {
-        self.call(|reply| Command::SetOnline(online, reply)).await
+        self.call_anyway(|reply| Command::SetOnline(online, reply)).await
     }
 
     pub(crate) async fn redo(&self, input: Input) -> Result<Vec<MutationNumber>, Error> {

@@ -62,7 +62,7 @@ pub(crate) async fn once(inner: &Inner, budget: Duration) -> Result<SyncReport, 
         given_back: false,
     });
     // Opens a link where none is wanted, and cuts the back-off short where one is awaited.
-    inner.set_online(true).await?;
+    inner.call(Command::GoOnline).await?;
     // Where the app is being asked for a credential, the round goes on with the one that it gives.
     let is_refused = |status: &Status| status.link == LinkStatus::Paused && !inner.asks;
     let end = async {

@@ -37,7 +37,9 @@ pub(crate) enum Command {
     Redo(Input, oneshot::Sender<Result<Vec<MutationNumber>, Error>>),
     /// Give the machine an input.
     Step(Input, oneshot::Sender<Result<(), Error>>),
-    /// The app wants a link, or none.
+    /// A link is wanted for a round; not of a suspended client.
+    GoOnline(oneshot::Sender<Result<(), Error>>),
+    /// The app wants a link, or none. A suspended client has it as it was said last when it is resumed.
     SetOnline(bool, oneshot::Sender<Result<(), Error>>),
     /// Go by another transport.
     SetTransport(Switch, oneshot::Sender<Result<(), Error>>),
@@ -247,12 +249,17 @@ impl Writer {
             Command::Suspend(parked) => self.suspend(parked),
             Command::Resume(reply) => drop(reply.send(self.resume())),
             Command::Redo(_, reply) if self.file.is_none() => drop(reply.send(Err(Error::Suspended))),
-            Command::Step(_, reply) | Command::SetOnline(_, reply) if self.file.is_none() => {
+            Command::Step(_, reply) | Command::GoOnline(reply) if self.file.is_none() => {
                 drop(reply.send(Err(Error::Suspended)));
+            }
+            Command::SetOnline(online, reply) if self.file.is_none() => {
+                self.wants_link = online;
+                drop(reply.send(Ok(())));
             }
             Command::Mutate(mutations, reply) => self.mutate_all(vec![(mutations, reply)]),
             Command::Redo(input, reply) => drop(reply.send(self.redo(input))),
             Command::Step(input, reply) => drop(reply.send(self.step(input).map_err(Error::from))),
+            Command::GoOnline(reply) => drop(reply.send(self.set_online(true))),
             Command::SetOnline(online, reply) => drop(reply.send(self.set_online(online))),
             Command::SetTransport(switch, reply) => drop(reply.send(self.switch(switch))),
             Command::SignOut(_, reply) => drop(reply.send(Err(Error::Suspended))),
