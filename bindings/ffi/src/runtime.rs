@@ -1,13 +1,15 @@
 //! The threads that the SDK works on in another language's process.
 //!
-//! One tokio runtime for all clients of the process, made with the first call and never ended: an app may open and close
-//! clients as it likes. A call from outside is a task here, and the caller awaits its end with whatever executor it has.
+//! One tokio runtime for all clients of the process, made with the first call and ended with the process, if at all: an app may
+//! open and close clients as it likes. A call from outside is a task here, and the caller awaits its end with whatever executor it
+//! has.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 
 use crate::cancel::{CancelHandle, cancelled};
@@ -20,8 +22,18 @@ pub const WORKERS: usize = 2;
 /// Threads that callbacks into the app may block at once. One that is asked for beyond waits its turn.
 pub const CALLBACK_THREADS_MAX: usize = 8;
 
-fn runtime() -> Result<&'static Runtime, TomboloError> {
-    static RUNTIME: OnceLock<Result<Runtime, String>> = OnceLock::new();
+/// What [`shut_down_process`] waits for at most: calls that are just being answered, not work.
+pub const SHUT_DOWN_WAIT: Duration = Duration::from_secs(2);
+
+/// The threads, until they are ended.
+struct Threads {
+    handle: Handle,
+    runtime: Mutex<Option<Runtime>>,
+}
+
+static RUNTIME: OnceLock<Result<Threads, String>> = OnceLock::new();
+
+fn runtime() -> Result<&'static Handle, TomboloError> {
     let made = RUNTIME.get_or_init(|| {
         Builder::new_multi_thread()
             .worker_threads(WORKERS)
@@ -29,10 +41,27 @@ fn runtime() -> Result<&'static Runtime, TomboloError> {
             .thread_name("tombolo")
             .enable_all()
             .build()
+            .map(|runtime| Threads {
+                handle: runtime.handle().clone(),
+                runtime: Mutex::new(Some(runtime)),
+            })
             .map_err(|error| error.to_string())
     });
     made.as_ref()
+        .map(|threads| &threads.handle)
         .map_err(|detail| TomboloError::Thread { detail: detail.clone() })
+}
+
+/// Ends the library's threads, and with them every call that is still under way; later ones end as cancelled. For a language whose
+/// end does not bear a thread that is just about to call into it, as Python's: called when the process is about to end, and never
+/// before. What was queued is in its file. Waits at most [`SHUT_DOWN_WAIT`]. Twice, or before the first call, is no error.
+#[uniffi::export]
+pub fn shut_down_process() {
+    let Some(Ok(threads)) = RUNTIME.get() else { return };
+    let runtime = threads.runtime.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(runtime) = runtime {
+        runtime.shutdown_timeout(SHUT_DOWN_WAIT);
+    }
 }
 
 /// Ends the task when the caller's own future is dropped, as Kotlin's and Python's are by cancellation.
@@ -76,7 +105,7 @@ fn ended<T>(end: Result<Result<T, TomboloError>, tokio::task::JoinError>) -> Res
     match end {
         Ok(done) => done,
         Err(error) if error.is_panic() => Err(report::panicked(error.into_panic().as_ref())),
-        // Only we end tasks, and then nobody asks for their end.
+        // Only we end tasks, and then nobody asks for their end; or the process is about to end.
         Err(_) => Err(TomboloError::Cancelled),
     }
 }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
+import gc
 import os
 import pickle
 import re
@@ -11,6 +13,7 @@ import sys
 import tempfile
 import unittest
 from pathlib import Path
+from typing import Optional
 
 PACKAGE = Path(__file__).resolve().parents[1]
 os.environ.setdefault("TOMBOLO_LIBRARY", str(PACKAGE.parents[1] / "target/debug"))
@@ -22,6 +25,7 @@ from tombolo._convert import milliseconds, to_json
 from tombolo._ffi import ffi
 from tombolo.typed import EqualField, ListField, OrderedField, Predicate, Record, TextField
 from tombolo.values import UNSET, Input, OpenEnum, Part, Value, encode, list_of
+from tombolo.watching import Watching
 
 
 class Colour(OpenEnum):
@@ -44,11 +48,111 @@ class FirstLines(unittest.TestCase):
         self.assertEqual(ended.stderr, "")
         self.assertEqual(ended.stdout, "{'listNotes': {'items': [{'text': 'wet runway'}]}}\n")
 
+    def test_the_process_ends_in_order_however_soon_after_a_call(self) -> None:
+        script = (
+            "import asyncio, sys, tombolo\n"
+            "async def main():\n"
+            "    schema = 'type Note @model { id: ID! text: String! }'\n"
+            "    async with await tombolo.open(schema=schema, path=sys.argv[1]) as client:\n"
+            "        await client.mutate('mutation { createNote(input: { text: \"t\" }) { id } }')\n"
+            "asyncio.run(main())\n"
+        )
+        environment = {**os.environ, "PYTHONPATH": str(PACKAGE / "src")}
+        with tempfile.TemporaryDirectory() as folder:
+            for turn in range(12):
+                ended = subprocess.run(
+                    [sys.executable, "-c", script, f"{folder}/{turn}.db"], env=environment, capture_output=True, text=True
+                )
+                self.assertEqual((ended.returncode, ended.stderr), (0, ""))
+
+    def test_a_call_behind_the_end_is_cancelled(self) -> None:
+        script = (
+            "import asyncio, sys, tombolo\n"
+            "from tombolo._ffi import ffi\n"
+            "async def main():\n"
+            "    client = await tombolo.open(schema='type Note @model { id: ID! text: String! }', path=sys.argv[1])\n"
+            "    for _ in range(2):\n"
+            "        ffi.shut_down_process()\n"
+            "    try:\n"
+            "        await client.query('{ listNotes { items { text } } }')\n"
+            "    except tombolo.CallCancelledError:\n"
+            "        print('cancelled')\n"
+            "asyncio.run(main())\n"
+        )
+        environment = {**os.environ, "PYTHONPATH": str(PACKAGE / "src")}
+        with tempfile.TemporaryDirectory() as folder:
+            ended = subprocess.run(
+                [sys.executable, "-c", script, f"{folder}/a.db"], env=environment, capture_output=True, text=True, timeout=60
+            )
+        self.assertEqual((ended.returncode, ended.stdout, ended.stderr), (0, "cancelled\n", ""))
+
     def test_a_library_that_is_not_there_is_said_so(self) -> None:
         environment = {**os.environ, "PYTHONPATH": str(PACKAGE / "src"), "TOMBOLO_LIBRARY": "/nowhere/libtombolo_ffi.so"}
         ended = subprocess.run([sys.executable, "-c", "import tombolo"], env=environment, capture_output=True, text=True)
         self.assertEqual(ended.returncode, 1)
         self.assertIn("ImportError: TOMBOLO_LIBRARY is '/nowhere/libtombolo_ffi.so'", ended.stderr)
+
+
+class Handle:
+    """One of the library's: each question waits for its own future."""
+
+    def __init__(self) -> None:
+        self.asked: list[asyncio.Future[Optional[str]]] = []
+        self.stopped = 0
+
+    async def next(self) -> Optional[str]:
+        self.asked.append(asyncio.get_running_loop().create_future())
+        return await self.asked[-1]
+
+    def stop(self) -> None:
+        self.stopped += 1
+        for asked in self.asked:
+            if not asked.done():
+                asked.set_result(None)
+
+
+class Watches(unittest.IsolatedAsyncioTestCase):
+    async def test_what_comes_as_the_one_who_waits_is_cancelled_is_the_next_one_s(self) -> None:
+        handle = Handle()
+        watching: Watching[str] = Watching(handle, str)
+        for turns in range(5):
+            first = asyncio.ensure_future(watching.next())
+            while len(handle.asked) <= turns:
+                await asyncio.sleep(0)
+            handle.asked[turns].set_result(f"item {turns}")
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            first.cancel()
+            try:
+                self.assertEqual(await first, f"item {turns}")
+            except asyncio.CancelledError:
+                self.assertEqual(await watching.next(), f"item {turns}")
+        watching.close()
+        self.assertIsNone(await watching.next())
+
+    async def test_of_two_that_wait_each_gets_an_item_of_its_own(self) -> None:
+        handle = Handle()
+        watching: Watching[str] = Watching(handle, str)
+        both = [asyncio.ensure_future(watching.next()) for _ in range(2)]
+        for turn in range(2):
+            while len(handle.asked) <= turn:
+                await asyncio.sleep(0)
+            handle.asked[turn].set_result(str(turn))
+        self.assertEqual(sorted([str(await one) for one in both]), ["0", "1"])
+
+    async def test_one_that_nobody_holds_is_stopped_though_a_question_is_open(self) -> None:
+        handle = Handle()
+        watching: Watching[str] = Watching(handle, str)
+        waiting = asyncio.ensure_future(watching.next())
+        while not handle.asked:
+            await asyncio.sleep(0)
+        waiting.cancel()
+        with self.assertRaises(asyncio.CancelledError):
+            await waiting
+        self.assertEqual(handle.stopped, 0)
+        del watching, waiting
+        gc.collect()
+        self.assertEqual(handle.stopped, 1)
 
 
 class Errors(unittest.TestCase):

@@ -5,6 +5,8 @@ Begin with :func:`open`. Errors are in :mod:`tombolo.errors` and here; what gene
 :mod:`tombolo.typed`; the idioms of Amplify DataStore are in :mod:`tombolo.datastore`.
 """
 
+import atexit as _atexit
+
 from ._ffi import ffi as _ffi
 from .accounts import AccountFile, Accounts
 from .client import Client, Discard, KeepSealed, SendFirst, SignOut, open
@@ -75,6 +77,8 @@ from .watching import Watching
 
 __version__: str = _ffi.version()
 set_reporter(log_report)
+# A thread of the library's that is about to wake an event loop when the interpreter goes would take the process down with it.
+_atexit.register(_ffi.shut_down_process)
 
 __all__ = [
     "AccountFile",

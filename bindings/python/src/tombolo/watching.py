@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import weakref
 from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Any, Callable, Generic, Optional, TypeVar
@@ -12,6 +14,12 @@ __all__ = ["Watching"]
 
 T = TypeVar("T")
 U = TypeVar("U")
+
+
+def _heard(asked: asyncio.Task[Any]) -> None:
+    """An error is for whoever asks next, and nobody need ask."""
+    if not asked.cancelled():
+        asked.exception()
 
 
 class Watching(Generic[T]):
@@ -27,12 +35,16 @@ class Watching(Generic[T]):
     awaits it; it may be closed from anywhere.
     """
 
-    # There is no `__del__` here, and must not be: in a cycle of garbage the handle may have been freed before it. The
-    # handle's own ends the query.
+    # There is no `__del__` here, and must not be: in a cycle of garbage the handle may have been freed before it. A finalizer holds
+    # the handle itself, which the question to the library may hold beyond this.
 
     def __init__(self, handle: Any, read: Callable[[Any], T]) -> None:
         self._handle = handle
         self._read = read
+        self._asked: Optional[asyncio.Task[Any]] = None
+        self._given_up = weakref.finalize(self, handle.stop)
+        # At the process's end the library ends by itself.
+        self._given_up.atexit = False
 
     async def next(self) -> Optional[T]:
         """The next item; ``None`` once it is over."""
@@ -44,14 +56,16 @@ class Watching(Generic[T]):
     def map(self, read: Callable[[T], U]) -> Watching[U]:
         """The same with each item made into another thing. This one is used up by it."""
         before = self._read
-        handle, self._handle = self._handle, None
-        return Watching(handle, lambda given: read(before(given)))
+        self._given_up.detach()
+        mapped = Watching(self._handle, lambda given: read(before(given)))
+        mapped._asked = self._asked
+        self._handle = self._asked = None
+        return mapped
 
     def close(self) -> None:
         """Ends it: whoever waits gets the end. Twice is no error."""
-        handle, self._handle = self._handle, None
-        if handle is not None:
-            handle.stop()
+        self._handle = None
+        self._given_up()
 
     async def aclose(self) -> None:
         """The same, for :func:`contextlib.aclosing`."""
@@ -61,12 +75,23 @@ class Watching(Generic[T]):
         return self
 
     async def __anext__(self) -> T:
-        handle = self._handle
-        given = None if handle is None else await answered(handle.next())
-        if given is None:
-            self.close()
-            raise StopAsyncIteration
-        return self._read(given)
+        while self._handle is not None:
+            asked = self._asked
+            if asked is None or asked.cancelled():
+                asked = self._asked = asyncio.ensure_future(answered(self._handle.next()))
+                asked.add_done_callback(_heard)
+            # Goes on when its caller is cancelled: between the library and here an item would be lost.
+            await asyncio.wait([asked])
+            if self._asked is not asked:
+                # Another one has it.
+                continue
+            self._asked = None
+            given = asked.result()
+            if given is None:
+                self.close()
+                break
+            return self._read(given)
+        raise StopAsyncIteration
 
     async def __aenter__(self) -> Watching[T]:
         return self
