@@ -230,7 +230,9 @@ impl Builder {
     }
 
     /// A file of Amplify DataStore to take over: its records, what they were synced at, and what it has not sent yet. Told
-    /// of both its adapters' files (iOS and Android, Flutter's among them) by their tables. No file there is no error.
+    /// of both its adapters' files (iOS and Android, Flutter's among them) by their tables. No file there is no error, and is
+    /// logged. On iOS it is `NAME.db` in the documents' folder, NAME being the app's `CFBundleName`; on Android
+    /// `getDatabasePath("AmplifyDatastore.db")`.
     ///
     /// It is done once, at the first opening that finds the file, in one transaction; give the path at each opening. The old
     /// file is only read and stays where it is, with a small mark beside it (`PATH.tombolo`), by which no other replica takes
@@ -245,7 +247,7 @@ impl Builder {
     /// let client = tombolo::Client::builder()
     ///     .schema("type Note @model { id: ID! text: String! }")
     ///     .path(folder.path().join("replica.db"))
-    ///     .import_datastore(documents.join("database.db"))
+    ///     .import_datastore(documents.join("Notes.db"))
     ///     .open()
     ///     .await?;
     /// if let Some(report) = client.datastore_import() {

@@ -108,6 +108,7 @@ impl Writer {
     fn take_over(&mut self, order: &ImportOrder) -> Result<Option<ImportReport>, ImportError> {
         let claim = Claim::of(&order.path, &self.place.path, self.place.options.account.as_deref());
         if matches!(order.path.try_exists(), Ok(false)) {
+            tracing::info!(path = %order.path.display(), "there is no file of DataStore to take over");
             return Ok(None);
         }
         if !claim.is_free()? {
