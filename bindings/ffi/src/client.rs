@@ -56,6 +56,7 @@ impl Client {
             if let Some(provider) = credentials {
                 builder = builder.credentials(move || ask(Arc::clone(&provider)));
             }
+            let builder = builder.on_panic(|words| crate::report::report("panic", words.to_owned()));
             let client = builder.open().await?;
             Ok(Arc::new(Self {
                 inner: Mutex::new(Some(client)),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
@@ -10,24 +10,22 @@ use tombolo_core::access::{Access, Identity};
 use tombolo_core::id::ReplicaId;
 use tombolo_core::query::{Cache, Filter, QueryLimits};
 use tombolo_core::schema::Schema;
-use tombolo_machine::{Input, Machine, Now, Scope, ScopeRow, Settings, StoreError, StoreTx};
-use tombolo_store::{Durability, OpenError, Options, Reader, Salvage, Store};
+use tombolo_machine::{Now, Scope};
+use tombolo_store::{Durability, Options};
 use tombolo_transport::{Credential, Endpoint, Fallback, Network, Transport};
 
 use crate::client::Client;
 use crate::credential::{Ask, keep_asking};
 use crate::driver::{Driver, SharedCredential};
-use crate::hub::{Event, Hub};
+use crate::hub::{Hub, Standing};
 use crate::import::ImportOrder;
 use crate::inner::Inner;
+use crate::mishap::Mishaps;
+use crate::opening::Start;
 use crate::readers::Questions;
 use crate::records::Documents;
-use crate::writer::{Clock, Ends, Place, Writer};
+use crate::writer::{Clock, Ends, Place};
 use crate::{Error, limits, readers};
-
-/// Where the store keeps which models this file has known: a scope row under a name that no model can have, so that it
-/// is written in the same transaction as the scopes and survives with them.
-const KNOWN_MODELS: &str = "_known";
 
 /// What a client is opened with. Made by [`Client::builder`].
 ///
@@ -68,6 +66,7 @@ pub struct Builder {
     pub(crate) ask: Option<Ask>,
     import: Option<PathBuf>,
     remove_import: bool,
+    mishaps: Mishaps,
     seed: Option<u64>,
     clock: Option<Clock>,
 }
@@ -96,6 +95,7 @@ impl Builder {
             ask: None,
             import: None,
             remove_import: false,
+            mishaps: Mishaps::default(),
             seed: None,
             clock: None,
         }
@@ -275,6 +275,20 @@ impl Builder {
         self
     }
 
+    /// Is told, in words for developers, of a panic on one of the client's own threads: a mistake of ours. It is called there, and
+    /// should only note it. What was committed is in the file. A query that panics ends with [`Error::Closed`], and the client goes on;
+    /// a link that does is opened again; where the thread that writes does, the client is closed: calls say so, live queries end, and
+    /// the file can be opened anew. Default: a line in the log alone.
+    ///
+    /// ```
+    /// let builder = tombolo::Client::builder().on_panic(|words| eprintln!("tell the makers of Tombolo: {words}"));
+    /// # drop(builder);
+    /// ```
+    pub fn on_panic(mut self, told: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.mishaps = Mishaps(Some(Arc::new(told)));
+        self
+    }
+
     /// Seed of the back-off's jitter; random by default.
     #[doc(hidden)]
     pub fn seed(mut self, seed: u64) -> Self {
@@ -366,30 +380,47 @@ impl Builder {
             }),
             online: self.online && transport.is_some(),
         };
+        let mishaps = self.mishaps;
         let ends = Ends {
             clock: Arc::clone(&clock),
             hub: Arc::clone(&hub),
             orders,
             questions: Arc::clone(&questions),
         };
+        let (mishap, left, asked) = (mishaps.clone(), Arc::clone(&hub), Arc::clone(&questions));
+        let write = move || match start.open(ends) {
+            Ok((writer, readers, salvage)) => {
+                if opened.send(Ok((readers, salvage))).is_ok() {
+                    writer.run(calls_end, reports_end);
+                }
+            }
+            // The caller may have given up waiting.
+            Err(error) => drop(opened.send(Err(error))),
+        };
         std::thread::Builder::new()
             .name("tombolo-writer".to_owned())
-            .spawn(move || match start.open(ends) {
-                Ok((writer, readers, salvage)) => {
-                    if opened.send(Ok((readers, salvage))).is_ok() {
-                        writer.run(calls_end, reports_end);
-                    }
+            .spawn(move || {
+                if mishap.contain("the thread that writes", write).is_none() {
+                    left.set_standing(Standing::Closed);
+                    // Its readers end when nobody can ask them any more.
+                    drop(asked.lock().unwrap_or_else(PoisonError::into_inner).take());
+                    left.close();
                 }
-                // The caller may have given up waiting.
-                Err(error) => drop(opened.send(Err(error))),
             })
             .map_err(Error::Thread)?;
         let (readers, salvage) = opening.await.map_err(|_| Error::Closed)??;
-        readers::start(readers, &questions).map_err(Error::Thread)?;
+        readers::start(readers, &questions, &mishaps).map_err(Error::Thread)?;
 
         let credential: SharedCredential = Arc::new(Mutex::new(self.credential));
         let can_link = transport.is_some();
-        let driver = Driver::new(transport, Arc::clone(&credential), clock, orders_end, reports);
+        let driver = Driver::new(
+            transport,
+            Arc::clone(&credential),
+            clock,
+            orders_end,
+            reports,
+            mishaps.clone(),
+        );
         runtime.spawn(driver.run());
         let client = Client::new(Inner {
             access: Access::of(&schema, &Identity::Local),
@@ -408,6 +439,7 @@ impl Builder {
             account: self.account,
             asks: self.ask.is_some(),
             turns: tokio::sync::Mutex::default(),
+            mishaps,
         });
         if let Some(ask) = self.ask {
             runtime.spawn(keep_asking(Arc::downgrade(&client.inner), client.status(), ask));
@@ -444,134 +476,6 @@ fn system_clock() -> Clock {
             .duration_since(std::time::UNIX_EPOCH)
             .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)),
     })
-}
-
-/// The writer, the readers, and what was saved if the file was made out of a damaged one.
-type Opened = (Writer, Vec<Reader>, Option<Salvage>);
-
-/// What the writer's thread needs to begin.
-struct Start {
-    place: Place,
-    make_folder: bool,
-    schema: Arc<Schema>,
-    scopes: Option<Vec<Scope>>,
-    seed: u64,
-    author: Option<String>,
-    import: Option<ImportOrder>,
-    online: bool,
-}
-
-impl Start {
-    fn open(self, ends: Ends) -> Result<Opened, Error> {
-        if let Some(folder) = self.place.path.parent().filter(|_| self.make_folder) {
-            std::fs::create_dir_all(folder).map_err(|source| OpenError::File {
-                path: folder.to_owned(),
-                source,
-            })?;
-        }
-        let problem = match self.open_file(None) {
-            Ok((store, readers)) => match self.begin(store, readers, ends.clone()) {
-                Err(Error::Store(StoreError::Corrupt(problem))) => problem,
-                begun => return begun,
-            },
-            Err(
-                Error::Open(OpenError::Store(StoreError::Corrupt(problem)))
-                | Error::Store(StoreError::Corrupt(problem)),
-            ) => problem,
-            Err(error) => return Err(error),
-        };
-        tracing::warn!(%problem, "the database file is damaged; saving what can be read of it");
-        let (store, readers) = self.open_file(Some(&problem))?;
-        self.begin(store, readers, ends)
-    }
-
-    /// With a `problem` out of what can be read of a damaged file.
-    fn open_file(&self, problem: Option<&str>) -> Result<(Store, Vec<Reader>), Error> {
-        let (path, schema, options) = (&self.place.path, Arc::clone(&self.schema), self.place.options.clone());
-        let mut store = match problem {
-            None => Store::open(path, schema, options)?,
-            Some(problem) => Store::salvage(path, schema, options, problem)?,
-        };
-        let readers = readers::connect(&store)?;
-        self.first_scopes(&mut store)?;
-        Ok((store, readers))
-    }
-
-    fn begin(&self, store: Store, readers: Vec<Reader>, ends: Ends) -> Result<Opened, Error> {
-        let salvage = store.salvaged()?;
-        if let Some(salvage) = store.salvage_to_tell()? {
-            ends.hub.hold(Event::salvaged(&salvage));
-        }
-        let settings = Settings {
-            seed: self.seed,
-            durable_enqueue: store.durable_enqueue(),
-            base_sync_by_pages: true,
-            author: self.author.clone(),
-            ..Settings::default()
-        };
-        let schema = Arc::clone(&self.schema);
-        let machine = Machine::new(Arc::clone(&schema), settings);
-        let mut writer = Writer::new(schema, self.place.clone(), store, machine, ends);
-        writer.author.clone_from(&self.author);
-        writer.step(Input::Start)?;
-        writer.import(self.import.clone())?;
-        if self.online {
-            writer.set_online(true)?;
-        }
-        Ok((writer, readers, salvage))
-    }
-
-    /// Gives models that this file has not known before their first scopes, and notes that it knows them now: in one
-    /// transaction, before the machine starts.
-    fn first_scopes(&self, store: &mut Store) -> Result<(), Error> {
-        let mut tx = store.begin(false)?;
-        let rows = tx.scopes()?;
-        let known: Vec<String> = rows
-            .iter()
-            .find(|row| row.model == KNOWN_MODELS)
-            .and_then(|row| row.filter.clone())
-            .and_then(|names| serde_json::from_value(names).ok())
-            .unwrap_or_default();
-        let models: Vec<&str> = self.schema.models.iter().map(|m| m.name.as_str()).collect();
-        let fresh: Vec<&str> = models
-            .iter()
-            .copied()
-            .filter(|name| !known.iter().any(|k| k == name) && !rows.iter().any(|row| row.model == *name))
-            .collect();
-        let scopes: Vec<Scope> = match &self.scopes {
-            None => fresh
-                .iter()
-                .map(|model| Scope {
-                    model: (*model).to_owned(),
-                    filter: None,
-                })
-                .collect(),
-            Some(listed) => {
-                for scope in listed {
-                    check_scope(&self.schema, scope)?;
-                }
-                listed
-                    .iter()
-                    .filter(|scope| fresh.contains(&scope.model.as_str()))
-                    .cloned()
-                    .collect()
-            }
-        };
-        let mut names: Vec<String> = known;
-        names.extend(fresh.iter().map(|name| (*name).to_owned()));
-        if !fresh.is_empty() {
-            for scope in &scopes {
-                tx.put_scope(&ScopeRow::new(scope.clone(), 1))?;
-            }
-            let marker = Scope {
-                model: KNOWN_MODELS.to_owned(),
-                filter: Some(serde_json::json!(names)),
-            };
-            tx.put_scope(&ScopeRow::new(marker, 0))?;
-            tx.commit()?;
-        }
-        Ok(())
-    }
 }
 
 /// Refuses a scope that the schema does not bear.

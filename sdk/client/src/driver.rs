@@ -17,6 +17,7 @@ use tombolo_core::id::MutationNumber;
 use tombolo_machine::{AnswerBody, FeedNumber, Input, Outgoing, ScopeCursor};
 use tombolo_transport::{CloseReason, Credential, Incoming, Link, Transport};
 
+use crate::mishap::Mishaps;
 use crate::writer::{Clock, LinkNumber, Order, Report};
 use crate::{close_reason, limits};
 use tombolo_machine::messages::{self, Page};
@@ -24,11 +25,15 @@ use tombolo_machine::messages::{self, Page};
 /// The credential as the app last gave it.
 pub(crate) type SharedCredential = Arc<Mutex<Credential>>;
 
+/// What a panic is told to be of.
+const PLACE: &str = "the task of the link";
+
 pub(crate) struct Driver {
     line: Line,
     clock: Clock,
     orders: mpsc::UnboundedReceiver<Order>,
     reports: mpsc::Sender<Report>,
+    mishaps: Mishaps,
     /// The link that was ordered last.
     number: LinkNumber,
     connection: Connection,
@@ -146,12 +151,14 @@ impl Driver {
         clock: Clock,
         orders: mpsc::UnboundedReceiver<Order>,
         reports: mpsc::Sender<Report>,
+        mishaps: Mishaps,
     ) -> Self {
         Self {
             line: Line { transport, credential },
             clock,
             orders,
             reports,
+            mishaps,
             number: LinkNumber::default(),
             connection: Connection::None,
             pages: Pages::default(),
@@ -163,8 +170,31 @@ impl Driver {
 
     /// Runs until the writer ends.
     pub(crate) async fn run(mut self) {
-        while self.turn().await.is_ok() {}
+        let mishaps = self.mishaps.clone();
+        let mut panics = 0;
+        loop {
+            let turned = match mishaps.contain_async(PLACE, self.turn()).await {
+                None => mishaps
+                    .contain_async(PLACE, self.begin_anew())
+                    .await
+                    .inspect(|_| panics += 1),
+                turned => turned,
+            };
+            if panics >= limits::LINK_PANICS_MAX || !matches!(turned, Some(Ok(()))) {
+                break;
+            }
+        }
+        let _told = mishaps.contain_async(PLACE, self.disconnect()).await;
+    }
+
+    /// After a panic: what was open is lost, whatever was being done, and the machine looks at what is due.
+    async fn begin_anew(&mut self) -> Result<(), WriterGone> {
         self.disconnect().await;
+        let reason = CloseReason::Protocol {
+            detail: "a mistake in Tombolo".into(),
+        };
+        self.report(Input::LinkClosed(close_reason::of(&reason))).await?;
+        self.report(Input::Wake).await
     }
 
     /// Waits for one thing to happen and handles it.
@@ -185,8 +215,13 @@ impl Driver {
             message = self.connection.receive() => self.message(message).await,
             Some(done) = self.tasks.join_next() => match done {
                 Ok(done) => self.done(done).await,
-                Err(error) if error.is_panic() => self.lost(CloseReason::Protocol { detail: "a task failed".into() }).await,
-                Err(_) => Ok(()),
+                Err(error) => match error.try_into_panic() {
+                    Ok(panic) => {
+                        self.mishaps.tell(PLACE, panic.as_ref());
+                        self.lost(CloseReason::Protocol { detail: "a mistake in Tombolo".into() }).await
+                    }
+                    Err(_) => Ok(()),
+                },
             },
             () = timer => self.time(due).await,
         }
@@ -195,8 +230,9 @@ impl Driver {
     async fn carry_out(&mut self, order: Order) -> Result<(), WriterGone> {
         match order {
             Order::Open(number) => {
-                self.disconnect().await;
+                // First, so that what goes wrong from here on is told of this one.
                 self.number = number;
+                self.disconnect().await;
                 self.connection = Connection::Opening;
                 self.tasks.spawn(self.line.clone().open());
             }

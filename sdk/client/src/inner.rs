@@ -14,6 +14,7 @@ use tombolo_store::Salvage;
 
 use crate::driver::SharedCredential;
 use crate::hub::{Hub, Standing};
+use crate::mishap::Mishaps;
 use crate::mutation::{self, Prepared};
 use crate::readers::{Question, Questions};
 use crate::records::Documents;
@@ -42,6 +43,8 @@ pub(crate) struct Inner {
     pub asks: bool,
     /// Suspending, resuming and signing out, one at a time.
     pub turns: tokio::sync::Mutex<()>,
+    /// Who is told of panics.
+    pub mishaps: Mishaps,
 }
 
 impl Inner {

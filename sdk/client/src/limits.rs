@@ -51,6 +51,10 @@ pub use tombolo_machine::limits::PAGE_ROWS;
 /// time after which it would be given up, and less than the slowest line brings in that time.
 pub const PROGRESS_BYTES_MIN: u64 = 1_024;
 
+/// Panics of the link's task that it goes on after, in a client's life: each loses its connection, and one that repeats at once would
+/// keep a processor busy.
+pub const LINK_PANICS_MAX: usize = 8;
+
 /// HTTP requests at once where no socket gets through.
 pub const HTTP_REQUESTS_MAX: usize = 8;
 

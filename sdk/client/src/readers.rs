@@ -9,6 +9,7 @@ use tombolo_machine::OutboxEntry;
 use tombolo_store::{Kept, Reader, Store};
 
 use crate::limits::MUTATIONS_LISTED_MAX;
+use crate::mishap::Mishaps;
 use crate::{Error, Mutation, MutationFilter, limits};
 
 /// Entries of the outbox read at once.
@@ -29,6 +30,8 @@ pub(crate) enum Question {
     Mutation(MutationNumber, oneshot::Sender<Result<Option<Kept>, Error>>),
     /// Mutations, on their way and ended.
     Mutations(MutationFilter, oneshot::Sender<Result<Vec<Mutation>, Error>>),
+    #[cfg(test)]
+    Panic(oneshot::Sender<()>),
     /// Nothing more: one reader ends. Its connection is closed before the other side of the channel hears of it.
     End(oneshot::Sender<()>),
 }
@@ -60,11 +63,11 @@ pub(crate) async fn end(questions: &Questions) {
 }
 
 /// Starts a thread for each reader. They end when every sender of questions is dropped.
-pub(crate) fn start(readers: Vec<Reader>, slot: &Questions) -> std::io::Result<()> {
+pub(crate) fn start(readers: Vec<Reader>, slot: &Questions, mishaps: &Mishaps) -> std::io::Result<()> {
     let (sender, questions) = mpsc::channel(limits::WAITING_QUERIES_MAX);
     let questions = Arc::new(Mutex::new(questions));
     for (place, mut reader) in readers.into_iter().enumerate() {
-        let questions = Arc::clone(&questions);
+        let (questions, mishaps) = (Arc::clone(&questions), mishaps.clone());
         std::thread::Builder::new()
             .name(format!("tombolo-reader-{place}"))
             .spawn(move || {
@@ -78,7 +81,10 @@ pub(crate) fn start(readers: Vec<Reader>, slot: &Questions) -> std::io::Result<(
                             let _ = done.send(());
                             return;
                         }
-                        Some(question) => read(&mut reader, question),
+                        // Of a question that panics the answer is missing, and nothing else.
+                        Some(question) => {
+                            let _told = mishaps.contain("a thread that reads", || read(&mut reader, question));
+                        }
                         None => return,
                     }
                 }
@@ -92,6 +98,8 @@ fn read(reader: &mut Reader, question: Question) {
     // The caller may go away while we read; then nobody needs the answer.
     match question {
         Question::End(_) => {}
+        #[cfg(test)]
+        Question::Panic(_reply) => panic!("a question on purpose"),
         Question::Answer { reply, .. } if reply.is_closed() => {}
         Question::Answer { bound, supplied, reply } => {
             let mut execution = bound.execute();
@@ -135,5 +143,44 @@ fn outbox(reader: &mut Reader) -> Result<Vec<OutboxEntry>, Error> {
         if last {
             return Ok(entries);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::Client;
+
+    /// As many panics as there are readers, and more.
+    #[tokio::test]
+    async fn a_question_that_panics_is_told_and_the_readers_go_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let telling = Arc::clone(&told);
+        let client = Client::builder()
+            .schema("type Note @model { id: ID! text: String! }")
+            .path(folder.path().join("a.db"))
+            .on_panic(move |words| telling.lock().unwrap().push(words.to_owned()))
+            .open()
+            .await
+            .unwrap();
+        for _ in 0..limits::READERS + 2 {
+            let (reply, answer) = oneshot::channel();
+            let questions = client.inner.questions.lock().unwrap().clone().unwrap();
+            questions.send(Question::Panic(reply)).await.unwrap();
+            answer.await.unwrap_err();
+            client
+                .query("{ listNotes { items { id } } }", serde_json::Value::Null)
+                .await
+                .unwrap();
+        }
+        // They have ended then: the answer is missing a moment before it is told why.
+        client.close().await;
+        assert_eq!(
+            *told.lock().unwrap(),
+            vec!["a thread that reads: a question on purpose"; limits::READERS + 2]
+        );
     }
 }

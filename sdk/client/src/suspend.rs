@@ -92,7 +92,7 @@ impl Client {
             Standing::Suspended => {}
         }
         let readers = inner.call_anyway(Command::Resume).await?;
-        readers::start(readers, &inner.questions).map_err(Error::Thread)?;
+        readers::start(readers, &inner.questions, &inner.mishaps).map_err(Error::Thread)?;
         inner.hub.set_standing(Standing::Open);
         inner.hub.all_changed();
         Ok(())
