@@ -36,7 +36,8 @@ pub fn account_path(folder: String, account: String) -> String {
 #[uniffi::export]
 pub async fn accounts(folder: String) -> Result<Vec<AccountFile>, TomboloError> {
     runtime::run(None, async move {
-        let listed = Accounts::in_folder(folder).list()?;
+        // It opens each file: the other calls of this thread go on elsewhere meanwhile.
+        let listed = tokio::task::block_in_place(|| Accounts::in_folder(folder).list())?;
         Ok(listed
             .into_iter()
             .map(|file| AccountFile {
