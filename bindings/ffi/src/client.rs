@@ -496,7 +496,8 @@ impl Client {
         Ok(self.client()?.is_suspended())
     }
 
-    /// Signs the account out: [`tombolo::Client::sign_out`]. Cancelled in time it has not happened.
+    /// Signs the account out: [`tombolo::Client::sign_out`]. Cancelled while it sends it has not happened; what was cancelled later
+    /// happens all the same, and the next call says [`TomboloError::SignedOut`].
     ///
     /// # Errors
     /// [`TomboloError::Incomplete`], [`TomboloError::Suspended`], [`TomboloError::Store`]: the account is still signed in.
