@@ -9,7 +9,8 @@
 //! **Order**: by the time at which a mutation was made, which is what the adapters sort by, and then by row. If by those times
 //! the creation of a record stood behind a change of it (somebody has set the phone's clock back), the rows' own order counts.
 //!
-//! **In flight**: iOS marks what it was sending; Android sends one after the other and marks nothing, so it is the first.
+//! **In flight**: both send one after the other, so the first may have been sent. Android marks nothing. iOS marks what it
+//! sends, but takes all marks away whenever its sync engine starts, before any network: no mark says nothing of the first.
 
 use std::collections::BTreeSet;
 
@@ -77,7 +78,7 @@ pub(super) fn read(
         ImportFormat::Android => (RECORDS, records(file)?),
     };
     in_order(&mut raw);
-    if let (ImportFormat::Android, Some(first)) = (file.format(), raw.first_mut()) {
+    if let Some(first) = raw.first_mut() {
         first.may_be_sent = true;
     }
     let mut queue = Queue::default();

@@ -256,7 +256,7 @@ fn every_type_of_value_is_read_on_ios() {
     assert_eq!(entries[0].created_at_ms, 1_699_999_200_001);
     assert_eq!(
         (entries[0].imported, entries[1].imported),
-        (Some(Imported::Unsent), Some(Imported::Unsent))
+        (Some(Imported::MaySent), Some(Imported::Unsent))
     );
     assert_eq!(
         entries[1].intent.values,

@@ -5,6 +5,7 @@ mod answering;
 mod behind;
 mod bounds;
 mod datastore;
+mod datastore_adapters;
 mod datastore_bad;
 mod datastore_decisions;
 mod datastore_uploads;
