@@ -6,8 +6,9 @@
 //!   merges the others by the model's rules. So an edit gets through, and nobody else's is taken back;
 //! - on Android the fields that were changed, or, in older releases, the whole record.
 //!
-//! **Order**: by the time at which a mutation was made, which is what the adapters sort by, and then by row. If by those times
-//! the creation of a record stood behind a change of it (somebody has set the phone's clock back), the rows' own order counts.
+//! **Order**: that of the adapter. Android sends by row, whatever the clock said. iOS sorts by the time at which a mutation was
+//! made, and then by row; but if by those times the creation of a record stood behind a change of it (somebody has set the
+//! phone's clock back), the rows' own order counts.
 //!
 //! **In flight**: both send one after the other, so the first may have been sent. Android marks nothing. iOS marks what it
 //! sends, but takes all marks away whenever its sync engine starts, before any network: no mark says nothing of the first.
@@ -77,7 +78,9 @@ pub(super) fn read(
         ImportFormat::Ios => (EVENTS, events(file)?),
         ImportFormat::Android => (RECORDS, records(file)?),
     };
-    in_order(&mut raw);
+    if file.format() == ImportFormat::Ios {
+        in_order(&mut raw);
+    }
     if let Some(first) = raw.first_mut() {
         first.may_be_sent = true;
     }
@@ -114,7 +117,7 @@ pub(super) fn read(
     Ok(queue)
 }
 
-/// Sorts them; see the module.
+/// Sorts those of iOS; see the module.
 fn in_order(raw: &mut Vec<Raw>) {
     let is_torn = |order: &[usize], raw: &[Raw]| {
         let mut changed = BTreeSet::new();

@@ -300,8 +300,6 @@ fn both_forms_of_androids_mutations_are_read() {
             "mutationId":{third},"mutationType":"UPDATE","predicate":{{"_type":"ALL"}}}}"#
     );
     let class = "com.amplifyframework.datastore.generated.model.Post";
-    pending(&conn, third, class, "q", &update);
-    pending(&conn, second, class, "q", &whole);
     pending(
         &conn,
         first,
@@ -309,6 +307,8 @@ fn both_forms_of_androids_mutations_are_read() {
         "p",
         &patch,
     );
+    pending(&conn, second, class, "q", &whole);
+    pending(&conn, third, class, "q", &update);
     drop(conn);
     let mut taken = take(&dir, SDL);
     assert_eq!(taken.report.format, Some(ImportFormat::Android));

@@ -48,3 +48,35 @@ fn the_first_of_either_queue_may_have_been_sent() {
         assert_eq!(taken.report.mutations_may_be_sent, 1);
     }
 }
+
+/// Android takes its rows as they stand: a clock that was set back between two of them changes nothing.
+#[test]
+fn androids_order_is_that_of_its_rows_whatever_the_clock_said() {
+    let dir = TempDir::new().unwrap();
+    let conn = file(&dir, &format!("{ANDROID}{POSTS}"));
+    // The time of a UUID is in its first three parts: the last row's is the first.
+    let ids = [
+        "20000000-39d3-11ec-8d3d-0242ac130003",
+        "30000000-39d3-11ec-8d3d-0242ac130003",
+        "10000000-39d3-11ec-8d3d-0242ac130003",
+    ];
+    for (id, kind, post) in [
+        (ids[0], "CREATE", "p"),
+        (ids[1], "CREATE", "q"),
+        (ids[2], "UPDATE", "r"),
+    ] {
+        pending_post(&conn, id, kind, post);
+    }
+    drop(conn);
+    let mut taken = take(&dir, SDL);
+    assert_eq!(taken.queued(), ["create p", "create q", "update r"]);
+    let sent: Vec<_> = taken
+        .outbox()
+        .into_iter()
+        .map(|entry| entry.imported.unwrap())
+        .collect();
+    assert_eq!(sent[0], Imported::MaySent, "the first row");
+    // When each was made is told by its id all the same.
+    let made: Vec<i64> = taken.outbox().iter().map(|entry| entry.created_at_ms).collect();
+    assert!(made[2] < made[0] && made[0] < made[1], "{made:?}");
+}
