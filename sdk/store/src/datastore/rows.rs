@@ -13,7 +13,7 @@ use tombolo_machine::{ScopeRow, StoreError, StoreTx};
 
 use super::file::{DatastoreFile, Metadata};
 use super::queue::Queue;
-use super::report::{ImportError, ImportReport};
+use super::report::{ImportError, ImportFormat, ImportReport};
 use super::text;
 use super::uploads::{Upload, Uploads};
 use super::values::{self, PRIMARY_KEY, Target};
@@ -128,7 +128,7 @@ impl Laying<'_> {
         let mut statement = file.conn().prepare(&sql).map_err(|error| file.failed(&error))?;
         let mut rows = statement.query([]).map_err(|error| file.failed(&error))?;
         while let Some(row) = rows.next().map_err(|error| file.failed(&error))? {
-            self.row(tx, schema, row, &columns, &targets)?;
+            self.row(tx, file.format(), row, &columns, &targets)?;
         }
         Ok(())
     }
@@ -136,11 +136,12 @@ impl Laying<'_> {
     fn row(
         &mut self,
         tx: &mut Tx<'_>,
-        schema: &Schema,
+        format: ImportFormat,
         row: &Row<'_>,
         columns: &[String],
         targets: &[Target<'_>],
     ) -> Result<(), ImportError> {
+        let schema = tx.schema();
         let model = &schema[self.model];
         let mut read = Read::new(model);
         let mut identifier = None;
@@ -149,7 +150,7 @@ impl Laying<'_> {
             let Ok(value) = row.get_ref(at) else { continue };
             match target {
                 Target::Field(field) => {
-                    read.take(schema, *field, column, values::column(model, *field, value));
+                    read.take(schema, *field, column, values::column(format, model, *field, value));
                 }
                 Target::Reference(relation) => {
                     let json = match value {

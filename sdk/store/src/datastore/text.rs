@@ -84,6 +84,19 @@ pub(super) fn uuid_ms(time: u64) -> i64 {
     i64::try_from(time / 10_000).unwrap_or(i64::MAX) - BEGIN_MS
 }
 
+/// A time without zeros at the end of its fraction, and without a fraction of nothing else.
+pub(super) fn without_padding(time: &str) -> String {
+    let Some((whole, rest)) = time.split_once('.') else {
+        return time.to_owned();
+    };
+    let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    let (fraction, offset) = rest.split_at(end);
+    match fraction.trim_end_matches('0') {
+        "" => format!("{whole}{offset}"),
+        fraction => format!("{whole}.{fraction}{offset}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -128,6 +141,20 @@ mod tests {
             "é-é-é-é-é",
         ] {
             assert_eq!(uuid_time(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn zeros_go_from_the_end_of_a_fraction_alone() {
+        for (padded, short) in [
+            ("2023-11-14T22:13:20.000000000Z", "2023-11-14T22:13:20Z"),
+            ("2023-11-14T22:13:20.120000000Z", "2023-11-14T22:13:20.12Z"),
+            ("10:00:00.000000001Z", "10:00:00.000000001Z"),
+            ("10:00:00.100", "10:00:00.1"),
+            ("10:00:00+10:00", "10:00:00+10:00"),
+            ("", ""),
+        ] {
+            assert_eq!(without_padding(padded), short);
         }
     }
 }

@@ -7,9 +7,10 @@
 use rusqlite::types::ValueRef;
 use serde_json::{Map, Value as Json};
 use tombolo_core::id::FieldId;
-use tombolo_core::schema::{FieldOrigin, Model, Relation, RelationKind, Schema, Storage};
+use tombolo_core::schema::{FieldKind, FieldOrigin, Model, Relation, RelationKind, Scalar, Schema, Storage};
 use tombolo_core::value::Value;
 
+use super::report::ImportFormat;
 use super::text;
 
 /// A composite key as one text.
@@ -67,8 +68,12 @@ pub(super) fn is_given(model: &Model, field: FieldId) -> bool {
 }
 
 /// A column's value as the JSON that its field takes.
-pub(super) fn column(model: &Model, field: FieldId, value: ValueRef<'_>) -> Result<Json, String> {
-    let storage = model.field_at(field).ty.storage();
+pub(super) fn column(format: ImportFormat, model: &Model, field: FieldId, value: ValueRef<'_>) -> Result<Json, String> {
+    let ty = &model.field_at(field).ty;
+    let storage = ty.storage();
+    // Android fills the fraction up with zeros in the column, not in what it sends.
+    let is_padded =
+        format == ImportFormat::Android && matches!(ty.kind, FieldKind::Scalar(Scalar::AwsDateTime | Scalar::AwsTime));
     let text = |bytes: &[u8]| match std::str::from_utf8(bytes) {
         Ok(text) => Ok(text.to_owned()),
         Err(error) => Err(format!("it is no UTF-8 text: {error}")),
@@ -78,6 +83,7 @@ pub(super) fn column(model: &Model, field: FieldId, value: ValueRef<'_>) -> Resu
         (_, ValueRef::Blob(_)) => return Err("it is a blob".to_owned()),
         (Storage::Bool, ValueRef::Integer(int)) => Json::Bool(int != 0),
         (Storage::Text, ValueRef::Integer(int)) => Json::String(int.to_string()),
+        (Storage::Text, ValueRef::Text(bytes)) if is_padded => Json::String(text::without_padding(&text(bytes)?)),
         (Storage::Text, ValueRef::Text(bytes)) => Json::String(text(bytes)?),
         (Storage::Json, ValueRef::Text(bytes)) => plain(text::json(&text(bytes)?)?),
         (Storage::Int | Storage::Float, ValueRef::Text(bytes)) => {

@@ -319,6 +319,7 @@ fn both_forms_of_androids_mutations_are_read() {
         taken.report
     );
     assert_eq!(taken.queued(), ["update p", "create q", "update q"]);
+    assert_eq!(taken.view("Post", &[json!("p")]).unwrap()["at"], "2023-11-14T22:13:20Z");
     let entries = taken.outbox();
     assert_eq!(
         Json::Object(entries[0].intent.values.clone()),

@@ -80,3 +80,28 @@ fn androids_order_is_that_of_its_rows_whatever_the_clock_said() {
     let made: Vec<i64> = taken.outbox().iter().map(|entry| entry.created_at_ms).collect();
     assert!(made[2] < made[0] && made[0] < made[1], "{made:?}");
 }
+
+/// In columns Android fills the fraction up to nine digits. What it sends, and so what the server may hold, has no such zeros.
+#[test]
+fn androids_times_are_read_as_it_sends_them() {
+    let dir = TempDir::new().unwrap();
+    let conn = file(&dir, ANDROID);
+    conn.execute_batch(
+        r#"create table "Slot" ("id" text primary key not null, "at" text, "clock" text, "word" text, "createdAt" text);
+           insert into "Slot" values ('s', '2023-11-14T22:13:20.000000000Z', '10:00:00.120000000Z', '1.500', '2023-11-14T22:13:20.123000000Z');
+           insert into ModelMetadata values ('Slot|s', 0, 5, 7);"#,
+    )
+    .unwrap();
+    drop(conn);
+    let sdl = "type Slot @model { id: ID! at: AWSDateTime clock: AWSTime word: String }";
+    let shown = take(&dir, sdl).view("Slot", &[json!("s")]).unwrap();
+    assert_eq!(
+        (&shown["at"], &shown["clock"], &shown["word"], &shown["createdAt"]),
+        (
+            &json!("2023-11-14T22:13:20Z"),
+            &json!("10:00:00.12Z"),
+            &json!("1.500"),
+            &json!("2023-11-14T22:13:20.123Z")
+        )
+    );
+}
