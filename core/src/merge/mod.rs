@@ -19,6 +19,7 @@ mod operation;
 mod rule;
 mod values;
 
+pub use moments::is_same;
 pub use operation::{Operation, OperationError};
 pub use rule::{FieldConflict, RuleName};
 

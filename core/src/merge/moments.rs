@@ -34,6 +34,18 @@ pub(super) fn compare(ty: &FieldType, a: &Value, b: &Value) -> Ordering {
     }
 }
 
+/// Whether two values of a field of `ty` are the same, or the same moment written differently.
+#[must_use]
+pub fn is_same(ty: &FieldType, a: &Value, b: &Value) -> bool {
+    if let (Value::Text(first), Value::Text(second)) = (a, b)
+        && ty.list.is_none()
+        && let Some(at) = moment(ty, first)
+    {
+        return moment(ty, second) == Some(at);
+    }
+    a == b
+}
+
 /// Nanoseconds since the beginning of 1970 (of the day, for a time alone), UTC. Without an offset it is taken as UTC.
 fn moment(ty: &FieldType, text: &str) -> Option<i128> {
     let FieldKind::Scalar(scalar) = ty.kind else {
@@ -141,6 +153,39 @@ mod tests {
             assert_eq!(compare(&ty, &text(a), &text(b)), want, "{a} {b}");
             assert_eq!(compare(&ty, &text(b), &text(a)), want.reverse(), "{b} {a}");
             assert!(moment(&ty, a).is_some() && moment(&ty, b).is_some(), "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn a_moment_is_the_same_however_it_is_written_and_a_text_is_not() {
+        let ty = |scalar| FieldType {
+            kind: FieldKind::Scalar(scalar),
+            list: None,
+            required: false,
+        };
+        let cases = [
+            (
+                Scalar::AwsDateTime,
+                "2024-03-01T10:00:00.120Z",
+                "2024-03-01T12:00:00.12+02:00",
+                true,
+            ),
+            (
+                Scalar::AwsDateTime,
+                "2024-03-01T10:00:00Z",
+                "2024-03-01T10:00:00.001Z",
+                false,
+            ),
+            (Scalar::AwsTime, "10:00:00.000", "10:00:00Z", true),
+            (Scalar::AwsTime, "10:00:00", "10:00:01", false),
+            (Scalar::String, "10:00:00.000", "10:00:00", false),
+            (Scalar::AwsTime, "no time", "none either", false),
+            (Scalar::AwsTime, "no time", "no time", true),
+        ];
+        for (scalar, a, b, same) in cases {
+            let value = |text: &str| Value::Text(text.into());
+            assert_eq!(is_same(&ty(scalar), &value(a), &value(b)), same, "{a} {b}");
+            assert!(!is_same(&ty(scalar), &value(a), &Value::Null));
         }
     }
 }

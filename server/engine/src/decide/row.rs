@@ -1,7 +1,7 @@
 //! What one mutation does to one row.
 
 use tombolo_core::id::{FieldId, Position, Version};
-use tombolo_core::merge::{FieldConflict, Incoming, Merge, MergeKind, RuleName, Seen, is_stale, merge};
+use tombolo_core::merge::{FieldConflict, Incoming, Merge, MergeKind, RuleName, Seen, is_same, is_stale, merge};
 use tombolo_core::query::MutationInput;
 use tombolo_core::record::{FieldVersions, Key, Meta, Record, StoredRecord};
 use tombolo_core::schema::{ConflictStrategy, FieldKind, Model, MutationKind, Scalar};
@@ -166,7 +166,8 @@ pub(super) fn decide_row(facts: &RowFacts<'_>, mutation: &MutationInput) -> Deci
 /// A record shows a deletion by being deleted, an update by holding all its values, a creation by holding all its values but
 /// those that have changed since the record was made. Then the mutation was carried out, or what it asks for is so anyway.
 /// What it gave and the record holds counts as its own from now on: the same user's later edits, made when he saw it, are
-/// no conflict with it. A field that was changed since stays as it is, and is told.
+/// no conflict with it. A field that was changed since stays as it is, and is told. Dates and times are compared as moments:
+/// the other client may have written them differently than it sent them.
 fn stands_already(facts: &RowFacts<'_>, mutation: &MutationInput) -> Option<Decision> {
     let stored = facts.stored?;
     if facts.hidden || !facts.blind.is_empty() || !mutation.operations.is_empty() {
@@ -178,7 +179,9 @@ fn stands_already(facts: &RowFacts<'_>, mutation: &MutationInput) -> Option<Deci
             .iter()
             .filter(|(field, _)| !facts.model.key.contains(field))
     };
-    let (held, others): (Vec<_>, Vec<_>) = given().partition(|(field, value)| stored.record.value(*field) == value);
+    let is_held =
+        |field: FieldId, value: &Value| is_same(&facts.model.field_at(field).ty, stored.record.value(field), value);
+    let (held, others): (Vec<_>, Vec<_>) = given().partition(|(field, value)| is_held(*field, value));
     let changed_since = |field: FieldId| stored.field_versions.of(field) > Version(1);
     let stands = match (mutation.kind, stored.record.meta.deleted) {
         (MutationKind::Delete, deleted) => deleted,

@@ -234,6 +234,66 @@ fn what_another_client_may_have_sent_is_not_done_twice_and_not_refused() {
     }
 }
 
+/// A moment that the other client writes differently than it sent it is the same moment: nothing is refused, nothing rewritten.
+#[test]
+fn what_another_client_may_have_sent_is_found_by_its_moment() {
+    let sdl = "type Slot @model(timestamps: null) { id: ID! at: AWSDateTime word: String }";
+    let schema = Schema::parse(sdl, "schema.graphql").unwrap();
+    let at = "2023-11-14T23:13:20.120+01:00";
+    for (given_at, given_word, stands) in [
+        (at, "10:00:00", true),
+        ("2023-11-14T22:13:20.12Z", "10:00:00", true),
+        ("2023-11-14T22:13:20.121Z", "10:00:00", false),
+        (at, "10:00:00.0", false),
+    ] {
+        let row = StoredRecord {
+            record: Record {
+                values: vec![text("a"), text(at), text("10:00:00")],
+                meta: Meta {
+                    version: Version(1),
+                    ..Meta::default()
+                },
+            },
+            position: Position(7),
+            field_versions: FieldVersions::default(),
+        };
+        let facts = RowFacts {
+            model: &schema.models[0],
+            key: &Key(vec![text("a")]),
+            stored: Some(&row),
+            seen: &[],
+            forgotten: false,
+            plain: false,
+            resent: true,
+            hidden: false,
+            blind: &[],
+            owners: &[],
+            position: Position(8),
+            now_ms: 9,
+        };
+        let mutation = MutationInput {
+            model: ModelId(0),
+            kind: MutationKind::Create,
+            values: vec![
+                (FieldId(0), text("a")),
+                (FieldId(1), text(given_at)),
+                (FieldId(2), text(given_word)),
+            ],
+            operations: Vec::new(),
+            base_version: None,
+            condition: None,
+            condition_json: None,
+        };
+        match decide_row(&facts, &mutation) {
+            Decision::Write { next, .. } => {
+                assert!(stands, "{given_at} {given_word}");
+                assert_eq!(next.record.values, row.record.values);
+            }
+            Decision::Reject { .. } | Decision::Ask { .. } => assert!(!stands, "{given_at} {given_word}"),
+        }
+    }
+}
+
 #[test]
 fn keys_and_field_versions_survive_their_text() {
     let schema = schema();
