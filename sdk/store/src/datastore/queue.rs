@@ -305,6 +305,7 @@ impl Making<'_> {
                     ),
                     None => return Err((Some(name.clone()), format!("it names no record of `{}`", relation.name))),
                 },
+                Target::Unknown if is_identifier(name, json) => {}
                 Target::Unknown if !json.is_null() && json.as_array().is_none_or(|items| !items.is_empty()) => {
                     let what = format!("{} has no such field: the mutation goes without it", model.name);
                     report.note(
@@ -386,6 +387,12 @@ impl Making<'_> {
         }
         Ok(Json::Object(renamed))
     }
+}
+
+/// The key once more: Android's classes with a key of several fields keep it in a member of its own (`teamIdentifier`).
+fn is_identifier(name: &str, json: &Json) -> bool {
+    let parts = json.as_object().filter(|_| name.ends_with("Identifier"));
+    parts.is_some_and(|parts| parts.len() == 2 && parts.contains_key("key") && parts.contains_key("sortedKeys"))
 }
 
 fn values_of(model: &Model, given: &[(FieldId, Value)]) -> Vec<Value> {

@@ -290,13 +290,15 @@ fn both_forms_of_androids_mutations_are_read() {
             "predicate":{{"type":"AND","predicates":[{{"field":"stars","operator":{{"value":2,"type":"LESS_THAN"}},"_type":"OPERATION"}},
               {{"field":"title","operator":{{"start":"a","end":"b","type":"BETWEEN"}},"_type":"OPERATION"}}],"_type":"GROUP"}}}}"#
     );
-    // The whole record, of an app's own class, nulls written.
+    // The whole record, of an app's own class, nulls written, and the key once more as such classes keep one of several fields.
     let whole = format!(
-        r#"{{"mutatedItem":{{"id":"q","title":"New","stars":null,"tags":["x"],"author":null,"createdAt":null}},
+        r#"{{"mutatedItem":{{"id":"q","title":"New","stars":null,"tags":["x"],"author":null,"createdAt":null,
+            "postIdentifier":{{"key":"q","sortedKeys":["x"]}}}},
             "mutationId":{second},"mutationType":"CREATE","predicate":{{"_type":"ALL"}}}}"#
     );
     let update = format!(
-        r#"{{"mutatedItem":{{"id":"q","title":"Newer","stars":null,"tags":null,"author":null}},
+        r#"{{"mutatedItem":{{"id":"q","title":"Newer","stars":null,"tags":null,"author":null,
+            "partIdentifier":{{"key":"q","list":[]}}}},
             "mutationId":{third},"mutationType":"UPDATE","predicate":{{"_type":"ALL"}}}}"#
     );
     let class = "com.amplifyframework.datastore.generated.model.Post";
@@ -317,6 +319,17 @@ fn both_forms_of_androids_mutations_are_read() {
         (3, 1),
         "{:?}",
         taken.report
+    );
+    let told: Vec<_> = taken
+        .report
+        .problems
+        .iter()
+        .map(|problem| problem.column.as_deref())
+        .collect();
+    assert_eq!(
+        told,
+        [Some("partIdentifier")],
+        "what looks like a key and is none is told"
     );
     assert_eq!(taken.queued(), ["update p", "create q", "update q"]);
     assert_eq!(taken.view("Post", &[json!("p")]).unwrap()["at"], "2023-11-14T22:13:20Z");
