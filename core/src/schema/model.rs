@@ -193,6 +193,17 @@ pub enum FieldOrigin {
     Owner,
 }
 
+impl FieldOrigin {
+    /// Whether mutations give the field: what the server fills in they do not.
+    #[must_use]
+    pub fn is_given(self) -> bool {
+        match self {
+            Self::Declared | Self::ImplicitId | Self::ForeignKey => true,
+            Self::Timestamp | Self::Owner => false,
+        }
+    }
+}
+
 /// The type of a stored field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldType {

@@ -5,7 +5,7 @@ use tombolo_core::id::{FieldId, ModelId, MutationNumber, Version};
 use tombolo_core::merge::Operation;
 use tombolo_core::query::{Bound, Supplied};
 use tombolo_core::record::{Key, Record};
-use tombolo_core::schema::{ConflictStrategy, Field, FieldKind, FieldOrigin, FieldType, MergeRule, Model, Schema};
+use tombolo_core::schema::{ConflictStrategy, Field, FieldKind, FieldType, MergeRule, Model, Schema};
 use tombolo_core::value::Value;
 use tombolo_machine::{NewMutation, StoreTx};
 
@@ -413,14 +413,6 @@ fn variables(input: Map<String, Json>, condition: Option<&Json>) -> Map<String, 
     variables
 }
 
-/// Whether a field is the app's to set.
-fn is_given(field: &Field) -> bool {
-    match field.origin {
-        FieldOrigin::Declared | FieldOrigin::ImplicitId | FieldOrigin::ForeignKey => true,
-        FieldOrigin::Timestamp | FieldOrigin::Owner => false,
-    }
-}
-
 /// What of a record goes into the input of a mutation.
 fn input(model: &Model, record: Map<String, Json>) -> Result<Map<String, Json>, Error> {
     let mut input = Map::new();
@@ -429,7 +421,7 @@ fn input(model: &Model, record: Map<String, Json>) -> Result<Map<String, Json>, 
             continue;
         }
         match model.field(&name) {
-            Some(field) if is_given(model.field_at(field)) => {
+            Some(field) if model.field_at(field).origin.is_given() => {
                 input.insert(name, json);
             }
             Some(_) => {}

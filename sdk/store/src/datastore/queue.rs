@@ -205,7 +205,8 @@ impl Making<'_> {
                     Target::Nothing | Target::Unknown => Vec::new(),
                 };
                 for field in fields {
-                    let may = values::is_given(model, field) && !model.field_at(field).ty.required;
+                    let definition = model.field_at(field);
+                    let may = definition.origin.is_given() && !definition.ty.required;
                     if may && !model.key.contains(&field) && given.iter().all(|(of, _)| *of != field) {
                         given.push((field, Value::Null));
                     }
@@ -322,8 +323,7 @@ impl Making<'_> {
         let (nulls, own): (Vec<_>, Vec<_>) = own.into_iter().partition(|(_, _, json)| json.is_null());
         for (field, name, json) in own.into_iter().chain(by_relation).chain(nulls) {
             let definition = model.field_at(field);
-            if model.key.contains(&field) || !values::is_given(model, field) || given.iter().any(|(of, _)| *of == field)
-            {
+            if model.key.contains(&field) || !definition.origin.is_given() || given.iter().any(|(of, _)| *of == field) {
                 continue;
             }
             if json.is_null() && (kind == MutationKind::Create || (raw.whole && definition.ty.required)) {

@@ -14,7 +14,6 @@ use tombolo_core::schema::{MutationKind, Schema};
 use tombolo_machine::{ImportedMutation, NewMutation, References};
 
 use super::queue::Queue;
-use super::values;
 
 /// One of them.
 #[derive(Clone, PartialEq)]
@@ -147,7 +146,7 @@ pub(super) fn creation(schema: &Schema, upload: &Upload, author: Option<&str>) -
     let model = schema.models.get(upload.model.0)?;
     let given = (0..model.fields.len())
         .map(FieldId)
-        .filter(|field| values::is_given(model, *field))
+        .filter(|field| model.field_at(*field).origin.is_given())
         .map(|field| (field, upload.record.value(field).clone()))
         .filter(|(_, value)| !value.is_null());
     Some(ImportedMutation {

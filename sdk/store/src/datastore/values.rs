@@ -7,7 +7,7 @@
 use rusqlite::types::ValueRef;
 use serde_json::{Map, Value as Json};
 use tombolo_core::id::FieldId;
-use tombolo_core::schema::{FieldKind, FieldOrigin, Model, Relation, RelationKind, Scalar, Schema, Storage};
+use tombolo_core::schema::{FieldKind, Model, Relation, RelationKind, Scalar, Schema, Storage};
 use tombolo_core::value::Value;
 
 use super::report::ImportFormat;
@@ -57,14 +57,6 @@ pub(super) fn target<'m>(model: &'m Model, name: &str) -> Target<'m> {
         return Target::Nothing;
     }
     Target::Unknown
-}
-
-/// Whether a mutation gives this field: what the server fills in it does not.
-pub(super) fn is_given(model: &Model, field: FieldId) -> bool {
-    match model.fields.get(field.0).map(|field| field.origin) {
-        Some(FieldOrigin::Timestamp | FieldOrigin::Owner) | None => false,
-        Some(FieldOrigin::Declared | FieldOrigin::ImplicitId | FieldOrigin::ForeignKey) => true,
-    }
 }
 
 /// A column's value as the JSON that its field takes.
