@@ -264,41 +264,34 @@ impl DatastoreFile {
             false => "NULL".to_owned(),
         };
         let sql = format!(
-            "SELECT id, {}, {}, {}, {} FROM {} ORDER BY id",
+            "SELECT id, {}, {}, {} FROM {} ORDER BY id",
             quote(version),
             or_null(deleted),
             or_null(changed),
-            or_null("modelName"),
             quote(table)
         );
-        let read = |row: &Row<'_>| -> rusqlite::Result<(String, Meta, Option<String>)> {
+        let read = |row: &Row<'_>| -> rusqlite::Result<(String, Meta)> {
             let meta = Meta {
                 version: Version(int(row.get_ref(1)?).unwrap_or(0)),
                 deleted: int(row.get_ref(2)?).unwrap_or(0) != 0,
                 last_changed_at: int(row.get_ref(3)?).unwrap_or(0),
             };
-            Ok((row.get(0)?, meta, row.get(4)?))
+            Ok((row.get(0)?, meta))
         };
         let rows: rusqlite::Result<Vec<_>> = self
             .conn
             .prepare(&sql)
             .and_then(|mut statement| statement.query_map([], read)?.collect());
-        let mut seen = Vec::new();
-        for (id, meta, model) in rows.map_err(|error| self.failed(&error))? {
+        for (id, meta) in rows.map_err(|error| self.failed(&error))? {
             // Without a version it says nothing.
             if meta.version.0 <= 0 {
                 continue;
             }
-            match (model, id.split_once('|')) {
-                (Some(model), parts) => {
-                    let id = parts.filter(|(of, _)| *of == model).map_or(id.as_str(), |(_, id)| id);
-                    metadata.named.insert((model, id.to_owned()), meta);
-                }
-                (None, Some((model, id))) => drop(metadata.named.insert((model.to_owned(), id.to_owned()), meta)),
-                (None, None) => seen.push((id, meta)),
+            match id.split_once('|') {
+                Some((model, id)) => drop(metadata.named.insert((model.to_owned(), id.to_owned()), meta)),
+                None => drop(metadata.bare.insert(id, meta)),
             }
         }
-        metadata.bare.extend(seen);
         Ok(metadata)
     }
 
