@@ -217,16 +217,29 @@ impl DatastoreFile {
             .map_err(|error| self.failed(&error))
     }
 
+    /// The column that holds a record's identifier, of a table whose model nobody knows any more.
+    fn identifier(&self, table: &str) -> Result<Option<String>, ImportError> {
+        let columns = self.columns(table)?;
+        let named = |name: &str| columns.iter().find(|column| *column == name).cloned();
+        if let Some(of_several) = named(PRIMARY_KEY) {
+            return Ok(Some(of_several));
+        }
+        let keys: rusqlite::Result<Vec<String>> = self
+            .conn
+            .prepare("SELECT name FROM pragma_table_info(?1) WHERE pk > 0")
+            .and_then(|mut statement| statement.query_map([table], |row| row.get(0))?.collect());
+        Ok(match keys.map_err(|error| self.failed(&error))?.as_slice() {
+            [key] => Some(key.clone()),
+            [] | [_, _, ..] => named("id"),
+        })
+    }
+
     /// How many rows of a table the file knows no version of.
     pub(super) fn unversioned(&self, table: &str, metadata: &Metadata) -> Result<u64, ImportError> {
-        let columns = self.columns(table)?;
-        let Some(id) = [PRIMARY_KEY, "id"]
-            .into_iter()
-            .find(|id| columns.iter().any(|column| column == id))
-        else {
+        let Some(id) = self.identifier(table)? else {
             return self.count(table);
         };
-        let sql = format!("SELECT coalesce(CAST({} AS TEXT), '') FROM {}", quote(id), quote(table));
+        let sql = format!("SELECT coalesce(CAST({} AS TEXT), '') FROM {}", quote(&id), quote(table));
         let ids = names(&self.conn, &sql).map_err(|error| self.failed(&error))?;
         Ok(ids.iter().filter(|id| metadata.of(table, id).is_none()).count() as u64)
     }

@@ -255,3 +255,41 @@ fn the_apps_own_mutations_are_none_of_the_old_file() {
     tx.commit().unwrap();
     assert_eq!(store.datastore_unsettled().unwrap(), 1);
 }
+
+/// Rows of a model that the schema has lost hold the old file only if no version of them is known, whatever their key is called.
+#[test]
+fn rows_of_a_lost_model_are_known_by_whichever_column_is_their_key() {
+    for (key, first) in [
+        ("\"id\" text primary key not null", "s"),
+        ("\"code\" text primary key not null", "s"),
+        (
+            "\"code\" text not null, \"@@primaryKey\" text primary key not null",
+            r##"code', '"s"#"1""##,
+        ),
+        ("\"id\" text not null", "s"),
+    ] {
+        for (known, unversioned) in [(true, 0), (false, 1)] {
+            let dir = TempDir::new().unwrap();
+            let conn = file(&dir, IOS);
+            conn.execute_batch(&format!(
+                "create table \"Lost\" ({key}, \"text\" text); insert into \"Lost\" values ('{first}', 'x')"
+            ))
+            .unwrap();
+            if known {
+                let id = first.rsplit('\'').next().unwrap();
+                conn.execute(
+                    "INSERT INTO MutationSyncMetadata VALUES (?1, 0, 5, 4)",
+                    [format!("Lost|{id}")],
+                )
+                .unwrap();
+            }
+            drop(conn);
+            let report = take(&dir, SDL).report;
+            assert_eq!(
+                (report.records_left, report.records_unversioned),
+                (1, unversioned),
+                "{key}, known: {known}"
+            );
+        }
+    }
+}
