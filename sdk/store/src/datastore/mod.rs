@@ -4,15 +4,15 @@
 //!
 //! | | iOS (`SQLiteStorageEngineAdapter`) | Android (`SQLiteStorageAdapter`) |
 //! |---|---|---|
-//! | a table a model, by its name | columns by field; `@@primaryKey` for a composite key, `@@postForeignKey` for a key of one | the same |
+//! | a table a model, by its name | columns by field; `@@primaryKey` for a key of several fields, `@@postForeignKey` for one of another record | the same |
 //! | what a record was synced at | `MutationSyncMetadata` (`Model\|id`, in older releases `id`) | `ModelMetadata` |
 //! | the queue | `MutationEvent` | `PersistentRecord` |
 //!
 //! The old file is never written: it is copied with its log (`copy`) and the copy is read. Rows become view rows of
 //! generation 0, so that the first base sync either confirms them or sweeps them (`rows`). The queue becomes
-//! [`tombolo_machine::ImportedMutation`]s in order (`queue`), and so do records that the old file alone may have (`uploads`); the machine makes entries of; rows, entries and the
-//! report are one transaction. A small file beside the old one says that it was taken over (`claim`): by no other replica
-//! again, whatever becomes of this one.
+//! [`tombolo_machine::ImportedMutation`]s in order (`queue`), and so do records that the old file alone may have (`uploads`);
+//! the machine makes entries of them. Rows, entries and the report are one transaction. A small file beside the old one says
+//! that it was taken over (`claim`): by no other replica again, whatever becomes of this one.
 
 mod claim;
 mod copy;
