@@ -116,6 +116,9 @@ impl DatastoreFile {
             (true, false) => ImportFormat::Ios,
             (false, true) => ImportFormat::Android,
             (false, false) => return Err(ImportError::Foreign(path.display().to_string())),
+            (true, true) if is_of_javascript(&conn).map_err(damaged)? => {
+                return Err(ImportError::JavaScript(path.display().to_string()));
+            }
             (true, true) => {
                 return Err(ImportError::Layout {
                     path: path.display().to_string(),
@@ -328,6 +331,13 @@ fn failure_words(error: &rusqlite::Error) -> StoreError {
         Some(rusqlite::ErrorCode::DiskFull) => StoreError::Full,
         _ => StoreError::Other(error.to_string()),
     }
+}
+
+/// Whether the queue is that of DataStore for JavaScript: its adapter for React Native has a table of either name.
+fn is_of_javascript(conn: &Connection) -> rusqlite::Result<bool> {
+    let columns = names(conn, "SELECT name FROM pragma_table_info('MutationEvent')")?;
+    let has = |name: &str| columns.iter().any(|column| column == name);
+    Ok(has("operation") && has("data"))
 }
 
 fn names(conn: &Connection, sql: &str) -> rusqlite::Result<Vec<String>> {

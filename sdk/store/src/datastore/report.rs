@@ -25,6 +25,9 @@ pub enum ImportError {
     /// It is no SQLite database, or none of DataStore's.
     #[error("{0} is not a file of Amplify DataStore; give the path of its database")]
     Foreign(String),
+    /// DataStore for JavaScript wrote it (React Native).
+    #[error("{0} is a file of DataStore for JavaScript, which is not taken over; it was left as it is")]
+    JavaScript(String),
     /// The database is damaged.
     #[error("{path} is damaged ({problem}); it was left as it is, keep a copy of it")]
     Damaged {

@@ -119,6 +119,7 @@ fn files_that_are_none_are_refused_and_left_as_they_are() {
             ImportError::File { .. } => "file",
             ImportError::InUse(_) => "in use",
             ImportError::Foreign(_) => "foreign",
+            ImportError::JavaScript(_) => "javascript",
             ImportError::Damaged { .. } => "damaged",
             ImportError::Layout { .. } => "layout",
             ImportError::Store(_) => "store",
@@ -146,6 +147,12 @@ fn files_that_are_none_are_refused_and_left_as_they_are() {
     refused(
         "layout",
         &with("create table MutationEvent (id, modelName, json, mutationType); create table ModelMetadata (id)"),
+    );
+    refused(
+        "javascript",
+        &with(
+            "create table MutationEvent (id, model, data, modelId, operation, condition); create table ModelMetadata (id, lastSync)",
+        ),
     );
     refused("file", &|path| std::fs::create_dir(path).unwrap());
     for cut in [5_000, 9_000] {
