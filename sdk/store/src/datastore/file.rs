@@ -242,7 +242,11 @@ impl DatastoreFile {
         let Some(id) = self.identifier(table)? else {
             return self.count(table);
         };
-        let sql = format!("SELECT coalesce(CAST({} AS TEXT), '') FROM {}", quote(&id), quote(table));
+        let sql = format!(
+            "SELECT coalesce(CAST({} AS TEXT), '') FROM {}",
+            quote(&id),
+            quote(table)
+        );
         let ids = names(&self.conn, &sql).map_err(|error| self.failed(&error))?;
         Ok(ids.iter().filter(|id| metadata.of(table, id).is_none()).count() as u64)
     }

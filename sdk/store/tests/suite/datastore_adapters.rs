@@ -2,7 +2,7 @@
 //! it writes times, relations and predicates.
 
 use rusqlite::Connection;
-use serde_json::json;
+use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 use tombolo_machine::Imported;
 
@@ -104,4 +104,70 @@ fn androids_times_are_read_as_it_sends_them() {
             &json!("2023-11-14T22:13:20.123Z")
         )
     );
+}
+
+/// The key of another record stands under many names, in a column of the table or a member of a mutation.
+#[test]
+fn a_record_of_another_model_is_found_by_each_name_that_the_adapters_give_its_key() {
+    let sdl = r#"
+        type Team @model { name: ID! @primaryKey(sortKeyFields: ["n"]) n: Int! }
+        type Card @model { id: ID! }
+        type Badge @model { id: ID! }
+        type Author @model { id: ID! cardCode: ID card: Card @hasOne(fields: ["cardCode"]) badge: Badge @hasOne(fields: ["id"])
+          books: [Book] @hasMany(indexName: "byWriter", fields: ["id"]) }
+        type Book @model { id: ID! writerKey: ID @index(name: "byWriter") writer: Author @belongsTo(fields: ["writerKey"])
+          teamName: ID teamN: Int team: Team @belongsTo(fields: ["teamName", "teamN"]) }"#;
+    let of_two = r##""red"#"7""##;
+    let (writer, team) = (json!({ "writerKey": "x" }), json!({ "teamName": "red", "teamN": 7 }));
+    let (card, nothing) = (json!({ "cardCode": "x" }), json!({}));
+    for (model, name, text, fields, told) in [
+        ("Book", "writerKey", "x", &writer, false),
+        ("Book", "writer", "x", &writer, false),
+        // Older releases on iOS, where the schema named no field.
+        ("Book", "writerId", "x", &writer, false),
+        ("Book", "@@writerForeignKey", "x", &writer, false),
+        ("Book", "team", of_two, &team, false),
+        ("Book", "@@teamForeignKey", of_two, &team, false),
+        ("Author", "card", "x", &card, false),
+        ("Author", "cardId", "x", &card, false),
+        ("Author", "@@cardForeignKey", "x", &card, false),
+        // The other side has the key: nothing is stored here.
+        ("Author", "badge", "x", &nothing, false),
+        ("Author", "books", "x", &nothing, false),
+        ("Author", "editorId", "x", &nothing, true),
+    ] {
+        let dir = TempDir::new().unwrap();
+        let conn = file(&dir, IOS);
+        // In front of the key, which a name that means nothing must not give.
+        conn.execute_batch(&format!(
+            r#"create table "{model}" ("{name}" text, "id" text primary key not null)"#
+        ))
+        .unwrap();
+        conn.execute(&format!(r#"insert into "{model}" values (?1, 'r')"#), [text])
+            .unwrap();
+        conn.execute(
+            "INSERT INTO MutationSyncMetadata VALUES (?1, 0, 5, 4)",
+            [format!("{model}|r")],
+        )
+        .unwrap();
+        let made = json!({ "id": "m", name: text });
+        event(&conn, "2023-11-14T22:00:00.001Z", "create", model, &made);
+        drop(conn);
+        let mut taken = take(&dir, sdl);
+        let relations = |shown: Json| {
+            let names = ["cardCode", "writerKey", "teamName", "teamN"];
+            let given = names.iter().filter_map(|name| Some((*name, shown.get(*name)?.clone())));
+            Json::from_iter(given)
+        };
+        let row = taken.view(model, &[json!("r")]).expect(name);
+        assert_eq!(relations(row), *fields, "the column {name}");
+        let mutation = taken.outbox()[0].intent.values.clone();
+        assert_eq!(relations(mutation.into()), *fields, "the member {name}");
+        assert_eq!(
+            taken.report.problems.len(),
+            2 * usize::from(told),
+            "{:?}",
+            taken.report.problems
+        );
+    }
 }
