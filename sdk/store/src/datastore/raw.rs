@@ -206,17 +206,15 @@ fn condition(predicate: &Json) -> Result<Option<Json>, String> {
         return Ok(None);
     }
     if let Some(parts) = predicate.get("predicates").and_then(Json::as_array) {
-        let parts: Vec<Json> = parts
-            .iter()
-            .map(condition)
-            .collect::<Result<Vec<_>, _>>()?
-            .into_iter()
-            .flatten()
-            .collect();
-        return match (word("type"), parts.as_slice()) {
-            (Some("AND"), [_, ..]) => Ok(Some(json!({ "and": parts }))),
-            (Some("OR"), [_, ..]) => Ok(Some(json!({ "or": parts }))),
-            (Some("NOT"), [one]) => Ok(Some(json!({ "not": one }))),
+        let parts: Vec<Option<Json>> = parts.iter().map(condition).collect::<Result<_, _>>()?;
+        // A part that is always true.
+        let is_any = parts.iter().any(Option::is_none);
+        let tests: Vec<Json> = parts.into_iter().flatten().collect();
+        return match (word("type"), tests.as_slice(), is_any) {
+            (Some("AND"), [], true) | (Some("OR"), _, true) => Ok(None),
+            (Some("AND"), [_, ..], _) => Ok(Some(json!({ "and": tests }))),
+            (Some("OR"), [_, ..], false) => Ok(Some(json!({ "or": tests }))),
+            (Some("NOT"), [one], false) => Ok(Some(json!({ "not": one }))),
             _ => Err(unknown()),
         };
     }
@@ -244,4 +242,83 @@ fn condition(predicate: &Json) -> Result<Option<Json>, String> {
     };
     let value = operator.get("value").unwrap_or(&Json::Null);
     Ok(Some(json!({ field: { name: value } })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn test(field: &str, operator: Json) -> Json {
+        json!({ "field": field, "operator": operator, "_type": "OPERATION" })
+    }
+
+    fn group(of: &str, predicates: &[&Json]) -> Json {
+        json!({ "type": of, "predicates": predicates, "_type": "GROUP" })
+    }
+
+    #[test]
+    fn each_predicate_of_androids_is_the_filter_that_means_the_same() {
+        for (operator, name) in [
+            ("EQUAL", "eq"),
+            ("NOT_EQUAL", "ne"),
+            ("LESS_OR_EQUAL", "le"),
+            ("LESS_THAN", "lt"),
+            ("GREATER_OR_EQUAL", "ge"),
+            ("GREATER_THAN", "gt"),
+            ("CONTAINS", "contains"),
+            ("NOT_CONTAINS", "notContains"),
+            ("BEGINS_WITH", "beginsWith"),
+        ] {
+            let predicate = test("f", json!({ "value": "x", "type": operator }));
+            assert_eq!(
+                condition(&predicate),
+                Ok(Some(json!({ "f": { name: "x" } }))),
+                "{operator}"
+            );
+        }
+        let between = test("f", json!({ "start": 1, "end": 2, "type": "BETWEEN" }));
+        assert_eq!(condition(&between), Ok(Some(json!({ "f": { "between": [1, 2] } }))));
+        let null = test("f", json!({ "type": "EQUAL" }));
+        assert_eq!(condition(&null), Ok(Some(json!({ "f": { "eq": null } }))));
+
+        let (one, two) = (
+            test("a", json!({ "value": 1, "type": "EQUAL" })),
+            test("b", json!({ "value": 2, "type": "LESS_THAN" })),
+        );
+        let (a, b) = (json!({ "a": { "eq": 1 } }), json!({ "b": { "lt": 2 } }));
+        let (all, none) = (json!({ "_type": "ALL" }), json!({ "_type": "NONE" }));
+        for (predicate, filter) in [
+            (group("AND", &[&one, &two]), Some(json!({ "and": [a, b] }))),
+            (group("OR", &[&one, &two]), Some(json!({ "or": [a, b] }))),
+            (group("NOT", &[&one]), Some(json!({ "not": a }))),
+            (
+                group("NOT", &[&group("OR", &[&one, &two])]),
+                Some(json!({ "not": { "or": [a, b] } })),
+            ),
+            (all.clone(), None),
+            (Json::Null, None),
+            (json!({}), None),
+            (group("AND", &[&all, &one]), Some(json!({ "and": [a] }))),
+            (group("AND", &[&all]), None),
+            (group("OR", &[&all, &one]), None),
+        ] {
+            assert_eq!(condition(&predicate), Ok(filter), "{predicate}");
+        }
+        // What never holds, or is not known here, must not become a mutation without a condition.
+        for unknown in [
+            none.clone(),
+            group("NOT", &[&all]),
+            group("NOT", &[&one, &two]),
+            group("OR", &[&one, &none]),
+            group("AND", &[]),
+            group("XOR", &[&one, &two]),
+            test("f", json!({ "value": "x", "type": "SOUNDS_LIKE" })),
+            test("f", json!({ "value": "x" })),
+            test("f", json!({ "start": 1, "type": "BETWEEN" })),
+            json!({ "operator": { "value": 1, "type": "EQUAL" } }),
+            json!("x"),
+        ] {
+            assert!(condition(&unknown).is_err(), "{unknown}");
+        }
+    }
 }
