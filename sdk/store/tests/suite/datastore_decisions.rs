@@ -293,3 +293,40 @@ fn rows_of_a_lost_model_are_known_by_whichever_column_is_their_key() {
         }
     }
 }
+
+/// What the replica does not hold is not shown; what the user did to it is sent all the same.
+#[test]
+fn rows_outside_of_a_scope_are_not_shown_and_their_mutations_are_taken() {
+    let dir = TempDir::new().unwrap();
+    let conn = file(&dir, &format!("{IOS}{POSTS}"));
+    conn.execute_batch(
+        "insert into Post (id, title, stars) values ('out', 'x', 1), ('in', 'y', 3), ('unsure', 'z', null);
+         insert into MutationSyncMetadata values ('Post|out', 0, 5, 4), ('Post|in', 0, 5, 4), ('Post|unsure', 0, 5, 4)",
+    )
+    .unwrap();
+    let at = "2023-11-14T22:00:00.001Z";
+    event(
+        &conn,
+        at,
+        "update",
+        "Post",
+        &json!({ "id": "out", "title": "edited", "stars": 1 }),
+    );
+    drop(conn);
+    let (mut store, machine) = replica(&dir, &schema(SDL));
+    let mut tx = store.begin(true).unwrap();
+    let mut scopes = tx.scopes().unwrap();
+    let scope = scopes.iter_mut().find(|row| row.model == "Post").unwrap();
+    scope.filter = Some(json!({ "stars": { "gt": 2 } }));
+    tx.put_scope(scope).unwrap();
+    tx.commit().unwrap();
+    drop((store, machine));
+    let mut taken = take(&dir, SDL);
+    let mut shown = |id: &str| taken.view("Post", &[json!(id)]).map(|row| row["title"].clone());
+    assert_eq!(
+        (shown("out"), shown("in"), shown("unsure")),
+        (None, Some(json!("y")), None)
+    );
+    assert_eq!(taken.queued(), ["update out"]);
+    assert_eq!(taken.outbox()[0].intent.base_version.unwrap().0, 4);
+}
