@@ -32,19 +32,29 @@ pub(super) struct Copied {
 impl Copied {
     /// Copies the database at `old` to a place beside `replica`.
     pub(super) fn of(old: &Path, replica: &Path) -> Result<Self, ImportError> {
+        Self::by(old, replica, |from, to| std::fs::copy(from, to).map(drop), COPY_PAUSE)
+    }
+
+    /// The same with this way to copy one file: whoever gives it may write to the old file meanwhile.
+    fn by(
+        old: &Path,
+        replica: &Path,
+        mut copy: impl FnMut(&Path, &Path) -> std::io::Result<()>,
+        pause: Duration,
+    ) -> Result<Self, ImportError> {
         let copied = Self {
             path: beside(replica, COPY),
         };
         for attempt in 0..COPIES_MAX {
             if attempt > 0 {
-                std::thread::sleep(COPY_PAUSE);
+                std::thread::sleep(pause);
             }
             remove(&copied.path);
             let before = stamps(old)?;
             for suffix in ["", LOGS[0], LOGS[1]] {
                 let from = beside(old, suffix);
-                match std::fs::copy(&from, beside(&copied.path, suffix)) {
-                    Ok(_) => {}
+                match copy(&from, &beside(&copied.path, suffix)) {
+                    Ok(()) => {}
                     Err(error) if error.kind() == std::io::ErrorKind::NotFound && !suffix.is_empty() => {}
                     Err(source) => return Err(failed(&from, source)),
                 }
@@ -101,5 +111,56 @@ fn failed(path: &Path, source: std::io::Error) -> ImportError {
     ImportError::File {
         path: path.display().to_string(),
         source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The copy of an old file of which one part is written to behind each of the first so many copies of a part; that part as
+    /// it is then, and all files that are left.
+    fn copy_of(writes: usize, written: &str) -> (Result<Vec<u8>, ImportError>, Vec<u8>, Vec<String>) {
+        let dir = tempfile::tempdir().unwrap();
+        let (old, replica) = (dir.path().join("old.db"), dir.path().join("replica.db"));
+        std::fs::write(&old, "0").unwrap();
+        let mut left = writes;
+        let copy = |from: &Path, to: &Path| {
+            std::fs::copy(from, to)?;
+            if left > 0 {
+                left -= 1;
+                let file = beside(&old, written);
+                let mut content = std::fs::read(&file).unwrap_or_default();
+                // Longer each time: a clock may be too coarse to tell two writes apart.
+                content.push(b'1');
+                std::fs::write(&file, content)?;
+            }
+            Ok(())
+        };
+        let copied = Copied::by(&old, &replica, copy, Duration::ZERO);
+        let read = copied.map(|copied| std::fs::read(beside(&copied.path, written)).unwrap());
+        let stands = std::fs::read(beside(&old, written)).unwrap();
+        let names = std::fs::read_dir(dir.path()).unwrap();
+        let mut names: Vec<String> = names
+            .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        (read, stands, names)
+    }
+
+    #[test]
+    fn a_file_that_is_written_to_all_the_time_is_in_use_and_one_that_rests_is_taken() {
+        for written in ["", LOGS[0], LOGS[1]] {
+            let (read, _, names) = copy_of(usize::MAX, written);
+            assert!(matches!(read, Err(ImportError::InUse(_))), "{written}: {read:?}");
+            let both = [String::from("old.db"), format!("old.db{written}")];
+            assert_eq!(names, both[usize::from(written.is_empty())..], "no copy is left");
+            // At rest after one write, and after the last that is waited for.
+            for writes in [1, COPIES_MAX - 1] {
+                let (read, stands, _) = copy_of(writes, written);
+                assert_eq!(read.unwrap(), stands, "{written} after {writes} writes");
+            }
+        }
+        assert_eq!(copy_of(0, "").0.unwrap(), b"0");
     }
 }

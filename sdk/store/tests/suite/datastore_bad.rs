@@ -149,6 +149,12 @@ fn files_that_are_none_are_refused_and_left_as_they_are() {
         &with("create table MutationEvent (id, modelName, json, mutationType); create table ModelMetadata (id)"),
     );
     refused(
+        "layout",
+        &with(
+            "create table MutationEvent (id, modelName, json, mutationType); create table PersistentRecord (id, serializedMutationData)",
+        ),
+    );
+    refused(
         "javascript",
         &with(
             "create table MutationEvent (id, model, data, modelId, operation, condition); create table ModelMetadata (id, lastSync)",
