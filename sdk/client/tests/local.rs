@@ -376,3 +376,55 @@ async fn a_datastore_file_that_cannot_be_taken_keeps_nobody_from_opening() {
         assert_eq!(std::fs::read(&old).unwrap(), b"a text that is no database");
     }
 }
+
+/// A process that is killed between the commit of an import and the end of its mark leaves a mark that was begun. The next
+/// opening finishes it: whoever comes later, also a replica of the same name that is made anew, finds the file taken, and has
+/// nothing to tell of it.
+#[tokio::test]
+async fn a_mark_that_was_begun_is_finished_by_the_next_opening() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = folder.path().join("database.db");
+    rusqlite::Connection::open(&old)
+        .unwrap()
+        .execute_batch(
+            "create table MutationEvent (id, createdAt, inProcess, json, modelId, modelName, mutationType);
+             create table MutationSyncMetadata (id, deleted, lastChangedAt, version);
+             create table Note (id text primary key not null, text text);
+             insert into Note values ('n', 'wet'); insert into MutationSyncMetadata values ('Note|n', 0, 5, 4);",
+        )
+        .unwrap();
+    std::fs::create_dir(folder.path().join("anew")).unwrap();
+    let open = |replica: &str| {
+        tombolo::Client::builder()
+            .schema("type Note @model { id: ID! text: String! }")
+            .path(folder.path().join(replica))
+            .import_datastore(&old)
+            .open()
+    };
+    let mark = || -> Json {
+        let bytes = std::fs::read(folder.path().join("database.db.tombolo")).unwrap();
+        serde_json::from_slice(&bytes).unwrap()
+    };
+    let client = open("replica.db").await.unwrap();
+    let told = client.events().try_recv().unwrap();
+    assert!(matches!(told, Event::Imported(report) if report.records == 1));
+    client.close().await;
+    let mut begun = mark();
+    assert_eq!(begun["done"], json!(true));
+    begun["done"] = json!(false);
+    std::fs::write(folder.path().join("database.db.tombolo"), begun.to_string()).unwrap();
+
+    let client = open("replica.db").await.unwrap();
+    assert_eq!(mark()["done"], json!(true));
+    assert!(client.events().try_recv().is_err(), "it was told before");
+    client.close().await;
+    for other in ["another.db", "anew/replica.db"] {
+        let client = open(other).await.unwrap();
+        let state = client.datastore_import().unwrap().state;
+        assert_eq!(state, tombolo::ImportState::TakenBefore, "{other}");
+        assert!(client.events().try_recv().is_err(), "nothing was taken: {other}");
+        let notes = read(&client, "{ listNotes { items { id } } }").await;
+        assert_eq!(notes["listNotes"]["items"], json!([]), "{other}");
+        client.close().await;
+    }
+}
