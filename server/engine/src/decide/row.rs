@@ -160,13 +160,19 @@ pub(super) fn decide_row(facts: &RowFacts<'_>, mutation: &MutationInput) -> Deci
     }
 }
 
+/// Whether a key is a UUID, as clients give to records whose key means nothing.
+fn is_made_up(key: &Key) -> bool {
+    matches!(key.0.as_slice(), [Value::Text(id)] if uuid::Uuid::try_parse(id).is_ok())
+}
+
 /// What a mutation comes to that may have been carried out before, under no number, if the record shows that it was; `None`
 /// if it does not.
 ///
 /// A record shows a deletion by being deleted, an update by holding all its values, a creation by holding all its values but
 /// those that have changed since the record was made. Then the mutation was carried out, or what it asks for is so anyway.
 /// What it gave and the record holds counts as its own from now on: the same user's later edits, made when he saw it, are
-/// no conflict with it. A field that was changed since stays as it is, and is told. Dates and times are compared as moments:
+/// no conflict with it. A field that was changed since stays as it is, and is told. Where nothing that it gave is left, the key
+/// alone shows it if it is one that nobody else can have made; two people may well have made a record of one number plate. Dates and times are compared as moments:
 /// the other client may have written them differently than it sent them.
 fn stands_already(facts: &RowFacts<'_>, mutation: &MutationInput) -> Option<Decision> {
     let stored = facts.stored?;
@@ -186,7 +192,10 @@ fn stands_already(facts: &RowFacts<'_>, mutation: &MutationInput) -> Option<Deci
     let stands = match (mutation.kind, stored.record.meta.deleted) {
         (MutationKind::Delete, deleted) => deleted,
         (MutationKind::Create | MutationKind::Update, true) => false,
-        (MutationKind::Create, false) => others.iter().all(|(field, _)| changed_since(*field)),
+        (MutationKind::Create, false) => {
+            others.iter().all(|(field, _)| changed_since(*field))
+                && (!held.is_empty() || others.is_empty() || is_made_up(facts.key))
+        }
         (MutationKind::Update, false) => others.is_empty(),
     };
     if !stands {

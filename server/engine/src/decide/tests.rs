@@ -294,6 +294,61 @@ fn what_another_client_may_have_sent_is_found_by_its_moment() {
     }
 }
 
+/// A record of which nothing is left as it was made: its key may show whose creation it was.
+#[test]
+fn what_another_client_may_have_sent_is_not_found_by_a_key_that_two_may_give() {
+    let schema = Schema::parse(
+        "type Car @model(timestamps: null) { id: ID! word: String }",
+        "schema.graphql",
+    )
+    .unwrap();
+    let (uuid, plate) = ("1b4e28ba-2fa1-41d2-883f-0016d3cca427", "B-TK 42");
+    for (key, there, stands) in [
+        (uuid, "changed", true),
+        (plate, "changed", false),
+        (plate, "given", true),
+    ] {
+        let mut versions = FieldVersions::default();
+        versions.set(FieldId(1), Version(5));
+        let row = StoredRecord {
+            record: Record {
+                values: vec![text(key), text(there)],
+                meta: Meta {
+                    version: Version(5),
+                    ..Meta::default()
+                },
+            },
+            position: Position(7),
+            field_versions: versions,
+        };
+        let facts = RowFacts {
+            model: &schema.models[0],
+            key: &Key(vec![text(key)]),
+            stored: Some(&row),
+            seen: &[],
+            forgotten: false,
+            plain: false,
+            resent: true,
+            hidden: false,
+            blind: &[],
+            owners: &[],
+            position: Position(8),
+            now_ms: 9,
+        };
+        let mutation = MutationInput {
+            model: ModelId(0),
+            kind: MutationKind::Create,
+            values: vec![(FieldId(0), text(key)), (FieldId(1), text("given"))],
+            operations: Vec::new(),
+            base_version: None,
+            condition: None,
+            condition_json: None,
+        };
+        let written = matches!(decide_row(&facts, &mutation), Decision::Write { .. });
+        assert_eq!(written, stands, "{key} {there}");
+    }
+}
+
 #[test]
 fn keys_and_field_versions_survive_their_text() {
     let schema = schema();
