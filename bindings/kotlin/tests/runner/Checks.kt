@@ -36,7 +36,7 @@ fun checks(): Boolean {
         "a busy collector holds nothing up" to ::busyCollector,
         "json keeps what it is given" to ::jsonKeeps,
         "errors keep their kind and fields" to ::errorsKeep,
-    )
+    ) + PROMISES
     var failed = 0
     for ((name, check) in checks) {
         val wrong = runCatching { runBlocking { check() } }.exceptionOrNull()
@@ -47,14 +47,14 @@ fun checks(): Boolean {
     return failed == 0
 }
 
-private fun wants(holds: Boolean, words: () -> String) {
+internal fun wants(holds: Boolean, words: () -> String) {
     if (!holds) throw Failed(words())
 }
 
-private suspend fun withClient(work: suspend (Client) -> Unit) {
+internal suspend fun withClient(schema: String = SCHEMA, work: suspend (Client) -> Unit) {
     val folder = createTempDirectory("tombolo-check-")
     try {
-        Tombolo.open(SCHEMA, folder.resolve("check.db").toString()).use { work(it) }
+        Tombolo.open(schema, folder.resolve("check.db").toString()).use { work(it) }
     } finally {
         folder.toFile().deleteRecursively()
     }

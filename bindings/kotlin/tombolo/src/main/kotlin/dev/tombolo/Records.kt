@@ -9,19 +9,27 @@ import kotlinx.coroutines.flow.Flow
 import kotlinx.coroutines.flow.distinctUntilChanged
 import kotlinx.coroutines.flow.map
 
-/** What became of a written record at once, here; the server's decision comes later ([Client.outcome]). */
+/**
+ * What became of a written record at once, here; the server's decision comes later ([Client.outcome]). The mutation is queued, whatever
+ * [problems] says of its answer.
+ */
 public class Written<M>(
-    /** The record as it is now; of a deleted one as it was. `null` if it is not to be seen here. */
+    /** The record as it is now; of a deleted one as it was. `null` if it is not to be seen here, or cannot be read: see [problems]. */
     public val record: M?,
     /** The mutation's number. */
     public val number: Long,
+    /** What single fields of the answer failed with, or why it does not fit the generated type; empty in the usual case. */
+    public val problems: List<GraphqlProblem> = emptyList(),
 )
 
-/** What a typed operation answers. */
+/** What a typed mutation gives back at once. It is queued, whatever [problems] says of its answer. */
 public class Answered<D>(
-    public val data: D,
-    /** A number for each mutation field, in order; none for a query. */
+    /** The answer, from the local rows as they are now; `null` if it cannot be read: see [problems]. */
+    public val data: D?,
+    /** A number for each mutation field, in order. */
     public val numbers: List<Long>,
+    /** What single fields of the answer failed with, or why it does not fit the generated type; empty in the usual case. */
+    public val problems: List<GraphqlProblem> = emptyList(),
 )
 
 /** A change of one record. */
@@ -79,7 +87,7 @@ public fun <M : Record> Client.watch(query: Query<M, *>): Flow<List<M>> =
 public fun <M : Record> Client.changes(query: Query<M, *>): Flow<Change<M>> =
     watching(open = { observe(query.model.name, query.filterText()) }, read = { change(query.model, it) })
 
-/** Makes a record, here and then on the server. Throws as [Client.mutate]; [Written.record] has what was filled in. */
+/** Makes a record, here and then on the server. Throws as [Client.mutate], so never once it is queued; [Written.record] has what was filled in. */
 public suspend fun <M : Record> Client.create(record: M): Written<M> = work { write(creation(record)) }
 
 /** The same, with what is absent told from what is null. */
@@ -116,7 +124,8 @@ public fun <D> Client.watch(document: String, variables: Map<String, Any?>, data
 public suspend fun <D> Client.carryOut(document: String, variables: Map<String, Any?>, data: Codec<D>): Answered<D> =
     work {
         val mutated = mutate(document, variables)
-        Answered(data.decode(mutated.answer.orThrow()), mutated.numbers)
+        val read = Reading(mutated.answer) { data.decode(it) }
+        Answered(read.value, mutated.numbers, read.problems)
     }
 
 private class Writing<M : Record>(val model: Model<M, *>, val root: Root, val variables: Map<String, Any?>)
@@ -141,12 +150,30 @@ private fun conditional(input: Any, onlyIf: Predicate<*>?): Map<String, Any?> =
 
 private suspend fun <M : Record> Client.write(writing: Writing<M>): Written<M> {
     val mutated = mutate(writing.root.document, writing.variables)
-    return Written(read(writing.model, writing.root, mutated.answer), mutated.number)
+    val read = Reading(mutated.answer) { data -> data[writing.root.field]?.let(writing.model::decode) }
+    return Written(read.value, mutated.number, read.problems)
 }
 
 private fun Transaction.add(writing: Writing<*>) = mutate(writing.root.document, writing.variables)
 
-private fun <M : Record> read(model: Model<M, *>, root: Root, answer: Answer): M? = answer.orThrow()[root.field]?.let(model::decode)
+/**
+ * What can be read of a mutation's answer. Nothing is thrown: the mutation is queued by now, and an app that took an error for "nothing
+ * was queued" would make it a second time.
+ */
+private class Reading<T>(answer: Answer, read: (Map<String, Any?>) -> T?) {
+    var value: T? = null
+        private set
+    var problems: List<GraphqlProblem>
+        private set
+
+    init {
+        problems = try {
+            answer.errors.also { if (it.isEmpty()) value = read(answer.data) }
+        } catch (error: Exception) {
+            listOf(GraphqlProblem(error.message ?: error.javaClass.name, "Shape"))
+        }
+    }
+}
 
 internal fun Query<*, *>.filterText(): String? = predicate.filter.takeIf { it.isNotEmpty() }?.let(Json::encode)
 

@@ -134,7 +134,7 @@ public object Tombolo {
 
 /** Something that the app's developers should hear of. */
 public data class Report(
-    /** A stable word: `panic`, or `callback`. */
+    /** A stable word: `panic`, `callback`, `lifecycle` (of the app's life, on Android), or `shape` (a record does not fit its type). */
     val kind: String,
     /** Words for developers. */
     val detail: String,

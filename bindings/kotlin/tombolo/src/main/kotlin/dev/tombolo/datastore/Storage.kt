@@ -7,6 +7,7 @@ import dev.tombolo.Model
 import dev.tombolo.Predicate
 import dev.tombolo.Query
 import dev.tombolo.Record
+import dev.tombolo.Tombolo
 import dev.tombolo.change
 import dev.tombolo.ffi.RecordChange
 import dev.tombolo.ffi.SavedAs
@@ -28,7 +29,7 @@ internal suspend fun <M : Record> store(client: Client, item: M, condition: Pred
     client.work {
         val model = modelOf(item)
         val saved = it.save(model.name, Json.encode(model.given(item)), null, text(condition))
-        val record = saved.record?.let { json -> model.decode(Json.decode(json)) } ?: item
+        val record = read(model, saved.record) ?: item
         Stored(record, saved.number?.toLong(), saved.savedAs == SavedAs.CREATED)
     }
 
@@ -36,8 +37,17 @@ internal suspend fun <M : Record> remove(client: Client, item: M, condition: Pre
     client.work {
         val model = modelOf(item)
         val deleted = it.delete(model.name, Json.encode(model.keyOf(item).values), text(condition))
-        val record = deleted.record?.let { json -> model.decode(Json.decode(json)) } ?: item
+        val record = read(model, deleted.record) ?: item
         Stored(record, deleted.number?.toLong(), false)
+    }
+
+/** The record as it was stored. One that does not fit its type is reported and not thrown: by now its mutation is queued. */
+private fun <M : Record> read(model: Model<M, *>, json: String?): M? =
+    try {
+        json?.let { model.decode(Json.decode(it)) }
+    } catch (error: Exception) {
+        Tombolo.tell("shape", "a stored ${model.name} cannot be read: ${error.message ?: error.javaClass.name}")
+        null
     }
 
 /** What is observed: begun, for one collector. */
