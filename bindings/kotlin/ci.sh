@@ -102,7 +102,11 @@ echo "ok compiled without a warning: the library, four schemas, the README's fir
 
 if [ "${1:-}" != build ]; then
     compile "$work/stubs" "" "$here/tests/android-stubs"
-    compile "$work/android" "$work/stubs:$work/lib:$work/ffi" -Werror -Xexplicit-api=strict "$here/tombolo/src/android/kotlin"
+    # One module with src/main, as in Gradle.
+    compile "$work/android" "$work/stubs:$work/lib:$work/ffi" -Werror -Xexplicit-api=strict "-Xfriend-paths=$work/lib" \
+        "$here/tombolo/src/android/kotlin"
+    compile "$work/androidtests" "$work/stubs:$work/android:$work/lib:$work/ffi" -Werror "-Xfriend-paths=$work/lib,$work/android" \
+        "$here/tests/android"
     app=$root/examples/android/app/src/main/kotlin/dev/tombolo/flights
     compile "$work/app" "$work/android:$runs:$work/stubs:$work/lib:$work/ffi" -Werror "$app"/*.kt
     echo "ok against stubs: the Android source set, and examples/android but for its screens"
@@ -126,6 +130,7 @@ run dev.tombolo.tests.MainKt 2>"$work/errors" || {
     fail "scenarios failed"
 }
 run dev.tombolo.tests.MainKt checks || fail "checks failed"
+runs=$work/androidtests:$work/android:$work/stubs run dev.tombolo.tests.android.MainKt || fail "the Android source set over fakes failed"
 if run dev.tombolo.tests.MainKt --only conflict --break conflict >"$work/said" 2>&1; then
     fail "a scenario that is broken on purpose did not fail"
 fi

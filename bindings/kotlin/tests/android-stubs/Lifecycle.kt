@@ -22,11 +22,40 @@ interface DefaultLifecycleObserver : LifecycleObserver {
     fun onStop(owner: LifecycleOwner) {}
 }
 
+/** Tells its observers what the test says, and a new one at once that the app is in the foreground, as the real one does. */
+class FakeLifecycle : Lifecycle(), LifecycleOwner {
+    val observers = ArrayList<DefaultLifecycleObserver>()
+    private var started = false
+    override val lifecycle: Lifecycle get() = this
+
+    override fun addObserver(observer: LifecycleObserver) {
+        observers += observer as DefaultLifecycleObserver
+        if (started) observer.onStart(this)
+    }
+
+    override fun removeObserver(observer: LifecycleObserver) {
+        observers -= observer as DefaultLifecycleObserver
+    }
+
+    fun start() {
+        started = true
+        observers.toList().forEach { it.onStart(this) }
+    }
+
+    fun stop() {
+        started = false
+        observers.toList().forEach { it.onStop(this) }
+    }
+}
+
 class ProcessLifecycleOwner private constructor() : LifecycleOwner {
-    override val lifecycle: Lifecycle get() = throw NotImplementedError()
+    private val fake = FakeLifecycle()
+    override val lifecycle: Lifecycle get() = fake
 
     companion object {
-        fun get(): LifecycleOwner = throw NotImplementedError()
+        private val owner = ProcessLifecycleOwner()
+
+        fun get(): LifecycleOwner = owner
     }
 }
 

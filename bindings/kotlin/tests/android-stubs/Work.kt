@@ -3,6 +3,7 @@
 package androidx.work
 
 import android.content.Context
+import java.util.concurrent.CopyOnWriteArrayList
 import java.util.concurrent.TimeUnit
 
 class WorkerParameters
@@ -10,11 +11,15 @@ class WorkerParameters
 abstract class ListenableWorker(val applicationContext: Context, parameters: WorkerParameters) {
     abstract class Result {
         companion object {
-            fun success(): Result = throw NotImplementedError()
+            fun success(): Result = Fake("success")
 
-            fun retry(): Result = throw NotImplementedError()
+            fun retry(): Result = Fake("retry")
 
-            fun failure(): Result = throw NotImplementedError()
+            fun failure(): Result = Fake("failure")
+        }
+
+        private class Fake(private val word: String) : Result() {
+            override fun toString() = word
         }
     }
 }
@@ -27,7 +32,7 @@ enum class NetworkType { NOT_REQUIRED, CONNECTED, UNMETERED }
 
 enum class BackoffPolicy { EXPONENTIAL, LINEAR }
 
-enum class ExistingWorkPolicy { REPLACE, KEEP, APPEND }
+enum class ExistingWorkPolicy { REPLACE, KEEP, APPEND, APPEND_OR_REPLACE }
 
 enum class ExistingPeriodicWorkPolicy { KEEP, UPDATE, CANCEL_AND_REENQUEUE }
 
@@ -41,20 +46,26 @@ class Constraints {
 
 abstract class WorkRequest {
     abstract class Builder<B : Builder<B, W>, W : WorkRequest> {
-        fun setConstraints(constraints: Constraints): B = throw NotImplementedError()
+        @Suppress("UNCHECKED_CAST")
+        fun setConstraints(constraints: Constraints): B = this as B
 
-        fun setBackoffCriteria(policy: BackoffPolicy, delay: Long, unit: TimeUnit): B = throw NotImplementedError()
+        @Suppress("UNCHECKED_CAST")
+        fun setBackoffCriteria(policy: BackoffPolicy, delay: Long, unit: TimeUnit): B = this as B
 
-        fun build(): W = throw NotImplementedError()
+        abstract fun build(): W
     }
 }
 
 class OneTimeWorkRequest : WorkRequest() {
-    class Builder(worker: Class<out ListenableWorker>) : WorkRequest.Builder<Builder, OneTimeWorkRequest>()
+    class Builder(worker: Class<out ListenableWorker>) : WorkRequest.Builder<Builder, OneTimeWorkRequest>() {
+        override fun build() = OneTimeWorkRequest()
+    }
 }
 
 class PeriodicWorkRequest : WorkRequest() {
-    class Builder(worker: Class<out ListenableWorker>, every: Long, unit: TimeUnit) : WorkRequest.Builder<Builder, PeriodicWorkRequest>()
+    class Builder(worker: Class<out ListenableWorker>, every: Long, unit: TimeUnit) : WorkRequest.Builder<Builder, PeriodicWorkRequest>() {
+        override fun build() = PeriodicWorkRequest()
+    }
 }
 
 interface Operation
@@ -67,6 +78,27 @@ abstract class WorkManager {
     abstract fun cancelUniqueWork(name: String): Operation
 
     companion object {
-        fun getInstance(context: Context): WorkManager = throw NotImplementedError()
+        /** `null`: it was never initialized, as in a process that has switched its initializer off. */
+        @Volatile
+        var fake: WorkManager? = FakeWorkManager()
+
+        fun getInstance(context: Context): WorkManager = fake ?: throw IllegalStateException("WorkManager is not initialized properly")
+    }
+}
+
+/** Notes what it was told. */
+class FakeWorkManager : WorkManager() {
+    val told = CopyOnWriteArrayList<String>()
+
+    override fun enqueueUniqueWork(name: String, policy: ExistingWorkPolicy, request: OneTimeWorkRequest): Operation = note("$policy $name")
+
+    override fun enqueueUniquePeriodicWork(name: String, policy: ExistingPeriodicWorkPolicy, request: PeriodicWorkRequest): Operation =
+        note("$policy $name")
+
+    override fun cancelUniqueWork(name: String): Operation = note("CANCEL $name")
+
+    private fun note(words: String): Operation {
+        told += words
+        return object : Operation {}
     }
 }

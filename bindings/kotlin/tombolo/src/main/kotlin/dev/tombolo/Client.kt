@@ -1,5 +1,6 @@
 package dev.tombolo
 
+import dev.tombolo.ffi.Answer as NativeAnswer
 import dev.tombolo.ffi.Client as NativeClient
 import dev.tombolo.ffi.FindQuery
 import dev.tombolo.ffi.FoundRecords
@@ -16,9 +17,14 @@ import kotlinx.coroutines.flow.Flow
 import kotlinx.coroutines.flow.MutableStateFlow
 import kotlinx.coroutines.flow.StateFlow
 import kotlinx.coroutines.flow.asStateFlow
+import kotlinx.coroutines.flow.drop
 import kotlinx.coroutines.flow.emitAll
+import kotlinx.coroutines.flow.first
 import kotlinx.coroutines.flow.flow
+import kotlinx.coroutines.flow.map
 import kotlinx.coroutines.launch
+import kotlinx.coroutines.sync.Mutex
+import kotlinx.coroutines.sync.withLock
 import kotlinx.coroutines.withContext
 
 /**
@@ -36,8 +42,13 @@ import kotlinx.coroutines.withContext
 public class Client internal constructor(
     private val native: NativeClient,
     private val scope: CoroutineScope,
+    offline: Boolean = false,
 ) : AutoCloseable {
     private val closed = AtomicBoolean()
+    private val link = LinkWish(offline)
+    private val sleep = Mutex()
+    private val awake = MutableStateFlow(true)
+    private val resumptions = MutableStateFlow(0)
     private val liveQueries = AtomicInteger()
     private val watched: MutableSet<() -> Unit> = ConcurrentHashMap.newKeySet()
     private val current = MutableStateFlow(status(native { native.status() }))
@@ -52,6 +63,9 @@ public class Client internal constructor(
             statuses(watch).collect { current.value = it }
         }
     }
+
+    /** How many handles are held: of live queries, and of what is observed. */
+    internal val heldCount: Int get() = watched.size
 
     /** How many live queries are being collected. */
     public val liveQueryCount: Int get() = liveQueries.get()
@@ -117,30 +131,28 @@ public class Client internal constructor(
     public fun watch(document: String, variables: Map<String, Any?> = emptyMap()): Flow<Answer> = watch(document, variables) { it }
 
     internal fun <T> watch(document: String, variables: Map<String, Any?>, read: (Answer) -> T): Flow<T> =
-        watching(
-            open = {
-                val query = open().watch(document, variablesText(variables))
-                liveQueries.incrementAndGet()
-                held({ query.next() }, query::stop) {
-                    liveQueries.decrementAndGet()
-                    query.close()
-                }
-            },
-            read = { read(Answer(it)) },
-        )
+        watching(open = { live(document, variables) }, read = { read(Answer(it)) })
+
+    internal fun live(document: String, variables: Map<String, Any?>): Watched<NativeAnswer> {
+        val query = open().watch(document, variablesText(variables))
+        liveQueries.incrementAndGet()
+        return held({ query.next() }, query::stop) {
+            liveQueries.decrementAndGet()
+            query.close()
+        }
+    }
 
     internal fun <T> watchRecords(query: () -> FindQuery, read: (FoundRecords) -> T): Flow<T> =
-        watching(
-            open = {
-                val records = open().watchFind(query())
-                liveQueries.incrementAndGet()
-                held({ records.next() }, records::stop) {
-                    liveQueries.decrementAndGet()
-                    records.close()
-                }
-            },
-            read = read,
-        )
+        watching(open = { liveRecords(query()) }, read = read)
+
+    internal fun liveRecords(query: FindQuery): Watched<FoundRecords> {
+        val records = open().watchFind(query)
+        liveQueries.incrementAndGet()
+        return held({ records.next() }, records::stop) {
+            liveQueries.decrementAndGet()
+            records.close()
+        }
+    }
 
     /**
      * What is watched is stopped with the client: one whose collector is busy would hold the file, and what ends with the last who holds it
@@ -222,8 +234,21 @@ public class Client internal constructor(
      */
     public suspend fun discard(number: Long): Unit = work { it.discard(number.toULong()) }
 
-    /** Wants a link, or none. Throws [TomboloException.Incomplete] without a URL. */
-    public suspend fun setOnline(online: Boolean): Unit = work { it.setOnline(online) }
+    /**
+     * Wants a link, or none. On Android a `ClientLifecycle` sees to it that a wanted link is only tried while there is a network. Throws
+     * [TomboloException.Incomplete] without a URL.
+     */
+    public suspend fun setOnline(online: Boolean): Unit = link.wish(online) { wanted -> work { it.setOnline(wanted) } }
+
+    /** The device has a network, or none: what the app wishes stays as it is. A client without a URL has no use for either. */
+    internal suspend fun setNetwork(there: Boolean): Unit =
+        link.network(there) { wanted ->
+            try {
+                work { it.setOnline(wanted) }
+            } catch (_: TomboloException.Incomplete) {
+                // No URL.
+            }
+        }
 
     /** Gives another credential; a paused link opens again. */
     public suspend fun setCredential(credential: Credential): Unit = work { it.setCredential(credential.native()) }
@@ -261,12 +286,37 @@ public class Client internal constructor(
 
     /**
      * Lets go of file and link, before the system suspends the app. Until [resume], calls throw [TomboloException.Suspended] and live
-     * queries wait. Twice is no error.
+     * queries wait. Twice is no error. Once begun it is done, also if the caller is cancelled.
      */
-    public suspend fun suspend(): Unit = work { it.suspend() }
+    public suspend fun suspend(): Unit = slept(falling = true) { it.suspend() }
 
-    /** Takes them up again. Twice is no error. Throws [TomboloException.Open], [TomboloException.SignedOut]. */
-    public suspend fun resume(): Unit = work { it.resume() }
+    /** Takes them up again. Twice is no error. Once begun it is done. Throws [TomboloException.Open], [TomboloException.SignedOut]. */
+    public suspend fun resume(): Unit = slept { it.resume() }
+
+    private suspend fun slept(falling: Boolean = false, call: suspend (NativeClient) -> Unit) {
+        sleep.withLock {
+            // Given up halfway it would be neither asleep nor awake.
+            withContext(NonCancellable) {
+                val asleep = !awake.value
+                try {
+                    if (falling) awake.value = false
+                    work(call)
+                } finally {
+                    // A client that has ended has nothing to wait for.
+                    awake.value = runCatching { !native.isSuspended() }.getOrDefault(true)
+                    if (asleep && awake.value) resumptions.value += 1
+                }
+            }
+        }
+    }
+
+    /** Returns once the client is not suspended, or has ended. */
+    internal suspend fun whenAwake() {
+        awake.first { it }
+    }
+
+    /** Each time that the client is resumed. */
+    internal val resumed: Flow<Unit> get() = resumptions.drop(1).map { }
 
     /** Whether the client is suspended. */
     public val isSuspended: Boolean get() = native { open().isSuspended() }
@@ -288,6 +338,7 @@ public class Client internal constructor(
             watched.forEach { it() }
             native { native.shutDown() }
         }
+        awake.value = true
         scope.end()
     }
 

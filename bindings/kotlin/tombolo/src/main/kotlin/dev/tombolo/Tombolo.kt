@@ -8,6 +8,7 @@ import dev.tombolo.ffi.Durability as NativeDurability
 import dev.tombolo.ffi.Report as NativeReport
 import dev.tombolo.ffi.Reporter as NativeReporter
 import dev.tombolo.ffi.Transport as NativeTransport
+import java.util.concurrent.atomic.AtomicReference
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.withContext
 
@@ -89,7 +90,7 @@ public object Tombolo {
                 val provider = credentials?.let { Provider(it, scope) }
                 val native = native { NativeClient.open(config, provider) }
                 opened = native
-                Client(native, scope)
+                Client(native, scope, offline)
             }
         } catch (error: Throwable) {
             // Given up just when it was open: the file is released.
@@ -134,7 +135,7 @@ public object Tombolo {
 
 /** Something that the app's developers should hear of. */
 public data class Report(
-    /** A stable word: `panic`, `callback`, `lifecycle` (of the app's life, on Android), or `shape` (a record does not fit its type). */
+    /** A stable word: `panic`, `callback`, `lifecycle` (the app's life, on Android), `hub` (an event), or `shape` (a record does not fit its type). */
     val kind: String,
     /** Words for developers. */
     val detail: String,
@@ -195,9 +196,24 @@ internal object Library {
         }
     }
 
+    /** What the platform has to do, once, when the library is loaded and before anything is opened. */
+    private val pending = AtomicReference<(() -> Unit)?>()
+
     /** Throws if it cannot be used, each time with the same words. */
     fun ensure() {
         failure?.let { throw TomboloException.Library(it.message.orEmpty(), it) }
+        if (pending.get() == null) return
+        synchronized(this) {
+            val step = pending.get() ?: return
+            // One that fails is tried again with the next call, and each of them says why.
+            step()
+            pending.compareAndSet(step, null)
+        }
+    }
+
+    /** Does nothing yet: [ensure] does it. May be called on the main thread, and so never waits for [failure]. */
+    fun before(step: () -> Unit) {
+        pending.set(step)
     }
 
     private fun words(error: Throwable): String {

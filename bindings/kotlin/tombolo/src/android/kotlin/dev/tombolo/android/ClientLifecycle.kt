@@ -1,32 +1,39 @@
 package dev.tombolo.android
 
 import android.content.Context
-import android.net.ConnectivityManager
-import android.net.Network
 import androidx.lifecycle.DefaultLifecycleObserver
 import androidx.lifecycle.Lifecycle
 import androidx.lifecycle.LifecycleOwner
 import dev.tombolo.Client
+import dev.tombolo.MutationFilter
+import dev.tombolo.MutationStage
 import dev.tombolo.Tombolo
 import dev.tombolo.TomboloException
+import kotlin.coroutines.cancellation.CancellationException
+import kotlinx.coroutines.CompletableDeferred
+import kotlinx.coroutines.CoroutineExceptionHandler
 import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.Dispatchers
+import kotlinx.coroutines.NonCancellable
 import kotlinx.coroutines.SupervisorJob
 import kotlinx.coroutines.cancel
+import kotlinx.coroutines.channels.Channel
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.sync.Mutex
 import kotlinx.coroutines.sync.withLock
+import kotlinx.coroutines.withContext
 
 /**
- * Keeps a client in step with the app: in the foreground it has its file and, while the device has a network, its link; in the background
- * it lets go of both, and what is not sent yet is left to a [SyncWorker].
+ * Keeps a client in step with the app: in the foreground it has its file and, while the device has a network, the link that the app wishes
+ * ([Client.setOnline]); in the background it lets go of both, and what is not sent yet is left to a [SyncWorker].
  *
  * ```
  * val lifecycle = ClientLifecycle(context, client)
  * ProcessLifecycleOwner.get().lifecycle.addObserver(lifecycle)
  * ```
  *
- * Its methods are called on the main thread and return at once; what they do is done in their order on [Dispatchers.Default].
+ * Its methods are called on the main thread and return at once; what they do is done in their order on [Dispatchers.Default]. What fails
+ * there is told to [Tombolo.reporter].
  */
 public class ClientLifecycle(
     context: Context,
@@ -36,85 +43,123 @@ public class ClientLifecycle(
     private val suspends: Boolean = true,
 ) : DefaultLifecycleObserver {
     private val context = context.applicationContext
-    private val scope = CoroutineScope(SupervisorJob() + Dispatchers.Default)
+    private val scope = CoroutineScope(SupervisorJob() + Dispatchers.Default + CoroutineExceptionHandler { _, error -> reported(error) })
 
-    /** What is done, one after the other. */
+    /** What the system has told, in its order; one coroutine takes it out. */
+    private val steps = Channel<suspend () -> Unit>(Channel.UNLIMITED)
+
+    /** Held while the client is resumed or suspended, and never while anybody works with it. */
     private val turn = Mutex()
+
+    /** As the system told it last, which may be ahead of the steps. */
+    @Volatile
     private var foreground = false
-    private val network = NetworkWatch(this.context) { connected ->
-        step { if (!client.isSuspended) client.setOnline(connected) }
+
+    /** How many are within [awake]. Changed under [turn]. */
+    private var holders = 0
+    private val network = NetworkWatch(this.context) { connected -> step { client.setNetwork(connected) } }
+
+    init {
+        scope.launch {
+            for (step in steps) contained { step() }
+        }
     }
 
     override fun onStart(owner: LifecycleOwner) {
-        step {
-            foreground = true
-            client.resume()
-        }
-        network.start()
+        foreground = true
+        step { turn.withLock { settle() } }
+        watching { network.start() }
     }
 
     override fun onStop(owner: LifecycleOwner) {
-        network.stop()
+        foreground = false
+        if (suspends) watching { network.stop() }
         step {
-            foreground = false
-            if (client.status.value.pending > 0) SyncWorker.enqueue(context)
-            if (suspends) client.suspend()
+            contained { if (unsent()) SyncWorker.enqueue(context) }
+            turn.withLock { settle() }
         }
     }
 
-    /** Works with the client though the app may be in the background: it is resumed for as long, and suspended again if it was. */
-    public suspend fun <R> awake(work: suspend (Client) -> R): R =
-        turn.withLock {
-            client.resume()
-            try {
-                work(client)
-            } finally {
-                if (suspends && !foreground) client.suspend()
-            }
-        }
-
-    /** Ends it: before the client is closed or signed out. */
-    public fun stop(lifecycle: Lifecycle) {
-        lifecycle.removeObserver(this)
-        network.stop()
-        scope.cancel()
-    }
-
-    private fun step(work: suspend () -> Unit) {
-        scope.launch {
+    /**
+     * Works with the client though the app may be in the background: it is resumed for as long, and suspended again when the last who works
+     * with it has ended, unless the app has come to the foreground.
+     */
+    public suspend fun <R> awake(work: suspend (Client) -> R): R {
+        turn.withLock { holders += 1 }
+        try {
             turn.withLock {
-                try {
-                    work()
-                } catch (error: TomboloException) {
-                    // Closed or signed out meanwhile, or no URL: nothing is left to follow.
-                    Tombolo.reporter?.invoke(dev.tombolo.Report("lifecycle", error.message.orEmpty()))
+                client.resume()
+                // Nobody watches the network in the background: what was last seen of it may be long ago.
+                if (suspends && !foreground) client.setNetwork(true)
+            }
+            return work(client)
+        } finally {
+            // Also when the system has stopped the worker, or the file would stay open in a process that is about to be frozen.
+            withContext(NonCancellable) {
+                turn.withLock {
+                    holders -= 1
+                    contained { settle() }
                 }
             }
         }
     }
-}
 
-/** Tells whether the device has a network, on a thread of the system's. */
-internal class NetworkWatch(context: Context, private val tell: (Boolean) -> Unit) {
-    private val connectivity = context.getSystemService(ConnectivityManager::class.java)
-    private var running = false
-    private val callback = object : ConnectivityManager.NetworkCallback() {
-        override fun onAvailable(network: Network) = tell(true)
-
-        override fun onLost(network: Network) = tell(false)
+    /** Ends it. Sign out before, within [awake]; close the client after. */
+    public fun stop(lifecycle: Lifecycle) {
+        lifecycle.removeObserver(this)
+        watching { network.stop() }
+        steps.close()
+        scope.cancel()
     }
 
-    fun start() {
-        if (running) return
-        running = true
-        // Without a network nothing is told at first.
-        if (connectivity.activeNetwork == null) tell(false)
-        connectivity.registerDefaultNetworkCallback(callback)
+    /** Suspends the client if nobody needs it, and otherwise resumes it. */
+    private suspend fun settle() {
+        if (foreground || holders > 0 || !suspends) client.resume() else client.suspend()
     }
 
-    fun stop() {
-        if (!running) return
-        running = false
-        connectivity.unregisterNetworkCallback(callback)
+    /** Returns when everything that was told before is done: for tests. */
+    internal suspend fun settled() {
+        val done = CompletableDeferred<Unit>()
+        step { done.complete(Unit) }
+        done.await()
+    }
+
+    /** By the file: the status is told a moment after the call that changed it. */
+    private suspend fun unsent(): Boolean =
+        client.mutations(MutationFilter(stages = ON_THEIR_WAY, limit = 1)).isNotEmpty()
+
+    private fun step(work: suspend () -> Unit) {
+        steps.trySend(work)
+    }
+
+    /** The system may refuse to be watched. Then the link tries by itself. */
+    private inline fun watching(call: () -> Unit) {
+        try {
+            call()
+        } catch (error: RuntimeException) {
+            reported(error)
+        }
+    }
+
+    private suspend fun contained(work: suspend () -> Unit) {
+        try {
+            work()
+        } catch (error: CancellationException) {
+            throw error
+        } catch (_: TomboloException.Closed) {
+            // Nothing is left to follow.
+        } catch (_: TomboloException.SignedOut) {
+            // Nor here.
+        } catch (_: TomboloException.Suspended) {
+            // In the background already: what was unsent then was left to a worker.
+        } catch (error: Exception) {
+            reported(error)
+        }
+    }
+
+    private companion object {
+        val ON_THEIR_WAY = setOf(MutationStage.Queued, MutationStage.InFlight, MutationStage.GivenUp)
+
+        fun reported(error: Throwable) = Tombolo.tell("lifecycle", error.message ?: error.javaClass.name)
     }
 }

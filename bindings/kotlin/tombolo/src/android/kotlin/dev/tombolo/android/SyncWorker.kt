@@ -11,26 +11,46 @@ import androidx.work.OneTimeWorkRequest
 import androidx.work.PeriodicWorkRequest
 import androidx.work.WorkManager
 import androidx.work.WorkerParameters
-import dev.tombolo.SyncReport
+import dev.tombolo.Tombolo
 import dev.tombolo.TomboloException
 import java.util.concurrent.TimeUnit
+import java.util.concurrent.atomic.AtomicInteger
+import kotlin.coroutines.cancellation.CancellationException
 import kotlin.time.Duration
 import kotlin.time.Duration.Companion.minutes
 import kotlin.time.Duration.Companion.seconds
+import kotlinx.coroutines.currentCoroutineContext
+import kotlinx.coroutines.ensureActive
 
 /**
  * Sends what waits and fetches what was missed while the app is in the background. The app's `Application` is a [TomboloProvider].
  *
  * It succeeds when nothing is left to do, or when only the user can help (sign in, decide on a refused mutation), and is tried again, later
- * each time, when the server was not reached or there was not enough time.
+ * each time, when the server was not reached, there was not enough time, or the file could not be had: opening it is part of the work.
  */
 public class SyncWorker(context: Context, parameters: WorkerParameters) : CoroutineWorker(context, parameters) {
     override suspend fun doWork(): Result {
-        val lifecycle = providerOf(applicationContext).tombolo() ?: return Result.success()
+        // Also in a process in which App Startup has not run.
+        Tls.initialize(applicationContext)
+        // An app without a provider is a mistake in the app, which no further try mends: it fails.
+        val provider = providerOf(applicationContext)
+        running.incrementAndGet()
         return try {
-            after(lifecycle.awake { it.syncOnce(BUDGET) })
+            val lifecycle = provider.tombolo() ?: return Result.success()
+            if (lifecycle.awake { it.syncOnce(BUDGET) }.complete) Result.success() else Result.retry()
+        } catch (error: CancellationException) {
+            currentCoroutineContext().ensureActive()
+            // Not the system's stop, but a time limit of the app's own.
+            Result.retry()
         } catch (error: TomboloException) {
-            if (error.canRetry) Result.retry() else Result.success()
+            Tombolo.tell("lifecycle", "a sync in the background failed: ${error.message}")
+            if (isOver(error)) Result.success() else Result.retry()
+        } catch (error: Exception) {
+            // The app's own, on the way to its client.
+            Tombolo.tell("lifecycle", "a sync in the background failed: $error")
+            Result.retry()
+        } finally {
+            running.decrementAndGet()
         }
     }
 
@@ -47,13 +67,20 @@ public class SyncWorker(context: Context, parameters: WorkerParameters) : Corout
         /** The name of what [schedule] leaves to the system. */
         public const val NAME_PERIODIC: String = "dev.tombolo.sync.periodic"
 
-        /** Sends as soon as there is a network, also if the app is gone by then. One that waits already goes on waiting. */
+        /** How many run in this process, which is where WorkManager runs them. */
+        private val running = AtomicInteger()
+
+        /**
+         * Sends as soon as there is a network, also if the app is gone by then. One that waits for another try, by now perhaps for hours, is
+         * replaced and begins anew; one that runs is let run.
+         */
         public fun enqueue(context: Context) {
             val request = OneTimeWorkRequest.Builder(SyncWorker::class.java)
                 .setConstraints(constraints())
                 .setBackoffCriteria(BackoffPolicy.EXPONENTIAL, BACK_OFF.inWholeMilliseconds, TimeUnit.MILLISECONDS)
                 .build()
-            WorkManager.getInstance(context).enqueueUniqueWork(NAME, ExistingWorkPolicy.KEEP, request)
+            val policy = if (running.get() > 0) ExistingWorkPolicy.APPEND_OR_REPLACE else ExistingWorkPolicy.REPLACE
+            WorkManager.getInstance(context).enqueueUniqueWork(NAME, policy, request)
         }
 
         /** Fetches every so often, at least every 15 minutes apart (the system's own bound), while there is a network. */
@@ -74,6 +101,8 @@ public class SyncWorker(context: Context, parameters: WorkerParameters) : Corout
 
         private fun constraints(): Constraints = Constraints.Builder().setRequiredNetworkType(NetworkType.CONNECTED).build()
 
-        private fun after(report: SyncReport): Result = if (report.complete) Result.success() else Result.retry()
+        /** Nothing comes of another try before the app or the user has done something. */
+        private fun isOver(error: TomboloException): Boolean =
+            error.needsSignIn || error is TomboloException.Closed || error is TomboloException.Incomplete
     }
 }
