@@ -7,14 +7,19 @@ import dev.tombolo.Json
 import dev.tombolo.Tombolo
 import dev.tombolo.TomboloException
 import dev.tombolo.Value
+import dev.tombolo.Watched
 import dev.tombolo.ask
+import dev.tombolo.ffi.FindQuery
 import dev.tombolo.translated
 import dev.tombolo.watch
+import java.nio.file.Path
 import java.util.concurrent.CopyOnWriteArraySet
 import java.util.concurrent.Executors
 import kotlin.io.path.createTempDirectory
 import kotlinx.coroutines.CoroutineStart
+import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.asCoroutineDispatcher
+import kotlinx.coroutines.async
 import kotlinx.coroutines.awaitCancellation
 import kotlinx.coroutines.coroutineScope
 import kotlinx.coroutines.flow.first
@@ -29,21 +34,28 @@ private const val SCHEMA = "type Note @model { id: ID! text: String! }"
 private const val ALL = "{ listNotes { items { id } } }"
 
 /** What no scenario looks at: threads, JSON, and which error becomes which. */
-fun checks(): Boolean {
+fun checks(repository: Path): Boolean {
     val checks: Map<String, suspend () -> Unit> = mapOf(
         "the main thread only emits" to ::mainThreadOnlyEmits,
         "closing does not wait" to ::closingDoesNotWait,
         "a busy collector holds nothing up" to ::busyCollector,
         "json keeps what it is given" to ::jsonKeeps,
         "errors keep their kind and fields" to ::errorsKeep,
-    ) + PROMISES
+        "a handle that is stopped or let go of gives nothing" to ::handlesEnd,
+    ) + PROMISES + FACADE
     var failed = 0
-    for ((name, check) in checks) {
-        val wrong = runCatching { runBlocking { check() } }.exceptionOrNull()
+    fun ended(name: String, wrong: Throwable?) {
         if (wrong != null) failed += 1
         println(if (wrong == null) "ok $name" else "FAILED $name: $wrong")
     }
-    println("${checks.size - failed} passed, $failed failed")
+    for ((name, check) in checks) ended(name, runCatching { runBlocking { withTimeout(LIMIT) { check() } } }.exceptionOrNull())
+    Rig(repository).use { rig ->
+        for ((name, check) in FACADE_SERVED) {
+            val wrong = runBlocking(Dispatchers.Default) { attempt(rig, name, false) { check() } }
+            ended(name, wrong?.let { Failed(it) })
+        }
+    }
+    println("${checks.size + FACADE_SERVED.size - failed} passed, $failed failed")
     return failed == 0
 }
 
@@ -104,6 +116,36 @@ private suspend fun busyCollector() {
             withTimeout(PATIENCE) { listOf(events, statuses).joinAll() }
             busy.cancel()
         }
+    }
+}
+
+/** What a flow does at its end, seen from the native side. */
+private suspend fun handlesEnd() {
+    val query = FindQuery(model = "Note", filter = null, sort = emptyList(), limit = null, offset = 0u, token = null)
+    withClient { client ->
+        val kinds = listOf<suspend () -> Watched<*>>(
+            { client.live(ALL, emptyMap()) }, { client.liveRecords(query) }, { client.observe("Note", null) },
+        )
+        for ((number, open) in kinds.withIndex()) {
+            val stopped = open()
+            stopped.stop()
+            wants(withTimeout(PATIENCE) { stopped.next() } == null) { "kind $number goes on though it is stopped" }
+            stopped.letGo()
+            val freed = open()
+            freed.letGo()
+            val error = runCatching { withTimeout(PATIENCE) { freed.next() } }.exceptionOrNull()
+            wants(error is IllegalStateException) { "kind $number is not freed: $error" }
+            // One who waits is told, too.
+            val waited = open()
+            // A live query's first answer is there at once.
+            if (number < 2) waited.next()
+            coroutineScope {
+                val waiting = async(start = CoroutineStart.UNDISPATCHED) { waited.next() }
+                waited.letGo()
+                wants(withTimeout(PATIENCE) { waiting.await() } == null) { "kind $number: one who waited was given something" }
+            }
+        }
+        wants(client.heldCount == 0 && client.liveQueryCount == 0) { "${client.heldCount} handles, ${client.liveQueryCount} live queries" }
     }
 }
 

@@ -12,7 +12,7 @@ import kotlinx.coroutines.runBlocking
 import kotlinx.coroutines.withTimeout
 
 /** One scenario, all its waits together. */
-private val LIMIT = 180.seconds
+internal val LIMIT = 180.seconds
 
 private val SCENARIOS: Map<String, suspend Trial.() -> Unit> = PURPOSE + BAD_INPUT + WATCHED + GENERATED_CODE
 
@@ -26,7 +26,7 @@ fun main(arguments: Array<String>) {
         runBlocking(Dispatchers.Default) { bench(arguments[1]) }
         exitProcess(0)
     }
-    if (arguments.firstOrNull() == "checks") exitProcess(if (checks()) 0 else 1)
+    if (arguments.firstOrNull() == "checks") exitProcess(if (checks(repository)) 0 else 1)
     val given = arguments.toList().chunked(2).associate { it[0] to it.getOrNull(1) }
     (given.keys - setOf("--only", "--break")).firstOrNull()?.let { fault("there is no option $it") }
     val names = Regex("^- ([a-z0-9-]+): ", RegexOption.MULTILINE)
@@ -41,7 +41,12 @@ fun main(arguments: Array<String>) {
     }
     Rig(repository).use { rig ->
         for (name in names.filter { it in SCENARIOS && (given["--only"] ?: it) == it }) {
-            val wrong = runBlocking(Dispatchers.Default) { run(rig, name, given["--break"] == name) }
+            val wrong = runBlocking(Dispatchers.Default) {
+                attempt(rig, name, given["--break"] == name) {
+                    SCENARIOS.getValue(name)()
+                    if (!turned) throw Failed("it has no pivotal check, which --break could turn round")
+                }
+            }
             if (wrong == null) passed += 1 else failed += 1
             println(if (wrong == null) "ok $name" else "FAILED $name: $wrong")
         }
@@ -56,18 +61,18 @@ private fun fault(words: String): Nothing {
 }
 
 /** What went wrong; `null` if nothing did. */
-private suspend fun run(rig: Rig, name: String, broken: Boolean): String? =
+internal suspend fun attempt(rig: Rig, name: String, broken: Boolean, work: suspend Trial.() -> Unit): String? =
     try {
         withTimeout(LIMIT) {
             coroutineScope {
                 val trial = Trial(rig, name, broken, this)
                 try {
-                    SCENARIOS.getValue(name)(trial)
+                    trial.work()
                 } finally {
                     coroutineContext.cancelChildren()
                     kotlinx.coroutines.withContext(kotlinx.coroutines.NonCancellable) { trial.end() }
                 }
-                if (trial.turned) null else "it has no pivotal check, which --break could turn round"
+                null
             }
         }
     } catch (error: TimeoutCancellationException) {
@@ -79,5 +84,5 @@ private suspend fun run(rig: Rig, name: String, broken: Boolean): String? =
     }
 
 private fun place(error: Throwable): String =
-    error.stackTrace.firstOrNull { it.fileName in setOf("Purpose.kt", "BadInput.kt", "Watched.kt", "GeneratedCode.kt") }
+    error.stackTrace.firstOrNull { it.fileName in setOf("Purpose.kt", "BadInput.kt", "Watched.kt", "GeneratedCode.kt", "Facade.kt") }
         ?.let { "${it.fileName}:${it.lineNumber}" } ?: "no place"

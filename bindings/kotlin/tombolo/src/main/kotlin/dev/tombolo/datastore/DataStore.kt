@@ -12,10 +12,10 @@ import dev.tombolo.find
 import dev.tombolo.get
 import dev.tombolo.Key
 import dev.tombolo.watch
-import kotlin.coroutines.cancellation.CancellationException
 import kotlin.reflect.KClass
 import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.Job
+import kotlinx.coroutines.NonCancellable
 import kotlinx.coroutines.cancelAndJoin
 import kotlinx.coroutines.flow.Flow
 import kotlinx.coroutines.flow.combine
@@ -26,6 +26,7 @@ import kotlinx.coroutines.flow.map
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.sync.Mutex
 import kotlinx.coroutines.sync.withLock
+import kotlinx.coroutines.withContext
 
 /** The entrance, called as an app that comes from Amplify calls it: imports change, shapes do not. */
 public object Amplify {
@@ -57,31 +58,62 @@ public class DataStore internal constructor(private val hub: Hub) {
     }
 
     /** The client underneath, opened if it is not: for what DataStore has no word for (the outbox, transactions, status). */
-    public suspend fun client(): Client =
-        turn.withLock {
-            opened ?: run {
-                val open = opener ?: throw TomboloException.Incomplete("call Amplify.configure { Tombolo.open(…) } first")
-                open().also {
-                    opened = it
-                    teller = background.launch { tell(it, hub) }
-                }
+    public suspend fun client(): Client = turn.withLock { opened ?: open() }
+
+    /** Holding [turn]. */
+    private suspend fun open(): Client {
+        val open = opener ?: throw TomboloException.Incomplete("call Amplify.configure { Tombolo.open(…) } first")
+        return open().also {
+            opened = it
+            teller = background.launch { tell(it, hub) }
+        }
+    }
+
+    /**
+     * Calls the client. One that has ended beside us (signed out elsewhere, or closed) is let go of, and the call begins with a new one: what
+     * it had refused it had not done.
+     */
+    private suspend fun <T> calling(call: suspend (Client) -> T): T =
+        translated {
+            val client = client()
+            try {
+                call(client)
+            } catch (error: TomboloException) {
+                if (error !is TomboloException.Closed && error !is TomboloException.SignedOut) throw error
+                turn.withLock { if (opened === client) letGo(client) }
+                call(client())
             }
         }
 
-    /** Opens the link. */
-    public suspend fun start(): Unit = translated { client().setOnline(true) }
-
-    /** Ends the link. What is saved meanwhile is sent after [start]. */
-    public suspend fun stop(): Unit = translated { client().setOnline(false) }
-
-    /** Removes the file with everything in it, unsent changes too, and ends what observes. The next call begins with a new one. */
-    public suspend fun clear(): Unit = translated {
-        val client = client()
-        turn.withLock {
-            client.signOut(SignOut.Discard)
+    /** Holding [turn]. */
+    private suspend fun letGo(client: Client) {
+        withContext(NonCancellable) {
             client.shutDown()
             opened = null
             teller?.cancelAndJoin()
+            teller = null
+        }
+    }
+
+    /** Opens the link. */
+    public suspend fun start(): Unit = calling { it.setOnline(true) }
+
+    /** Ends the link. What is saved meanwhile is sent after [start]. */
+    public suspend fun stop(): Unit = calling { it.setOnline(false) }
+
+    /**
+     * Removes the file with everything in it, unsent changes too, and ends what observes. The next call begins with a new one. Once begun it
+     * is done, also if the caller is cancelled.
+     */
+    public suspend fun clear(): Unit = calling { client ->
+        turn.withLock {
+            // Cleared by somebody else while this one waited.
+            if (opened !== client) return@withLock
+            // Given up between its steps it would leave a client that has ended.
+            withContext(NonCancellable) {
+                client.signOut(SignOut.Discard)
+                letGo(client)
+            }
         }
     }
 
@@ -90,22 +122,22 @@ public class DataStore internal constructor(private val hub: Hub) {
         stored(item, predicate).record
 
     private suspend fun <M : Record> stored(item: M, predicate: Predicate<M>?): Stored<M> =
-        translated { store(client(), item, predicate).also { enqueued(modelOf(item), it) } }
+        calling { store(it, item, predicate) }.also { enqueued(modelOf(item), it) }
 
     /** Removes the record. */
     public suspend fun <M : Record> delete(item: M, predicate: Predicate<M>? = null): M =
-        translated { remove(client(), item, predicate).also { enqueued(modelOf(item), it) }.record }
+        calling { remove(it, item, predicate) }.also { enqueued(modelOf(item), it) }.record
 
     /** Removes every record for which the predicate holds. */
     public suspend fun <M : Record> delete(model: Model<M, *>, predicate: Predicate<M> = Predicate.all()): Unit =
-        translated { client().find(Query(model, predicate)).forEach { enqueued(model, remove(client(), it, null)) } }
+        calling { client -> client.find(Query(model, predicate)).forEach { enqueued(model, remove(client, it, null)) } }
 
     public suspend fun <M : Record> delete(type: KClass<M>, predicate: Predicate<M> = Predicate.all()): Unit =
-        delete(modelOf(type.java), predicate)
+        delete(translated { modelOf(type.java) }, predicate)
 
     /** The records, as they are when the flow is collected. */
     public fun <M : Record> query(model: Model<M, *>, options: QueryOptions<M> = Where.matchesAll()): Flow<M> =
-        flow { translated { select(model, options) }.forEach { emit(it) } }
+        flow { calling { select(it, model, options) }.forEach { emit(it) } }
 
     public fun <M : Record> query(type: KClass<M>, options: QueryOptions<M> = Where.matchesAll()): Flow<M> =
         query(modelOf(type.java), options)
@@ -115,7 +147,7 @@ public class DataStore internal constructor(private val hub: Hub) {
      * flow is for one collector.
      */
     public suspend fun <M : Record> observe(model: Model<M, *>, predicate: Predicate<M> = Predicate.all()): Flow<DataStoreItemChange<M>> =
-        changes(model, translated { begin(client(), Query(model, predicate)) })
+        changes(model, calling { begin(it, Query(model, predicate)) }).translated()
 
     public suspend fun <M : Record> observe(type: KClass<M>, predicate: Predicate<M> = Predicate.all()): Flow<DataStoreItemChange<M>> =
         observe(modelOf(type.java), predicate)
@@ -126,13 +158,14 @@ public class DataStore internal constructor(private val hub: Hub) {
         options: ObserveQueryOptions<M> = ObserveQueryOptions(),
     ): Flow<DataStoreQuerySnapshot<M>> =
         flow {
-            val client = client()
+            // What has ended is found out before anything is watched.
+            val client = calling { it.also { client -> client.isSuspended } }
             val synced = client.statuses()
                 .map { status -> status.scopes.any { it.scope.model == model.name && it.upToDate } }
                 .distinctUntilChanged()
             val records = client.watch(Query(model, options.queryPredicate, options.sortBy))
             emitAll(combine(records, synced) { items, isSynced -> DataStoreQuerySnapshot(items, isSynced) })
-        }
+        }.translated()
 
     public fun <M : Record> observeQuery(
         type: KClass<M>,
@@ -184,7 +217,7 @@ public class DataStore internal constructor(private val hub: Hub) {
         options: QueryOptions<M>,
         onSuccess: Consumer<Iterator<M>>,
         onError: Consumer<DataStoreException>,
-    ): Unit = called(onError, { translated { select(modelOf(type), options) } }) { onSuccess.accept(it.iterator()) }
+    ): Unit = called(onError, { calling { select(it, modelOf(type), options) } }) { onSuccess.accept(it.iterator()) }
 
     public fun <M : Record> observe(
         type: Class<M>,
@@ -227,17 +260,22 @@ public class DataStore internal constructor(private val hub: Hub) {
         hub.tell(DataStoreChannelEventName.OUTBOX_MUTATION_ENQUEUED, OutboxMutation(model.name, number))
     }
 
-    private suspend fun <M : Record> select(model: Model<M, *>, options: QueryOptions<M>): List<M> {
-        if (options.id != null) return listOfNotNull(client().get(Key(model, mapOf(model.keyFields.single() to options.id))))
+    private suspend fun <M : Record> select(client: Client, model: Model<M, *>, options: QueryOptions<M>): List<M> {
+        if (options.id != null) return listOfNotNull(client.get(Key(model, mapOf(onlyKeyField(model) to options.id))))
         val query = Query(model, options.predicate, options.order)
-        val page = options.page ?: return client().find(query)
-        return client().find(query.offset(page.number * page.limit).limit(page.limit))
+        val page = options.page ?: return client.find(query)
+        return client.find(query.offset(page.number * page.limit).limit(page.limit))
     }
+
+    private fun onlyKeyField(model: Model<*, *>): String =
+        model.keyFields.singleOrNull() ?: throw TomboloException.Request(
+            "the key of ${model.name} is ${model.keyFields.joinToString(", ")}, and not one value: ask by Where.matches", emptyList(),
+        )
 
     private fun <T> called(onError: Consumer<DataStoreException>, call: suspend () -> T, onSuccess: (T) -> Unit) {
         background.launch {
             val answer = try {
-                call()
+                translated { call() }
             } catch (error: DataStoreException) {
                 contained("onError") { onError.accept(error) }
                 return@launch
@@ -258,27 +296,3 @@ public class DataStore internal constructor(private val hub: Hub) {
         }
     }
 }
-
-/** The model of a generated type: its companion. */
-@Suppress("UNCHECKED_CAST")
-internal fun <M : Record> modelOf(type: Class<M>): Model<M, *> =
-    try {
-        type.getField("Companion").get(null) as Model<M, *>
-    } catch (error: ReflectiveOperationException) {
-        throw IllegalArgumentException("${type.name} is no generated record: its companion, the model, is not there", error)
-    }
-
-/** What fails fails as a [DataStoreException]. */
-internal inline fun <T> translated(call: () -> T): T =
-    try {
-        call()
-    } catch (error: CancellationException) {
-        throw error
-    } catch (error: TomboloException) {
-        val suggestion = when {
-            error.needsSignIn -> "let the user sign in again"
-            error.canRetry -> "try again later"
-            else -> "see the cause"
-        }
-        throw DataStoreException(error.message.orEmpty(), suggestion, error)
-    }

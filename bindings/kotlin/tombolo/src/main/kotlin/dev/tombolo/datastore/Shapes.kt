@@ -88,11 +88,11 @@ public class DataStoreQuerySnapshot<M : Record> internal constructor(
     public val isSynced: Boolean,
 )
 
-/** Whatever fails, with what to do about it; its [cause] is the [TomboloException]. */
+/** Whatever fails, with what to do about it; its [cause] is the [TomboloException], or what the app's own opener threw. */
 public class DataStoreException internal constructor(
     message: String,
     public val recoverySuggestion: String,
-    override val cause: TomboloException,
+    override val cause: Throwable,
 ) : Exception(message, cause)
 
 /** Ends an observation. */

@@ -14,6 +14,7 @@ import dev.tombolo.ffi.SavedAs
 import dev.tombolo.filterText
 import dev.tombolo.Watched
 import dev.tombolo.watched
+import java.util.concurrent.atomic.AtomicReference
 import kotlinx.coroutines.flow.Flow
 import kotlinx.coroutines.flow.mapNotNull
 
@@ -51,8 +52,17 @@ private fun <M : Record> read(model: Model<M, *>, json: String?): M? =
     }
 
 /** What is observed: begun, for one collector. */
-internal suspend fun begin(client: Client, query: Query<*, *>): Watched<RecordChange> =
-    client.work { client.observe(query.model.name, query.filterText()) }
+internal suspend fun begin(client: Client, query: Query<*, *>): Watched<RecordChange> {
+    // Not the value of `work`: a coroutine that is cancelled just then would lose the handle.
+    val begun = AtomicReference<Watched<RecordChange>?>()
+    try {
+        client.work { begun.set(client.observe(query.model.name, query.filterText())) }
+    } catch (error: Throwable) {
+        begun.get()?.letGo?.invoke()
+        throw error
+    }
+    return checkNotNull(begun.get())
+}
 
 /** The changes in DataStore's three kinds. What only matches no more, or is not known one by one, has none. */
 internal fun <M : Record> changes(model: Model<M, *>, begun: Watched<RecordChange>): Flow<DataStoreItemChange<M>> =
