@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds libtombolo_ffi.so for each ABI into tombolo/src/android/jniLibs, where the AAR takes it from.
+# Builds libtombolo_ffi.so for each ABI into tombolo/src/android/jniLibs, where the AAR takes it from, and the Kotlin side of the very same
+# library into shipped/.
 #
 #   ANDROID_NDK_HOME=/path/to/ndk ./build-android.sh [ABI…]       all of arm64-v8a armeabi-v7a x86_64 unless said
 #
@@ -22,6 +23,7 @@ tools=$(echo "$ndk"/toolchains/llvm/prebuilt/*/bin)
 
 abis=("$@")
 [ ${#abis[@]} -gt 0 ] || abis=(arm64-v8a armeabi-v7a x86_64)
+written=
 for abi in "${abis[@]}"; do
     case $abi in
         arm64-v8a) target=aarch64-linux-android clang=aarch64-linux-android ;;
@@ -31,13 +33,21 @@ for abi in "${abis[@]}"; do
     esac
     rustup target add "$target"
     variable=${target//-/_}
+    # The bash of macOS, 3.2, has no ${variable^^}.
+    capitals=$(printf %s "$variable" | tr '[:lower:]' '[:upper:]')
     env "CC_$variable=$tools/$clang$api-clang" "AR_$variable=$tools/llvm-ar" \
-        "CARGO_TARGET_${variable^^}_LINKER=$tools/$clang$api-clang" \
+        "CARGO_TARGET_${capitals}_LINKER=$tools/$clang$api-clang" \
         RUSTFLAGS="-C link-arg=-Wl,-z,max-page-size=16384 $smaller" \
-        cargo build --manifest-path "$repository/Cargo.toml" --package tombolo-ffi --lib --profile "$profile" --target "$target"
+        cargo build --manifest-path "$repository/Cargo.toml" --package tombolo-ffi --lib --profile "$profile" --target "$target" \
+        --config "profile.$profile.strip=\"none\""
+    built=${CARGO_TARGET_DIR:-$repository/target}/$target/$profile/libtombolo_ffi.so
+    # Its description is among the symbols, which are taken out after.
+    [ -n "$written" ] || "$here/shipped.sh" write "$built"
+    written=yes
     folder=$here/tombolo/src/android/jniLibs/$abi
     mkdir -p "$folder"
-    cp "${CARGO_TARGET_DIR:-$repository/target}/$target/$profile/libtombolo_ffi.so" "$folder/"
+    "$tools/llvm-strip" --strip-all -o "$folder/libtombolo_ffi.so" "$built"
+    NM=$tools/llvm-nm "$here/shipped.sh" check "$folder/libtombolo_ffi.so"
     # Without it no TLS connection would ever come up.
     "$tools/llvm-nm" --dynamic --defined-only "$folder/libtombolo_ffi.so" | grep -q Java_dev_tombolo_android_Tls_init ||
         { echo "$folder/libtombolo_ffi.so does not export Java_dev_tombolo_android_Tls_init" >&2; exit 1; }

@@ -76,6 +76,15 @@ generate() { # package, schema, operations
     quietly "$bin" codegen --schema "$2" --lang kotlin --package "$1" --out "$work/src/$1" ${3:+--operations "$3"}
 }
 
+# --- The Kotlin side and the library that it names
+
+quietly "$here/shipped.sh" check "$library" "$here/generated"
+mkdir -p "$work/unknown/dev/tombolo/ffi"
+echo 'external fun uniffi_tombolo_ffi_fn_func_nowhere(): Unit' >"$work/unknown/dev/tombolo/ffi/tombolo_ffi.kt"
+if "$here/shipped.sh" check "$library" "$work/unknown" >"$work/said" 2>&1; then
+    fail "a Kotlin side that names what the library lacks was let pass"
+fi
+
 # --- Compile
 
 # uniffi's own file is not ours to keep free of warnings.
@@ -107,6 +116,8 @@ if [ "${1:-}" != build ]; then
         "$here/tombolo/src/android/kotlin"
     compile "$work/androidtests" "$work/stubs:$work/android:$work/lib:$work/ffi" -Werror "-Xfriend-paths=$work/lib,$work/android" \
         "$here/tests/android"
+    # And all of it in one, as Gradle compiles it.
+    compile "$work/gradle" "$work/stubs" -nowarn "$here/generated" "$here/tombolo/src/main/kotlin" "$here/tombolo/src/android/kotlin"
     app=$root/examples/android/app/src/main/kotlin/dev/tombolo/flights
     compile "$work/app" "$work/android:$runs:$work/stubs:$work/lib:$work/ffi" -Werror "$app"/*.kt
     echo "ok against stubs: the Android source set, and examples/android but for its screens"

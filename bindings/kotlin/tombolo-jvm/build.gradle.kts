@@ -1,5 +1,6 @@
-// dev.tombolo:tombolo, a jar for the JVM: desktop tools, tests, servers. First: `cargo xtask bindings`. The native library is found by
-// JNA: in the jar at linux-x86-64/libtombolo_ffi.so and its like (put there with -Pnative=FOLDER), or by -Djna.library.path.
+// dev.tombolo:tombolo, a jar for the JVM: desktop tools, tests, servers. First: `./build-jvm.sh` (the library for this system, and its
+// Kotlin side). JNA finds the library in the jar at linux-x86-64/libtombolo_ffi.so and its like (put there with -Pnative=../native), or by
+// -Djna.library.path.
 plugins {
     alias(libs.plugins.kotlin.jvm)
     `maven-publish`
@@ -8,12 +9,12 @@ plugins {
 group = "dev.tombolo"
 
 sourceSets["main"].apply {
-    kotlin.srcDirs("../tombolo/src/main/kotlin", "../generated")
+    kotlin.srcDirs("../tombolo/src/main/kotlin", "../shipped")
     providers.gradleProperty("native").orNull?.let { resources.srcDir(it) }
 }
 
+// No explicitApi(): as in tombolo/.
 kotlin {
-    explicitApi()
     jvmToolchain(17)
 }
 
