@@ -167,13 +167,14 @@ private suspend fun jsonKeeps() {
 }
 
 private suspend fun errorsKeep() {
-    val retried = setOf(Native.OutboxFull("d"), Native.DiskFull("d"), Native.Busy("d"), Native.Thread("d"), Native.Open("d", "in_use"))
+    val retried = setOf(Native.OutboxFull("d"), Native.DiskFull("d"), Native.Busy("d"), Native.Open("d", "in_use"))
     val signedIn = setOf(Native.Unauthorized("d"), Native.SignedOut())
     val others = setOf(
         Native.Incomplete("d"), Native.Schema("d"), Native.Endpoint("d"), Native.Request("d", emptyList()), Native.NeedsNetwork("d", emptyList()),
         Native.Json("d"), Native.Shape("d"), Native.UnknownRecord("d", "M"), Native.Refused("d", "C"), Native.RequestTooLarge("d"),
         Native.UnknownModel("d", "M"), Native.UnknownMutation("d", 7u), Native.WrongState("d"), Native.Store("d", "corrupt"),
         Native.Open("d", "newer_file"), Native.WrongAccount("d"), Native.Suspended(), Native.Closed(), Native.Panicked("d"),
+        Native.Thread("d"),
     )
     for (given in retried + signedIn + others) {
         val error = translated(given) as TomboloException

@@ -127,9 +127,7 @@ public sealed class TomboloException(message: String, cause: Throwable? = null) 
     public class WrongAccount(message: String) : TomboloException(message)
 
     /** The system gave no thread. */
-    public class Thread(message: String) : TomboloException(message) {
-        override val canRetry: Boolean get() = true
-    }
+    public class Thread(message: String) : TomboloException(message)
 
     /** The server refused the credential. */
     public class Unauthorized(message: String) : TomboloException(message) {
