@@ -54,13 +54,18 @@ const val NOWHERE = "http://127.0.0.1:9/graphql"
 internal class Scene(val app: Application, val client: Client, val lifecycle: ClientLifecycle)
 
 /** A client and what keeps it in step; suspended, as in the background, if `asleep`. */
-internal suspend fun scene(url: String? = null, asleep: Boolean = false, suspends: Boolean = true, work: suspend Scene.() -> Unit) {
+internal suspend fun scene(
+    url: String? = null,
+    asleep: Boolean = false,
+    importDatastore: String? = null,
+    work: suspend Scene.() -> Unit,
+) {
     val folder = createTempDirectory("tombolo-android-")
     try {
-        Tombolo.open(SCHEMA, folder.resolve("check.db").toString(), url = url).use { client ->
+        Tombolo.open(SCHEMA, folder.resolve("check.db").toString(), url = url, importDatastore = importDatastore).use { client ->
             if (asleep) client.suspend()
             val app = Application()
-            Scene(app, client, ClientLifecycle(app, client, suspends)).work()
+            Scene(app, client, ClientLifecycle(app, client)).work()
         }
     } finally {
         folder.toFile().deleteRecursively()

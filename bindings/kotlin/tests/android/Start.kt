@@ -7,9 +7,21 @@ import dev.tombolo.Tombolo
 import dev.tombolo.TomboloException
 import dev.tombolo.android.Tls
 import dev.tombolo.android.TomboloInitializer
+import dev.tombolo.android.amplifyDatastorePath
 
 /** First: a context that was given once is given no more. */
-internal val START: Map<String, suspend () -> Unit> = mapOf("the start of an app" to ::start)
+internal val START: Map<String, suspend () -> Unit> = mapOf(
+    "the start of an app" to ::start,
+    "where Amplify DataStore has its file" to ::amplifyFile,
+)
+
+private suspend fun amplifyFile() {
+    val app = Application()
+    val path = amplifyDatastorePath(app)
+    wants(path.endsWith("/databases/AmplifyDatastore.db")) { "it is $path" }
+    // An app that never had one opens all the same.
+    scene(importDatastore = path) { client.query("{ listNotes { items { id } } }") }
+}
 
 private suspend fun start() {
     var steps = 0
