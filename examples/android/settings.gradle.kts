@@ -10,8 +10,9 @@ dependencyResolutionManagement {
     repositories {
         google()
         mavenCentral()
-        // What `./gradlew publish` in bindings/kotlin has made.
+        // What `gradle :tombolo:publish` in bindings/kotlin has made.
         maven("../../bindings/kotlin/build/repository")
+        // The Kotlin part of the TLS verifier: docs/kotlin.md.
         maven("https://github.com/rustls/rustls-platform-verifier/raw/maven-archive/android-release-support/maven/") {
             content { includeGroup("org.rustls") }
         }

@@ -13,6 +13,7 @@ import java.io.File
 import kotlin.time.Duration.Companion.hours
 import kotlin.time.Duration.Companion.seconds
 import kotlinx.coroutines.Dispatchers
+import kotlinx.coroutines.NonCancellable
 import kotlinx.coroutines.flow.MutableStateFlow
 import kotlinx.coroutines.flow.StateFlow
 import kotlinx.coroutines.flow.asStateFlow
@@ -40,32 +41,44 @@ class Session(private val context: Context) {
     /** Opens the account that was signed in when the app last ran. */
     suspend fun restore(): ClientLifecycle? =
         turn.withLock {
-            current.value ?: withContext(Dispatchers.IO) { name.takeIf { it.exists() }?.readText() }?.let { open(it) }
+            current.value ?: whole { withContext(Dispatchers.IO) { name.takeIf { it.exists() }?.readText() }?.let { open(it) } }
         }
 
     suspend fun signIn(account: String) {
         turn.withLock {
             check(current.value == null) { "sign out first" }
-            open(account)
-            withContext(Dispatchers.IO) { name.writeText(account) }
+            whole {
+                open(account)
+                withContext(Dispatchers.IO) { name.writeText(account) }
+            }
         }
     }
 
-    /** Sends what is queued if there is a network. What is left stays on the device for this account alone. */
+    /**
+     * Sends what is queued if there is a network. What is left stays on the device for this account alone. If it throws, the account is
+     * signed in as before.
+     */
     suspend fun signOut(): SignedOut? =
         turn.withLock {
             val lifecycle = current.value ?: return null
-            withContext(Dispatchers.Main) { lifecycle.stop(ProcessLifecycleOwner.get().lifecycle) }
-            SyncWorker.cancel(context)
-            val out = lifecycle.client.signOut(SignOut.SendFirst(SIGN_OUT_BUDGET))
-            lifecycle.client.shutDown()
-            withContext(Dispatchers.IO) { name.delete() }
-            current.value = null
-            out
+            whole {
+                // Awake, also if the user turns to another app meanwhile; and what follows the app goes on until it has succeeded.
+                val out = lifecycle.awake { it.signOut(SignOut.SendFirst(SIGN_OUT_BUDGET)) }
+                withContext(Dispatchers.Main) { lifecycle.stop(ProcessLifecycleOwner.get().lifecycle) }
+                SyncWorker.cancel(context)
+                lifecycle.client.shutDown()
+                withContext(Dispatchers.IO) { name.delete() }
+                current.value = null
+                out
+            }
         }
+
+    /** The screen that asked may go: a client that was opened for it must not be lost, nor a sign-out be left halfway. */
+    private suspend fun <T> whole(work: suspend () -> T): T = withContext(NonCancellable) { work() }
 
     private suspend fun open(account: String): ClientLifecycle {
         withContext(Dispatchers.IO) { folder.mkdirs() }
+        // An app that comes from Amplify DataStore adds `importDatastore = amplifyDatastorePath(context)`.
         val client = Tombolo.open(
             schema = tomboloSchema,
             path = Tombolo.accountPath(folder.path, account),
