@@ -16,6 +16,7 @@ import kotlinx.coroutines.launch
 
 internal val LIFECYCLE: Map<String, suspend () -> Unit> = mapOf(
     "the client follows the app" to ::followsTheApp,
+    "what is written last is not overlooked" to ::writtenLast,
     "a worker that is stopped leaves the client suspended" to ::stoppedWorker,
     "the app in the foreground keeps its client" to ::startedDuringWork,
     "the last who works with it lets it go" to ::twoWorkers,
@@ -62,12 +63,29 @@ private suspend fun followsTheApp() = scene {
     app.start()
     lifecycle.settled()
     client.mutate(CREATE)
-    // At once: the status may not have been told yet.
     app.stop()
     lifecycle.settled()
     wants(client.isSuspended && work.told == listOf("REPLACE dev.tombolo.sync")) { "told ${work.told}" }
     lifecycle.stop(app)
     wants(app.observers.isEmpty() && this.app.fakeConnectivity.fakeCallbacks.isEmpty()) { "something is still observed" }
+}
+
+/** The status is told a moment after the call that changed it, and the app may be in the background by then. */
+private suspend fun writtenLast() {
+    repeat(30) { round ->
+        scene {
+            val work = FakeWorkManager().also { WorkManager.fake = it }
+            val app = FakeLifecycle()
+            app.addObserver(lifecycle)
+            app.start()
+            lifecycle.settled()
+            client.mutate(CREATE)
+            app.stop()
+            lifecycle.settled()
+            wants(work.told.size == 1) { "round $round: nobody sends it" }
+            lifecycle.stop(app)
+        }
+    }
 }
 
 private suspend fun stoppedWorker() = scene(asleep = true) {

@@ -24,6 +24,7 @@ import kotlin.time.Duration.Companion.hours
 import kotlin.time.Duration.Companion.milliseconds
 import kotlinx.coroutines.CompletableDeferred
 import kotlinx.coroutines.CoroutineStart
+import kotlinx.coroutines.async
 import kotlinx.coroutines.cancelAndJoin
 import kotlinx.coroutines.coroutineScope
 import kotlinx.coroutines.delay
@@ -136,6 +137,19 @@ private suspend fun livesOn() = withStore(::local) { store ->
         wants(store.query(Note).toList().map { it.id } == listOf("n2")) { "closed beside us, round $round" }
         store.client().shutDown()
         wants(store.observeQuery(Note).first().items.size == 1) { "observed after the end" }
+        store.client().signOut(SignOut.Discard)
+        wants(store.observeQuery(Note).first().items.isEmpty()) { "observed after a sign-out elsewhere" }
+        store.client().signOut(SignOut.Discard)
+        val changes = store.observe(Note)
+        store.save(Note(id = "n3", text = "c"))
+        wants(changes.first().item().id == "n3") { "changes after a sign-out elsewhere" }
+        store.client().suspend()
+        coroutineScope {
+            // One who observes while the client is suspended waits.
+            val snapshot = async(start = CoroutineStart.UNDISPATCHED) { store.observeQuery(Note).first() }
+            store.client().resume()
+            wants(snapshot.await().items.size == 1) { "observed while suspended" }
+        }
         store.client().shutDown()
         store.clear()
         wants(store.query(Note).toList().isEmpty()) { "cleared after the end" }
@@ -178,12 +192,15 @@ private suspend fun Trial.refusedWhileSuspended() {
     val store = DataStore(hub)
     store.configure { open(server, path) }
     val told = take(hub.subscribe(HubChannel.DATASTORE) { it.name == "outboxMutationProcessed" })
-    val client = store.client()
-    live(client)
     suspend fun seat() = store.query(Seat, Where.id("s1")).toList().single()
-    // One of before, of which the app was told.
-    val first = refused(server, client)
+    // One of before, of which the app was told when it ran last.
+    val before = store.client()
+    live(before)
+    val first = refused(server, before)
     equal((told.next().data as OutboxMutation).number, first)
+    before.shutDown()
+    seat()
+    val client = store.client()
     live(client)
     shows(client, SEATS, "bob") { it["listSeats"].members()["items"].items().first()["passenger"] == "bob" }
 

@@ -85,6 +85,17 @@ public class DataStore internal constructor(private val hub: Hub) {
             }
         }
 
+    /** The client, found not to have ended: what watches one that has ended is not told so. */
+    private suspend fun live(client: Client): Client {
+        try {
+            // Asks the file: the scopes are answered from memory.
+            client.mutation(1)
+        } catch (_: TomboloException.Suspended) {
+            // What watches waits for as long.
+        }
+        return client
+    }
+
     /** Holding [turn]. */
     private suspend fun letGo(client: Client) {
         withContext(NonCancellable) {
@@ -147,7 +158,7 @@ public class DataStore internal constructor(private val hub: Hub) {
      * flow is for one collector.
      */
     public suspend fun <M : Record> observe(model: Model<M, *>, predicate: Predicate<M> = Predicate.all()): Flow<DataStoreItemChange<M>> =
-        changes(model, calling { begin(it, Query(model, predicate)) }).translated()
+        changes(model, calling { begin(live(it), Query(model, predicate)) }).translated()
 
     public suspend fun <M : Record> observe(type: KClass<M>, predicate: Predicate<M> = Predicate.all()): Flow<DataStoreItemChange<M>> =
         observe(modelOf(type.java), predicate)
@@ -158,8 +169,7 @@ public class DataStore internal constructor(private val hub: Hub) {
         options: ObserveQueryOptions<M> = ObserveQueryOptions(),
     ): Flow<DataStoreQuerySnapshot<M>> =
         flow {
-            // What has ended is found out before anything is watched.
-            val client = calling { it.also { client -> client.isSuspended } }
+            val client = calling { live(it) }
             val synced = client.statuses()
                 .map { status -> status.scopes.any { it.scope.model == model.name && it.upToDate } }
                 .distinctUntilChanged()
