@@ -11,7 +11,8 @@ use super::coerce::{self, Variables};
 use super::document::{Document, location, over};
 use super::execute::Execution;
 use super::filter_parse::bad;
-use super::plan::{RootAnswer, RootPlan, Source};
+use super::leaf::{self, Wholes};
+use super::plan::{Node, RootAnswer, RootPlan, Source, What};
 use super::request::{OperationKind, Root, Side};
 use super::select::Planner;
 use crate::access::Access;
@@ -30,6 +31,8 @@ pub struct Bound {
     kind: OperationKind,
     roots: Vec<Root>,
     reads: BTreeSet<ModelId>,
+    /// Empty until [`Bound::show_whole`].
+    pub(super) wholes: Wholes,
 }
 
 impl Bound {
@@ -65,6 +68,17 @@ impl Bound {
             && let Some(Source::List(list)) = tree.nodes.first_mut().map(|node| &mut node.source)
         {
             list.skip = records;
+        }
+    }
+
+    /// Has every embedded value stand in the answer whole, with all that is nested in it, whatever is selected of it: no
+    /// document selects all of a type that contains itself.
+    pub fn show_whole(&mut self) {
+        self.wholes = leaf::wholes(&self.document.inner.schema);
+        for plan in &mut self.plans {
+            if let RootAnswer::Read(tree) | RootAnswer::Given(tree) = &mut plan.answer {
+                tree.nodes.iter_mut().flat_map(Node::members).for_each(What::show_whole);
+            }
         }
     }
 
@@ -174,5 +188,6 @@ fn bind_operation(
         },
         roots,
         reads: planner.reads,
+        wholes: Wholes::new(),
     })
 }

@@ -101,6 +101,7 @@ impl<'b> Execution<'b> {
             next: (0, 0),
             writer: Writer {
                 parsed: &bound.document.inner,
+                wholes: &bound.wholes,
                 errors: Vec::new(),
             },
         }

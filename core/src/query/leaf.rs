@@ -1,13 +1,14 @@
 //! Values of fields in the answer: scalars, enums, lists and embedded values, checked against their types as they are
 //! written. A stored value that is not of its type gives null and an error by path, never a broken answer.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value as Json;
 
 use super::plan::lead;
 use super::write::{Null, Path, Writer};
-use crate::schema::{FieldKind, FieldType, Scalar, Schema};
+use crate::schema::{EmbeddedField, FieldKind, FieldType, Scalar, Schema};
 use crate::value::ValueRef;
 use apollo_compiler::parser::SourceSpan;
 
@@ -32,6 +33,30 @@ pub(super) enum Leaf {
     Bool,
     Enum(Arc<[String]>),
     Embedded(Arc<EmbeddedShape>),
+    /// All of an embedded value of this type, and of those in it: its shape is among the [`Wholes`].
+    Whole(Arc<str>),
+}
+
+/// The shapes of whole embedded values by type. They name each other instead of holding each other, so that a type that
+/// contains itself has an end.
+pub(super) type Wholes = BTreeMap<String, EmbeddedShape>;
+
+/// Those of every embedded type.
+pub(super) fn wholes(schema: &Schema) -> Wholes {
+    let slot = |(at, field): (usize, &EmbeddedField)| {
+        let what = (
+            field.name.clone(),
+            ValueType::whole(schema, &field.ty),
+            field.ty.required,
+        );
+        EmbeddedSlot::new(at == 0, &field.name, None, Ok(what))
+    };
+    let shape = |(name, fields): (&String, &Vec<EmbeddedField>)| {
+        let slots = fields.iter().enumerate().map(slot).collect();
+        let type_name = name.clone();
+        (name.clone(), EmbeddedShape { type_name, slots })
+    };
+    schema.embedded.iter().map(shape).collect()
 }
 
 /// The selection made of an embedded value.
@@ -85,6 +110,22 @@ impl ValueType {
         }
     }
 
+    /// The type `ty` with all of an embedded value.
+    fn whole(schema: &Schema, ty: &FieldType) -> Self {
+        let mut whole = Self::of(schema, ty, None);
+        if let FieldKind::Embedded(name) = &ty.kind {
+            whole.kind = Leaf::Whole(name.as_str().into());
+        }
+        whole
+    }
+
+    /// Shows all of an embedded value, whatever was selected of it.
+    pub(super) fn show_whole(&mut self) {
+        if let Leaf::Embedded(shape) = &self.kind {
+            self.kind = Leaf::Whole(shape.type_name.as_str().into());
+        }
+    }
+
     /// The same for an owner's field, if it is one.
     pub(super) fn reduced(self, owner: bool) -> Self {
         Self { owner, ..self }
@@ -101,7 +142,7 @@ impl ValueType {
 
     /// Whether a column of it holds JSON text.
     fn is_json(&self) -> bool {
-        self.list.is_some() || matches!(self.kind, Leaf::Embedded(_))
+        self.list.is_some() || matches!(self.kind, Leaf::Embedded(_) | Leaf::Whole(_))
     }
 }
 
@@ -274,6 +315,11 @@ impl Writer<'_> {
             (Some(items_required), Json::Array(items)) => self.json_list(out, ty, items_required, items, of, path),
             (None, Json::Object(object)) => match &ty.kind {
                 Leaf::Embedded(shape) => self.embedded(out, shape, object, path),
+                // Absent only for a type that the schema has not, and then there is nothing to show.
+                Leaf::Whole(name) => match self.wholes.get(&**name) {
+                    Some(shape) => self.embedded(out, shape, object, path),
+                    None => Err(Null),
+                },
                 _ => {
                     self.mismatch(ty, "an object", of, path);
                     Err(Null)

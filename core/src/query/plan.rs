@@ -83,6 +83,21 @@ impl Node {
         self.columns.len() - 1
     }
 
+    /// The members of its records in the answer.
+    pub(super) fn members(&mut self) -> impl Iterator<Item = &mut What> {
+        let (one, many) = match &mut self.shape {
+            Shape::One(object) => (Some(object), None),
+            Shape::Many(connection) => (None, Some(connection)),
+        };
+        let items = many.into_iter().flat_map(|connection| &mut connection.slots);
+        let items = items.filter_map(|slot| match &mut slot.what {
+            ConnectionWhat::Items(object) => Some(object),
+            ConnectionWhat::Const(_) | ConnectionWhat::NextToken | ConnectionWhat::StartedAt => None,
+        });
+        let objects = one.into_iter().chain(items);
+        objects.flat_map(|object| object.slots.iter_mut().map(|slot| &mut slot.what))
+    }
+
     /// The place among the selected columns of whether `rule` holds.
     pub(super) fn rule(&mut self, rule: &Filter) -> usize {
         let known = self.rules.iter().position(|known| known == rule);
@@ -225,6 +240,17 @@ pub(super) enum What {
         what: Box<What>,
         error: Option<Box<GraphqlError>>,
     },
+}
+
+impl What {
+    /// Shows all of an embedded value.
+    pub(super) fn show_whole(&mut self) {
+        match self {
+            Self::Column(_, ty) => ty.show_whole(),
+            Self::Ruled { what, .. } => what.show_whole(),
+            Self::Const(_) | Self::Deleted(_) | Self::One(_) | Self::Many(_) | Self::Refused(_) => {}
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default)]

@@ -7,7 +7,7 @@ use apollo_compiler::parser::SourceSpan;
 
 use super::document::{Parsed, location, over};
 use super::filter_parse::bad;
-use super::leaf::{Of, write_int, write_text};
+use super::leaf::{Of, Wholes, write_int, write_text};
 use super::plan::{ConnectionShape, ConnectionWhat, List, Node, ObjectShape, Shape, Slot, Source, Tree, What};
 use super::rows::Rows;
 use super::token::{Token, column_type};
@@ -79,6 +79,7 @@ pub(super) struct Nested<'t> {
 #[derive(Debug)]
 pub(super) struct Writer<'d> {
     pub(super) parsed: &'d Parsed,
+    pub(super) wholes: &'d Wholes,
     pub(super) errors: Vec<GraphqlError>,
 }
 

@@ -75,6 +75,13 @@ impl Inner {
             .map_err(Error::Request)
     }
 
+    /// Binds a document of whole records: their embedded values stand in the answer whole.
+    pub(crate) fn bind_records(&self, text: &str, variables: Map<String, Json>, side: Side) -> Result<Bound, Error> {
+        let mut bound = self.bind_on(text, None, variables, side)?;
+        bound.show_whole();
+        Ok(bound)
+    }
+
     pub(crate) async fn query(&self, bound: Bound) -> Result<Response, Error> {
         check_query(&bound)?;
         self.read(Arc::new(bound), Vec::new()).await

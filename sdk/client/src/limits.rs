@@ -12,15 +12,6 @@ pub const GATHERED_CALLS_MAX: usize = 64;
 /// Most mutations that [`crate::Client::mutations`] lists in one call: some MB at the usual sizes.
 pub const MUTATIONS_LISTED_MAX: usize = 1_000;
 
-/// Levels of embedded values in a record as [`crate::Client::find`] gives it, where an embedded type contains itself. Deeper ones
-/// are left out; a document of one's own may ask for them.
-pub const EMBEDDED_DEPTH_MAX: usize = 8;
-
-/// Most fields of such a record with those of its embedded values: a model may have
-/// [`tombolo_core::limits::MODEL_FIELDS_MAX`], and an operation select [`tombolo_core::limits::SELECTED_FIELDS_MAX`]. Types that
-/// contain themselves are followed less deep to keep to it.
-pub const RECORD_FIELDS_MAX: usize = 2_000;
-
 /// Most records that one [`crate::Observe`] compares with what it told of them: some 100 bytes each, 10 MB. Of more it tells that
 /// something has changed, and not what.
 pub const OBSERVED_RECORDS_MAX: usize = 100_000;

@@ -8,7 +8,6 @@ use tombolo_core::id::ModelId;
 use tombolo_core::schema::{FieldKind, Model, MutationKind, MutationRoot, QueryRoot, Schema};
 
 use crate::Error;
-use crate::limits::{EMBEDDED_DEPTH_MAX, RECORD_FIELDS_MAX};
 use crate::mutation::wrong_kind;
 
 /// What a record is called in the answers of these documents; data is `{"record":…}`, or `{"page":…}` of a list.
@@ -112,78 +111,26 @@ fn text<'w>(
     Some((text, took))
 }
 
-/// Every own field of the model and what the server knows of a record. An embedded type that contains itself is followed as
-/// deep as [`EMBEDDED_DEPTH_MAX`], or less deep where that would be more than [`RECORD_FIELDS_MAX`] fields.
+/// Every own field of the model and what the server knows of a record. An embedded value is whole in the answer
+/// ([`tombolo_core::query::Bound::show_whole`]): what is selected of it only has to be something.
 fn selection(schema: &Schema, model: &Model) -> String {
     let api = schema.api.get_object(&model.name);
     let shown = |name: &str| api.is_some_and(|api| api.fields.contains_key(name));
-    let own = || model.fields.iter().filter(|f| shown(&f.name));
-    let mut depth = EMBEDDED_DEPTH_MAX;
-    loop {
-        // Of its own and of the values in it are all; if those are too many, the query's limit on fields says so.
-        let mut room = if depth > 1 { RECORD_FIELDS_MAX } else { usize::MAX };
-        let mut out = String::from("{");
-        if own().all(|f| field(schema, &f.name, &f.ty.kind, depth, &mut room, &mut out)) {
-            out.push_str(" _version _deleted _lastChangedAt }");
-            return out;
-        }
-        depth -= 1;
+    let mut out = String::from("{");
+    for field in model.fields.iter().filter(|field| shown(&field.name)) {
+        let inner = match &field.ty.kind {
+            FieldKind::Embedded(_) => " { __typename }",
+            FieldKind::Scalar(_) | FieldKind::Enum(_) => "",
+        };
+        let _ = write!(out, " {}{inner}", field.name);
     }
-}
-
-/// Writes one field, embedded ones with theirs. False when there is no room for it.
-fn field(schema: &Schema, name: &str, kind: &FieldKind, depth: usize, room: &mut usize, out: &mut String) -> bool {
-    let Some(left) = room.checked_sub(1) else {
-        return false;
-    };
-    *room = left;
-    let FieldKind::Embedded(embedded) = kind else {
-        let _ = write!(out, " {name}");
-        return true;
-    };
-    if depth == 0 {
-        return true;
-    }
-    let _ = write!(out, " {name} {{");
-    let start = out.len();
-    let members = schema.embedded_fields(embedded);
-    let fits = members
-        .iter()
-        .all(|member| field(schema, &member.name, &member.ty.kind, depth - 1, room, out));
-    if out.len() == start {
-        out.push_str(" __typename");
-    }
-    out.push_str(" }");
-    fits
+    out.push_str(" _version _deleted _lastChangedAt }");
+    out
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn list(sdl: &str) -> String {
-        let schema = Schema::parse(sdl, "s.graphql").unwrap();
-        let texts = Texts::of(&schema, ModelId(0));
-        texts.list.unwrap()
-    }
-
-    #[test]
-    fn types_that_contain_themselves_are_followed_as_deep_as_there_is_room() {
-        let chain = list("type N { v: Int next: N } type A @model { id: ID! n: N }");
-        assert_eq!(
-            chain.matches("next { v").count(),
-            EMBEDDED_DEPTH_MAX - 1,
-            "below `n`: {chain}"
-        );
-        // 3 to the 8th would be 6,561 values.
-        let tree = list("type N { v: Int a: N b: N c: N } type A @model { id: ID! n: N }");
-        let fields = tree.split_whitespace().filter(|word| *word == "v").count();
-        assert!((100..RECORD_FIELDS_MAX).contains(&fields), "{fields}");
-        assert!(
-            tree.ends_with("_version _deleted _lastChangedAt } nextToken } }"),
-            "{tree}"
-        );
-    }
 
     #[test]
     fn a_key_called_sort_leaves_no_order() {

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use futures_core::Stream;
 use serde_json::{Map, Value as Json, json};
 use tombolo_core::limits::LIST_LIMIT_MAX_LOCAL;
-use tombolo_core::query::Bound;
+use tombolo_core::query::{Bound, Side};
 use tombolo_core::wire::graphql::GraphqlError;
 
 use super::document::{self, PAGE, RECORD};
@@ -112,7 +112,7 @@ impl Find {
         ] {
             variables.extend(value.map(|value| (name.to_owned(), value)));
         }
-        let mut bound = inner.bind(text, None, variables)?;
+        let mut bound = inner.bind_records(text, variables, Side::Replica)?;
         bound.skip(0, self.offset);
         Ok(bound)
     }
@@ -122,7 +122,7 @@ impl Find {
 ///
 /// An item has every own field of its model under the field's name: scalars, enums and embedded values, the keys of its
 /// relations, and `_version` (0: the server has not seen it), `_deleted` and `_lastChangedAt`. What may be null and is none is
-/// `null`. An embedded value that contains itself is shown [`crate::limits::EMBEDDED_DEPTH_MAX`] levels deep.
+/// `null`. Embedded values are whole, however deep they nest.
 ///
 /// `Debug` shows sizes, not values.
 #[derive(Clone, PartialEq)]
@@ -270,7 +270,11 @@ impl Client {
         let model = inner.schema.model(id);
         let variables = key_object(model, key)?;
         let texts = inner.record_documents.of(&inner.schema, id);
-        let bound = inner.bind(document::absent(texts.get.as_ref(), model, "get")?, None, variables)?;
+        let bound = inner.bind_records(
+            document::absent(texts.get.as_ref(), model, "get")?,
+            variables,
+            Side::Replica,
+        )?;
         record(&inner.query(bound).await?)
     }
 }

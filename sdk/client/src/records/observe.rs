@@ -361,7 +361,7 @@ impl Observer {
         ]);
         let texts = self.inner.record_documents.of(&self.inner.schema, self.model);
         let text = document::absent(texts.list.as_ref(), model, "list")?;
-        let bound = self.inner.bind_on(text, None, variables, side)?;
+        let bound = self.inner.bind_records(text, variables, side)?;
         let response = self.inner.query(bound).await?;
         let mut found = BTreeMap::new();
         for item in page(response.data())?.items.into_iter().flatten() {

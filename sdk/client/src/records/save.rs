@@ -3,7 +3,7 @@
 use serde_json::{Map, Value as Json};
 use tombolo_core::id::{FieldId, ModelId, MutationNumber, Version};
 use tombolo_core::merge::Operation;
-use tombolo_core::query::{Bound, Supplied};
+use tombolo_core::query::{Bound, Side, Supplied};
 use tombolo_core::record::{Key, Record};
 use tombolo_core::schema::{ConflictStrategy, Field, FieldKind, FieldType, MergeRule, Model, Schema};
 use tombolo_core::value::Value;
@@ -361,7 +361,7 @@ impl Client {
         let input = key_object(model, key)?;
         let texts = inner.record_documents.of(&inner.schema, id);
         let text = document::absent(texts.delete.as_ref(), model, "delete")?;
-        let bound = inner.bind(text, None, variables(input, condition.as_ref()))?;
+        let bound = inner.bind_records(text, variables(input, condition.as_ref()), Side::Replica)?;
         let Mutated { response, numbers } = inner.mutate(bound).await?;
         Ok(Deleted {
             number: numbers.first().copied(),
@@ -391,7 +391,7 @@ impl Offer {
             (&texts.update, "update")
         };
         let text = document::absent(text.as_ref(), model, what)?;
-        let bound = inner.bind(text, None, variables(input.clone(), condition))?;
+        let bound = inner.bind_records(text, variables(input.clone(), condition), Side::Replica)?;
         let Prepared { bound, mutations } = mutation::prepare(&inner.schema, bound, inner.author.as_deref())?;
         let mutation = mutations.into_iter().next().map(|(_, mutation)| mutation);
         // One root field, and it is a mutation, or `prepare` would have refused it.

@@ -15,6 +15,8 @@ const SCHEMA: &str = r#"
 enum Mood { CALM ROUGH }
 type Spot { name: String! place: Place inner: Spot }
 type Place { lat: Float lon: Float }
+type Rule { name: String! is: Rule and: [Rule!]! or: [Rule!] }
+type Report @model { id: ID! rule: Rule }
 type Note @model {
   id: ID!
   text: String!
