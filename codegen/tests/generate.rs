@@ -314,6 +314,54 @@ fn a_type_that_holds_itself_is_selected_to_a_bound() {
 }
 
 #[test]
+fn what_is_selected_in_some_cases_only_is_optional_at_every_level() {
+    let sdl = "interface Pet { id: ID! }
+        type Dog implements Pet { id: ID! bark: Sound! } type Cat implements Pet { id: ID! bark: Purr! }
+        type Sound { loud: Int! long: Int! } type Purr { soft: Int! }
+        type Doc @model { id: ID! text: String! at: Place! } type Place { lat: Int! lon: Int! } type Query { pet: Pet! }";
+    let natives = |operations: &str, at: &str| {
+        let text = context_json(&schema(sdl), &documents(&[operations]), &Options::new(Language::Rust)).unwrap();
+        let context: Json = serde_json::from_str(&text).unwrap();
+        let types = context["operations"][0]["types"].as_array().unwrap().clone();
+        let object = types.iter().find(|it| it["type_name"] == at).unwrap();
+        let fields = object["fields"].as_array().unwrap().iter();
+        let fields = fields.map(|it| {
+            format!(
+                "{}: {}",
+                it["name"].as_str().unwrap(),
+                it["type"]["native"].as_str().unwrap()
+            )
+        });
+        fields.collect::<Vec<_>>().join(", ")
+    };
+    let more = "query A($x: Boolean!) { getDoc(id: 1) { id at { lat } } ...More @include(if: $x) }
+        fragment More on Query { getDoc(id: 1) { text at { lon } } }";
+    assert_eq!(
+        natives(more, "ADataGetDoc"),
+        "id: String, at: ADataGetDocAt, text: Option<String>"
+    );
+    assert_eq!(natives(more, "ADataGetDocAt"), "lat: i32, lon: Option<i32>");
+    let field = "query A($x: Boolean!) { getDoc(id: 1) { id } getDoc(id: 1) @skip(if: $x) { text } }";
+    assert_eq!(natives(field, "ADataGetDoc"), "id: String, text: Option<String>");
+    let types = "query A { pet { ... on Dog { bark { loud } bark { long } } ... on Cat { bark { soft } } } }";
+    assert_eq!(
+        natives(types, "ADataPetBark"),
+        "loud: Option<i32>, long: Option<i32>, soft: Option<i32>"
+    );
+    let one = "query A { pet { ... on Dog { bark { loud } bark { long } } } }";
+    assert_eq!(natives(one, "ADataPet"), "bark: Option<ADataPetBark>");
+    assert_eq!(natives(one, "ADataPetBark"), "loud: i32, long: i32", "both or neither");
+    let either = "query A($x: Boolean!, $y: Boolean!) {
+        getDoc(id: 1) @include(if: $x) { id } getDoc(id: 1) @include(if: $y) { text } }";
+    assert_eq!(
+        natives(either, "ADataGetDoc"),
+        "id: Option<String>, text: Option<String>"
+    );
+    let whole = "query A($x: Boolean!) { getDoc(id: 1) { id } getDoc(id: 1) @include(if: $x) { ...F } } fragment F on Doc { text }";
+    assert_eq!(natives(whole, "ADataGetDoc"), "id: String, text: Option<String>");
+}
+
+#[test]
 fn a_package_that_is_no_name_is_refused() {
     let with = |language, package: &str| {
         let options = Options {

@@ -8,11 +8,11 @@ use apollo_compiler::{ExecutableDocument, Node};
 use serde::Serialize;
 use tombolo_core::schema::{MutationRoot, QueryRoot, SubscriptionRoot};
 
-use super::selection::{Layout, Selection, Used, declared};
-use crate::Errors;
+use super::selection::{Conditions, Layout, Selection, Used, declared};
 use crate::documents::{self, Documents};
 use crate::names::{self, Given};
 use crate::types::{TypeRef, Types};
+use crate::{Errors, Language};
 
 /// One operation of a `.graphql` file.
 #[derive(Debug, Serialize)]
@@ -91,7 +91,11 @@ pub(crate) fn operations(
             document,
             shared: &shared,
         };
-        let selection = layout.object(fragment.type_condition(), &[&fragment.selection_set], type_name);
+        let selection = layout.object(
+            fragment.type_condition(),
+            &[(&fragment.selection_set, Conditions::new())],
+            type_name,
+        );
         mention(&selection, &mut used);
         shared.insert(name.clone(), selection.clone());
         fragments.push(Fragment {
@@ -136,7 +140,11 @@ fn one(
         document,
         shared,
     };
-    let selection = layout.object(operation.object_type(), &[&operation.selection_set], data_type.clone());
+    let selection = layout.object(
+        operation.object_type(),
+        &[(&operation.selection_set, Conditions::new())],
+        data_type.clone(),
+    );
     mention(&selection, used);
     let mut given = Given::default();
     let variables = operation.variables.iter().map(|variable| {

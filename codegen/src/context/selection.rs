@@ -54,8 +54,30 @@ pub(crate) struct SelectedField {
 struct Gathered<'d> {
     key: String,
     field: &'d Node<Field>,
-    conditional: bool,
-    sets: Vec<&'d SelectionSet>,
+    /// For each of its occurrences what is selected there, and under which conditions.
+    occurrences: Vec<(&'d SelectionSet, Conditions)>,
+}
+
+/// What must hold so that a field is in the answer: variables of `@include` and `@skip`, narrower types of an object. Nothing:
+/// it is always there.
+pub(crate) type Conditions = BTreeSet<String>;
+
+impl Gathered<'_> {
+    /// Whether the key may be missing.
+    fn is_conditional(&self) -> bool {
+        self.occurrences.iter().all(|(_, conditions)| !conditions.is_empty())
+    }
+}
+
+impl<'d> Gathered<'d> {
+    /// What is selected of the object, each set with what must hold besides that the object is there: one that is selected
+    /// in some cases only, beside others, gives its fields in those cases only.
+    fn sets(&self) -> Vec<(&'d SelectionSet, Conditions)> {
+        let in_all = |condition: &String| self.occurrences.iter().all(|(_, of)| of.contains(condition));
+        let besides = |of: &Conditions| of.iter().filter(|it| !in_all(it)).cloned().collect();
+        let sets = self.occurrences.iter();
+        sets.map(|(set, conditions)| (*set, besides(conditions))).collect()
+    }
 }
 
 /// Lays out selections of one document.
@@ -68,11 +90,20 @@ pub(crate) struct Layout<'a, 'd, 's> {
 
 impl<'d> Layout<'_, 'd, '_> {
     /// The object of `sets`, called `type_name`; its own objects are called after their place in it.
-    pub(crate) fn object(&mut self, graphql_type: &str, sets: &[&'d SelectionSet], type_name: String) -> Selection {
+    pub(crate) fn object(
+        &mut self,
+        graphql_type: &str,
+        sets: &[(&'d SelectionSet, Conditions)],
+        type_name: String,
+    ) -> Selection {
         let mut gathered: Vec<Gathered<'d>> = Vec::new();
         let mut fragments = Vec::new();
-        for set in sets {
-            self.gather(graphql_type, set, false, &mut gathered, &mut fragments);
+        for (set, conditions) in sets {
+            let of = Of {
+                graphql_type,
+                type_name: &type_name,
+            };
+            self.gather(of, set, conditions, &mut gathered, &mut fragments);
         }
         let mut given = Given::default();
         let mut given_local = Given::default();
@@ -80,17 +111,18 @@ impl<'d> Layout<'_, 'd, '_> {
         let mut fields = Vec::new();
         for one in gathered {
             let inner = one.field.ty().inner_named_type().to_string();
+            let (conditional, sets) = (one.is_conditional(), one.sets());
             let selection = (!one.field.selection_set.is_empty()).then(|| {
-                if let Some(shared) = self.whole_fragment(&inner, &one.sets) {
+                if let Some(shared) = self.whole_fragment(&inner, &sets) {
                     return Box::new(shared);
                 }
                 let name = format!("{type_name}{}", names::type_name(language, &one.key));
                 let name = self.types.give(&name);
-                Box::new(self.object(&inner, &one.sets, name))
+                Box::new(self.object(&inner, &sets, name))
             });
             let element = selection.as_ref().map(|it| it.type_name.clone());
             let ty = one.field.ty().clone();
-            let ty = if one.conditional { ty.nullable() } else { ty };
+            let ty = if conditional { ty.nullable() } else { ty };
             fields.push(SelectedField {
                 ident: given.give(names::member(language, &one.key)),
                 local: given_local.give(names::local(language, &one.key)),
@@ -98,7 +130,7 @@ impl<'d> Layout<'_, 'd, '_> {
                 ty: self.types.of(&ty, element.as_deref()),
                 name: one.key,
                 field: one.field.name.to_string(),
-                conditional: one.conditional,
+                conditional,
                 selection,
             });
         }
@@ -112,8 +144,8 @@ impl<'d> Layout<'_, 'd, '_> {
     }
 
     /// The fragment's object, if the selection is one spread of a fragment on this very type.
-    fn whole_fragment(&self, graphql_type: &str, sets: &[&SelectionSet]) -> Option<Selection> {
-        let [set] = sets else { return None };
+    fn whole_fragment(&self, graphql_type: &str, sets: &[(&SelectionSet, Conditions)]) -> Option<Selection> {
+        let [(set, _)] = sets else { return None };
         let [Selected::FragmentSpread(spread)] = set.selections.as_slice() else {
             return None;
         };
@@ -128,9 +160,9 @@ impl<'d> Layout<'_, 'd, '_> {
 
     fn gather(
         &self,
-        graphql_type: &str,
+        of: Of<'_>,
         set: &'d SelectionSet,
-        conditional: bool,
+        conditions: &Conditions,
         out: &mut Vec<Gathered<'d>>,
         fragments: &mut Vec<String>,
     ) {
@@ -138,41 +170,43 @@ impl<'d> Layout<'_, 'd, '_> {
             match selected {
                 Selected::Field(field) => {
                     let key = field.response_key().to_string();
-                    let conditional = conditional || is_conditional(&field.directives);
+                    let occurrence = (&field.selection_set, with(conditions, &field.directives));
                     match out.iter_mut().find(|it| it.key == key) {
-                        Some(known) => {
-                            known.conditional &= conditional;
-                            known.sets.push(&field.selection_set);
-                        }
+                        Some(known) => known.occurrences.push(occurrence),
                         None => out.push(Gathered {
                             key,
                             field,
-                            conditional,
-                            sets: vec![&field.selection_set],
+                            occurrences: vec![occurrence],
                         }),
                     }
                 }
                 Selected::InlineFragment(inline) => {
-                    let narrower = inline
-                        .type_condition
-                        .as_ref()
-                        .is_some_and(|ty| self.is_narrower(graphql_type, ty));
-                    let conditional = conditional || narrower || is_conditional(&inline.directives);
-                    self.gather(graphql_type, &inline.selection_set, conditional, out, fragments);
+                    let mut conditions = with(conditions, &inline.directives);
+                    if let Some(ty) = &inline.type_condition {
+                        self.narrow(of, ty, &mut conditions);
+                    }
+                    self.gather(of, &inline.selection_set, &conditions, out, fragments);
                 }
                 Selected::FragmentSpread(spread) => {
                     let Some(fragment) = spread.fragment_def(self.document) else {
                         continue;
                     };
-                    let narrower = self.is_narrower(graphql_type, fragment.type_condition());
                     let name = spread.fragment_name.to_string();
-                    let conditional = conditional || narrower || is_conditional(&spread.directives);
-                    if !conditional && !fragments.contains(&name) {
+                    let mut conditions = with(conditions, &spread.directives);
+                    self.narrow(of, fragment.type_condition(), &mut conditions);
+                    if conditions.is_empty() && !fragments.contains(&name) {
                         fragments.push(name);
                     }
-                    self.gather(graphql_type, &fragment.selection_set, conditional, out, fragments);
+                    self.gather(of, &fragment.selection_set, &conditions, out, fragments);
                 }
             }
+        }
+    }
+
+    /// Adds the type that an object must be of, where some are of others.
+    fn narrow(&self, of: Of<'_>, condition: &str, conditions: &mut Conditions) {
+        if self.is_narrower(of.graphql_type, condition) {
+            conditions.insert(format!("{} on {condition}", of.type_name));
         }
     }
 
@@ -180,6 +214,22 @@ impl<'d> Layout<'_, 'd, '_> {
     fn is_narrower(&self, graphql_type: &str, condition: &str) -> bool {
         graphql_type != condition && !self.types.schema.api.is_subtype(condition, graphql_type)
     }
+}
+
+/// The object whose fields are gathered.
+#[derive(Clone, Copy)]
+struct Of<'a> {
+    graphql_type: &'a str,
+    /// Unique: by it conditions on its type are told from those on another object's.
+    type_name: &'a str,
+}
+
+/// `conditions`, and those of `@include` and `@skip`.
+fn with(conditions: &Conditions, directives: &DirectiveList) -> Conditions {
+    let own = directives
+        .iter()
+        .filter(|it| matches!(it.name.as_str(), "include" | "skip"));
+    conditions.iter().cloned().chain(own.map(|it| it.to_string())).collect()
 }
 
 fn is_conditional(directives: &DirectiveList) -> bool {
