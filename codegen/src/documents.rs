@@ -127,7 +127,11 @@ fn told(diagnostics: &DiagnosticList) -> Vec<Message> {
 /// What to do about a message of the validator's.
 fn mend(problem: &str) -> &'static str {
     let has = |words: &str| problem.contains(words);
-    if has("does not have a field") || has("cannot query field") {
+    if has("executable document must not contain") {
+        "this is a schema file: narrow the pattern of --operations to files of operations"
+    } else if has("unused variable") {
+        "use it as an argument, or remove it"
+    } else if has("does not have a field") || has("cannot query field") {
         "select a field of that type: `tombolo schema print` lists them"
     } else if has("fragment") && (has("not used") || has("must be used") || has("unused")) {
         "spread it in an operation, or remove it"

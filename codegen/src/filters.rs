@@ -18,6 +18,7 @@ pub(crate) fn register(environment: &mut Environment<'_>, language: Language) {
     environment.add_filter("member", move |text: &str| names::member(language, text));
     environment.add_filter("local", move |text: &str| names::local(language, text));
     environment.add_filter("enum_case", move |text: &str| names::enum_case(language, text));
+    environment.add_filter("constant", move |text: &str| names::constant(language, text));
     environment.add_filter("file_name", move |text: &str| names::file_name(language, text));
     environment.add_filter("escape", move |text: &str| names::escape(language, text));
     environment.add_filter("string", move |text: &str| language.string(text));
@@ -73,12 +74,10 @@ fn doc(language: Language, text: &Value, indent: Option<usize>) -> String {
             }
         }
         Language::Python => {
-            let text = text.replace('\\', "\\\\").replace("\"\"\"", "\\\"\\\"\\\"");
             // A quote right before the closing three would be read as one of them.
-            let text = match text.strip_suffix('"') {
-                Some(rest) if !rest.ends_with('\\') => format!("{rest}\\\""),
-                _ => text,
-            };
+            let inner = text.trim_end_matches('"');
+            let last = "\\\"".repeat(text.len() - inner.len());
+            let text = inner.replace('\\', "\\\\").replace("\"\"\"", "\\\"\\\"\\\"") + &last;
             let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
             match lines.as_slice() {
                 [one] => format!("{pad}\"\"\"{one}\"\"\"\n"),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use heck::{ToLowerCamelCase, ToPascalCase, ToShoutySnakeCase, ToSnakeCase};
 
 use crate::Language;
-use crate::words::{is_keyword, is_taken_member, is_taken_type};
+use crate::words::{is_keyword, is_taken_case, is_taken_function, is_taken_local, is_taken_member, is_taken_type};
 
 /// A type's name: first letter in upper case, no underscores. Letters that are upper case stay so (`UserAPI`).
 pub(crate) fn type_name(language: Language, name: &str) -> String {
@@ -14,7 +14,7 @@ pub(crate) fn type_name(language: Language, name: &str) -> String {
     } else {
         upper_first(name)
     };
-    let upper = or_else(upper, "Type");
+    let upper = not_a_digit_first(or_else(upper, "Type"));
     if is_taken_type(language, &upper) || is_keyword(language, &upper) {
         format!("{upper}_")
     } else {
@@ -30,10 +30,32 @@ pub(crate) fn member(language: Language, name: &str) -> String {
 /// The name of a variable, parameter or function: a member's, and in TypeScript no keyword.
 pub(crate) fn local(language: Language, name: &str) -> String {
     let cased = member_case(language, name);
-    if language == Language::TypeScript && is_keyword(language, &cased) {
+    let is_word = language == Language::TypeScript && is_keyword(language, &cased);
+    if is_word || is_taken_local(language, &cased) {
         return format!("{cased}_");
     }
     escape(language, &cased)
+}
+
+/// The name of the function of an operation.
+pub(crate) fn function(language: Language, name: &str) -> String {
+    let name = lower_first(name);
+    let cased = member_case(language, &name);
+    if is_taken_function(language, &cased) {
+        return format!("{cased}_");
+    }
+    local(language, &name)
+}
+
+/// The name of a constant, in capitals and escaped.
+pub(crate) fn constant(language: Language, name: &str) -> String {
+    let cased = not_a_digit_first(or_else(name.to_shouty_snake_case(), "VALUE"));
+    escape(language, &cased)
+}
+
+/// `name` without the marks by which a keyword is escaped.
+pub(crate) fn bare(name: &str) -> &str {
+    name.trim_start_matches("r#").trim_matches('`')
 }
 
 /// An enum value's name as a case of the language's enum.
@@ -44,9 +66,9 @@ pub(crate) fn enum_case(language: Language, name: &str) -> String {
         Language::Kotlin | Language::Python => name.to_shouty_snake_case(),
         Language::TypeScript => name.to_owned(),
     };
-    let cased = or_else(cased, "value");
+    let cased = not_a_digit_first(or_else(cased, "value"));
     // What newer servers send goes into a case of its own.
-    if matches!(cased.as_str(), "unrecognized" | "Unrecognized" | "UNRECOGNIZED") {
+    if matches!(cased.as_str(), "unrecognized" | "Unrecognized" | "UNRECOGNIZED") || is_taken_case(language, &cased) {
         return format!("{cased}_");
     }
     escape(language, &cased)
@@ -57,7 +79,7 @@ pub(crate) fn file_name(language: Language, type_name: &str) -> String {
     match language {
         Language::Swift | Language::Kotlin | Language::TypeScript => type_name.to_owned(),
         Language::Rust | Language::Python => {
-            let snake = or_else(type_name.to_snake_case(), "type");
+            let snake = not_a_digit_first(or_else(type_name.to_snake_case(), "type"));
             let stays = !is_keyword(language, &snake) && !matches!(snake.as_str(), "mod" | "lib" | "main");
             if stays { snake } else { format!("{snake}_") }
         }
@@ -78,13 +100,7 @@ fn member_case(language: Language, name: &str) -> String {
         // Types there describe the JSON itself.
         Language::TypeScript => name.to_owned(),
     };
-    // `_1` without its underscore is no name.
-    let cased = or_else(cased, "field");
-    if cased.starts_with(|c: char| c.is_ascii_digit()) {
-        format!("_{cased}")
-    } else {
-        cased
-    }
+    not_a_digit_first(or_else(cased, "field"))
 }
 
 /// `name` so that it can stand as a member: in back quotes, as a raw name, or with an underscore behind it.
@@ -117,6 +133,15 @@ pub(crate) fn lower_first(name: &str) -> String {
     chars
         .next()
         .map_or_else(String::new, |c| c.to_lowercase().chain(chars).collect())
+}
+
+/// `_1` without its underscore is no name.
+fn not_a_digit_first(name: String) -> String {
+    if name.starts_with(|c: char| c.is_ascii_digit()) {
+        format!("_{name}")
+    } else {
+        name
+    }
 }
 
 fn or_else(name: String, other: &str) -> String {
@@ -153,8 +178,7 @@ impl Given {
                 return name;
             }
             // A raw or quoted name that is taken loses its quotes: with the underscore it is no keyword.
-            let bare = name.trim_start_matches("r#").trim_matches('`').to_owned();
-            name = format!("{bare}_");
+            name = format!("{}_", bare(&name));
         }
     }
 }

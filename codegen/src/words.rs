@@ -18,7 +18,16 @@ pub(crate) fn is_keyword(language: Language, word: &str) -> bool {
 pub(crate) fn is_taken_member(language: Language, word: &str) -> bool {
     let words: &[&str] = match language {
         // Members that every type or the compiler has.
-        Language::Swift => &["self", "Self", "Type", "Protocol", "init", "hashValue", "unrecognized"],
+        Language::Swift => &[
+            "self",
+            "Self",
+            "Type",
+            "Protocol",
+            "init",
+            "hashValue",
+            "unrecognized",
+            "jsonValue",
+        ],
         // A property `class` has the getter `getClass`, which every object has.
         Language::Kotlin => &["class"],
         // Not even as raw names.
@@ -43,6 +52,119 @@ pub(crate) fn is_taken_member(language: Language, word: &str) -> bool {
             "to_json",
             "key_json",
         ],
+    };
+    words.contains(&word)
+}
+
+/// Names of variables and parameters that generated functions have themselves.
+pub(crate) fn is_taken_local(language: Language, word: &str) -> bool {
+    match language {
+        Language::Rust => word == "client",
+        // Theirs begin with an underscore, or stand where no others do.
+        Language::Swift | Language::Kotlin | Language::TypeScript | Language::Python => false,
+    }
+}
+
+/// Names of enum cases that the enum has besides.
+pub(crate) fn is_taken_case(language: Language, word: &str) -> bool {
+    match language {
+        Language::Swift => word == "allCases",
+        Language::Kotlin | Language::Rust | Language::TypeScript | Language::Python => false,
+    }
+}
+
+/// Names that no operation's function may have: what it would hide, or be hidden by.
+pub(crate) fn is_taken_function(language: Language, word: &str) -> bool {
+    let words: &[&str] = match language {
+        // The client's members, and what extends it.
+        Language::Swift => &[
+            "close",
+            "dataStoreImport",
+            "delete",
+            "discard",
+            "editAndRetry",
+            "events",
+            "fetch",
+            "get",
+            "isSuspended",
+            "live",
+            "liveQueriesOpen",
+            "liveStatus",
+            "mutate",
+            "mutation",
+            "mutations",
+            "observe",
+            "open",
+            "outbox",
+            "outcome",
+            "query",
+            "removeScope",
+            "resume",
+            "retry",
+            "run",
+            "salvage",
+            "save",
+            "scopes",
+            "setCredential",
+            "setOnline",
+            "setScope",
+            "setTransport",
+            "signOut",
+            "status",
+            "statuses",
+            "suspend",
+            "syncOnce",
+            "transaction",
+            "watch",
+            "write",
+        ],
+        Language::Kotlin => &[
+            "close",
+            "datastoreImport",
+            "delete",
+            "discard",
+            "equals",
+            "events",
+            "find",
+            "get",
+            "hashCode",
+            "isSuspended",
+            "liveQueryCount",
+            "mutate",
+            "mutation",
+            "mutations",
+            "observe",
+            "outbox",
+            "outcome",
+            "query",
+            "removeScope",
+            "resume",
+            "retry",
+            "salvage",
+            "save",
+            "scopes",
+            "setCredential",
+            "setOnline",
+            "setScope",
+            "setTransport",
+            "shutDown",
+            "signOut",
+            "status",
+            "statuses",
+            "suspend",
+            "syncOnce",
+            "toString",
+            "transaction",
+            "use",
+            "watch",
+            "write",
+        ],
+        // The module's own function.
+        Language::Rust => &["client"],
+        // Modules that are imported beside it, and what the index exports.
+        Language::TypeScript => &["types", "support", "schemaHash"],
+        // Modules of the package.
+        Language::Python => &["embedded", "enums", "inputs", "models", "operations", "schema"],
     };
     words.contains(&word)
 }
@@ -75,11 +197,13 @@ pub(crate) fn is_taken_type(language: Language, word: &str) -> bool {
             "Equatable",
             "Error",
             "Float",
+            "GeneratedSchema",
             "Hashable",
             "Identifiable",
             "Int",
             "Int32",
             "Int64",
+            "JSONValue",
             "Never",
             "Optional",
             "Protocol",

@@ -130,6 +130,7 @@ fn no_two_names_in_one_place_are_the_same() {
                 assert_eq!(different.len(), names.len(), "{language} {list} {names:?}");
             });
         }
+        assert_relations_go_by_the_fields_names(&context, language);
         let mut types: Vec<String> = Vec::new();
         for model in context["models"].as_array().unwrap() {
             let names = model["names"].as_object().unwrap();
@@ -144,6 +145,64 @@ fn no_two_names_in_one_place_are_the_same() {
         }
         let different: BTreeSet<&String> = types.iter().collect();
         assert_eq!(different.len(), types.len(), "{language}");
+    }
+}
+
+fn assert_relations_go_by_the_fields_names(context: &Json, language: Language) {
+    let models = context["models"].as_array().unwrap();
+    let ident = |model: &Json, name: &Json| {
+        let fields = model["fields"].as_array().unwrap();
+        fields.iter().find(|it| it["name"] == *name).unwrap()["ident"].clone()
+    };
+    for model in models {
+        for relation in model["relations"].as_array().unwrap() {
+            let target = models.iter().find(|it| it["name"] == relation["target"]).unwrap();
+            for key in relation["keys"].as_array().unwrap() {
+                assert_eq!(key["source_ident"], ident(model, &key["source"]), "{language}");
+                assert_eq!(key["target_ident"], ident(target, &key["target"]), "{language}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_relation_goes_by_the_field_that_it_names() {
+    let sdl =
+        "type Team @model { id: ID! ownerId: ID owner_id: ID people: [Person] @hasMany(references: [\"team_id\"]) }
+        type Person @model { id: ID! teamId: String team_id: ID team: Team @belongsTo(references: [\"team_id\"]) }";
+    for language in Language::ALL {
+        let text = context_json(&schema(sdl), &[], &Options::new(language)).unwrap();
+        assert_relations_go_by_the_fields_names(&serde_json::from_str(&text).unwrap(), language);
+    }
+}
+
+#[test]
+fn operations_are_kept_apart_from_each_other_and_from_what_is_there() {
+    let names = |language, names: &[&str]| {
+        let text: String = names
+            .iter()
+            .map(|name| format!("query {name} {{ listItems {{ nextToken }} }}\n"))
+            .collect();
+        let text = context_json(&schema(SCHEMAS[0].1), &documents(&[&text]), &Options::new(language)).unwrap();
+        let context: Json = serde_json::from_str(&text).unwrap();
+        let operations = context["operations"].as_array().unwrap().iter();
+        let all = operations
+            .flat_map(|it| ["ident", "watch_ident", "document_ident"].map(|key| it[key].as_str().unwrap().to_owned()));
+        all.collect::<Vec<_>>()
+    };
+    for language in Language::ALL {
+        let all = names(language, &["Foo", "FooDocument", "WatchFoo", "WatchWatchFoo"]);
+        let different: BTreeSet<&String> = all.iter().collect();
+        assert_eq!(different.len(), all.len(), "{language} {all:?}");
+    }
+    assert_eq!(names(Language::Rust, &["Foo", "WatchFoo"])[..2], ["foo", "watch_foo_"]);
+    assert_eq!(names(Language::TypeScript, &["Foo", "FooDocument"])[2], "fooDocument_");
+    assert_eq!(names(Language::TypeScript, &["Types", "Support"])[3], "types_");
+    assert_eq!(names(Language::Kotlin, &["Close"])[0], "close_");
+    assert_eq!(names(Language::Python, &["Schema"])[0], "schema_");
+    for language in [Language::Swift, Language::Kotlin] {
+        let document = &names(language, &["Foo"])[2];
+        assert!(document.starts_with("_f"), "no parameter is called so: {document}");
     }
 }
 
@@ -181,6 +240,26 @@ fn words_of_a_language_are_escaped_its_own_way() {
     assert_eq!(name(Language::Rust, "type_name", "Option"), "Option_");
     assert_eq!(name(Language::Swift, "enum_case", "IN_PROGRESS"), "inProgress");
     assert_eq!(name(Language::Kotlin, "enum_case", "unrecognized"), "UNRECOGNIZED_");
+    assert_eq!(name(Language::Swift, "enum_case", "ALL_CASES"), "allCases_");
+    assert_eq!(name(Language::Swift, "member", "json_value"), "jsonValue_");
+    assert_eq!(name(Language::Swift, "type_name", "JSONValue"), "JSONValue_");
+    assert_eq!(name(Language::Rust, "local", "client"), "client_");
+    for (filter, word, names) in [
+        (
+            "enum_case",
+            "_10MIN",
+            ["_10Min", "_10MIN", "_10Min", "_10MIN", "_10MIN"],
+        ),
+        ("constant", "_1", ["_1"; 5]),
+        ("type_name", "_1_a", ["_1A"; 5]),
+    ] {
+        for (language, expected) in Language::ALL.into_iter().zip(names) {
+            assert!(
+                name(language, filter, word).eq_ignore_ascii_case(expected),
+                "{language} {filter}"
+            );
+        }
+    }
 }
 
 #[test]
@@ -199,6 +278,11 @@ fn a_description_ends_no_comment_before_its_time() {
         python.ends_with("  \"\"\"a */ b \\\"\\\"\\\" c /* d \\\\\"\"\"\nx\n"),
         "{python}"
     );
+    // A backslash and two quotes at the end.
+    let ends = rendered(Language::Python, "x.py.j2", r#"{{ "a\\\"\"" | doc }}x"#)
+        .remove(0)
+        .text;
+    assert!(ends.ends_with("\n\"\"\"a\\\\\\\"\\\"\"\"\"\nx\n"), "{ends}");
     let code = rendered(
         Language::Rust,
         "x.rs.j2",
@@ -255,6 +339,16 @@ fn an_invalid_operation_is_told_by_file_line_and_column() {
     );
     let told = wrong("query good { getItem(id: 1) { id } }");
     assert!(told.contains("would be one function"), "{told}");
+    let told = wrong("query A($id: ID!) { listItems { nextToken } }");
+    assert!(
+        told.contains("1.graphql:1:9: ") && told.contains("or remove it"),
+        "{told}"
+    );
+    let told = wrong("type A @model { id: ID! }");
+    assert!(
+        told.contains("1.graphql:1:1: ") && told.contains("is a schema file"),
+        "{told}"
+    );
     let told = wrong("query A {");
     assert!(told.contains("1.graphql:1:") && told.contains("syntax"), "{told}");
     let told = wrong("fragment Lonely on Item { id }");

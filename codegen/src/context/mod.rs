@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 use tombolo_core::limits::LIST_LIMIT_MAX_LOCAL;
+use tombolo_core::id::ModelId;
 use tombolo_core::schema::{FieldKind, Schema};
 
 use crate::docs::Docs;
@@ -21,7 +22,7 @@ use crate::{Errors, Language};
 
 pub(crate) use inputs::roles;
 use inputs::{Input, inputs, reached};
-use model::{Model, model};
+use model::{Model, all_fields, model};
 use operation::{Fragment, Operation, operations};
 
 /// How deep the selections that are generated for embedded types go. A type that contains itself has no end; a record that
@@ -69,7 +70,7 @@ pub(crate) struct Enum {
     pub(crate) values: Vec<EnumValue>,
     /// Whether the API made it (`ModelSortDirection`, `ModelFlightSortField`) rather than the schema file.
     pub(crate) builtin: bool,
-    /// Whether a model, an embedded type or an operation uses it.
+    /// Whether a model, an embedded type, an operation or an input that the schema file declares uses it.
     pub(crate) used: bool,
 }
 
@@ -120,7 +121,8 @@ impl Context {
         let docs = Docs::read(&schema.source);
         let mut types = Types::new(language, schema, &docs);
         let models: Vec<Model> = (0..schema.models.len())
-            .map(|at| model(&mut types, &schema.models[at]))
+        let fields = all_fields(&types);
+            .map(|at| model(&mut types, ModelId(at), &fields))
             .collect();
         let (operations, fragments, used) = operations(&mut types, documents)?;
         let used = reached(&types, &used);
@@ -145,6 +147,7 @@ impl Context {
 fn enums(types: &Types<'_>, used: &BTreeSet<String>) -> Vec<Enum> {
     let mut out = Vec::new();
     for (name, ty) in &types.schema.api.types {
+    let of_declared = declared_inputs(types);
         let apollo_compiler::schema::ExtendedType::Enum(ty) = ty else {
             continue;
         };
@@ -164,6 +167,7 @@ fn enums(types: &Types<'_>, used: &BTreeSet<String>) -> Vec<Enum> {
         let in_embedded = types.schema.embedded.values().flatten();
         let used = used.contains(name.as_str())
             || in_models.map(|field| &field.ty.kind).any(stored)
+            || of_declared.contains(name.as_str())
             || in_embedded.map(|field| &field.ty.kind).any(stored);
         let type_name = types.native(name);
         out.push(Enum {
@@ -180,6 +184,16 @@ fn enums(types: &Types<'_>, used: &BTreeSet<String>) -> Vec<Enum> {
 }
 
 fn embedded(types: &Types<'_>, name: &str) -> Embedded {
+/// The types that inputs which the schema file declares mention: an app builds those without an operation too.
+fn declared_inputs<'a>(types: &Types<'a>) -> BTreeSet<&'a str> {
+    let inputs = types.schema.api.types.iter().filter_map(|(name, ty)| match ty {
+        apollo_compiler::schema::ExtendedType::InputObject(input) if types.docs.declares_input(name) => Some(input),
+        _ => None,
+    });
+    let fields = inputs.flat_map(|input| input.fields.values());
+    fields.map(|field| field.ty.inner_named_type().as_str()).collect()
+}
+
     let mut given = Given::default();
     let mut given_local = Given::default();
     let api = types.schema.api.get_object(name);

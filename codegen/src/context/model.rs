@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde::Serialize;
-use tombolo_core::id::FieldId;
+use tombolo_core::id::{FieldId, ModelId};
 use tombolo_core::schema::{
     ConflictStrategy, Field as Stored, FieldKind, FieldOrigin, Model as Checked, Relation as CheckedRelation,
     RelationKind,
@@ -191,11 +191,22 @@ pub(crate) struct RelationKey {
     pub(crate) ty: TypeRef,
 }
 
-pub(crate) fn model(types: &mut Types<'_>, model: &Checked) -> Model {
+/// The fields of every model's records, in the order of the schema's models.
+pub(crate) fn all_fields(types: &Types<'_>) -> Vec<Vec<Field>> {
+    let models = types.schema.models.iter();
+    models
+        .map(|model| fields(types, model, &filter_input(types, model)))
+        .collect()
+}
+
+/// The model at `id`; `all` are the fields of every model.
+pub(crate) fn model(types: &mut Types<'_>, id: ModelId, all: &[Vec<Field>]) -> Model {
+    let schema = types.schema;
+    let model = schema.model(id);
     let names = model_names(types, model);
     let types = &*types;
     let filter = filter_input(types, model);
-    let fields = fields(types, model, &filter);
+    let fields = fields_of(all, id).to_vec();
     let key = model.key.iter();
     let key = key.filter_map(|id| fields.iter().find(|it| it.name == model.field_at(*id).name).cloned());
     let selection = selection(types, &fields);
@@ -211,7 +222,7 @@ pub(crate) fn model(types: &mut Types<'_>, model: &Checked) -> Model {
         plural: model.plural.clone(),
         names,
         key: key.collect(),
-        relations: relations(types, model),
+        relations: relations(types, id, all),
         operations: roots(types, model, &selection),
         filter: Filter {
             input: filter,
@@ -382,20 +393,33 @@ fn operators(types: &Types<'_>, filter: &str, name: &str, stored: &Stored) -> Ve
     operators.collect()
 }
 
-fn relations(types: &Types<'_>, model: &Checked) -> Vec<Relation> {
+fn fields_of(all: &[Vec<Field>], id: ModelId) -> &[Field] {
+    all.get(id.0).map_or(&[], Vec::as_slice)
+}
+
+fn relations(types: &Types<'_>, id: ModelId, all: &[Vec<Field>]) -> Vec<Relation> {
+    let model = types.schema.model(id);
+    // A member of the record too in some languages.
     let (mut given, mut given_local) = (Given::default(), Given::default());
     let relations = model.relations.iter().map(|relation| {
         let target = types.schema.model(relation.target);
+    for field in fields_of(all, id) {
+        given.give(field.ident.clone());
+        given_local.give(field.local.clone());
+    }
+    let find = |of: ModelId, name: &str| fields_of(all, of).iter().find(|field| field.name == name);
         let keys = relation.source_fields.iter().zip(&relation.target_fields);
         let keys = keys.filter_map(|(source, to)| {
-            let (source, to) = (model.field_at(*source), target.field_at(*to));
+            // By the names that were given: two fields may differ in the schema alone.
+            let source = find(id, &model.field_at(*source).name)?;
+            let to = find(relation.target, &target.field_at(*to).name)?;
             Some(RelationKey {
                 source: source.name.clone(),
-                source_ident: names::member(types.language, &source.name),
-                source_nullable: field_type(types, &model.name, &source.name)?.nullable,
+                source_ident: source.ident.clone(),
+                source_nullable: source.ty.nullable,
                 target: to.name.clone(),
-                target_ident: names::member(types.language, &to.name),
-                ty: field_type(types, &target.name, &to.name)?,
+                target_ident: to.ident.clone(),
+                ty: to.ty.clone(),
             })
         });
         Relation {
@@ -423,12 +447,6 @@ fn relations(types: &Types<'_>, model: &Checked) -> Vec<Relation> {
         }
     });
     relations.collect()
-}
-
-/// The type of a record's field in the API.
-fn field_type(types: &Types<'_>, model: &str, field: &str) -> Option<TypeRef> {
-    let definition = types.schema.api.type_field(model, field).ok()?;
-    Some(types.of(&definition.ty, None))
 }
 
 fn index_query(target: &Checked, relation: &CheckedRelation) -> Option<String> {

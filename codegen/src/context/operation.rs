@@ -21,6 +21,10 @@ pub(crate) struct Operation {
     pub(crate) name: String,
     /// As a function.
     pub(crate) ident: String,
+    /// As the function that watches it, and as the constant that holds its document; unique among functions and constants.
+    /// In Swift and Kotlin no parameter has the constant's name, which would hide it.
+    pub(crate) watch_ident: String,
+    pub(crate) document_ident: String,
     /// As a type, unique among all.
     pub(crate) type_name: String,
     pub(crate) file_name: String,
@@ -113,10 +117,13 @@ pub(crate) fn operations(
     let mut named: Vec<&Node<Executable>> = document.operations.named.values().collect();
     named.sort_by(|a, b| a.name.cmp(&b.name));
     check_names(types, &documents, &named)?;
-    for operation in named {
-        let Some(name) = &operation.name else { continue };
-        let name = name.to_string();
-        out.push(one(types, &documents, &shared, operation, &name, &mut used));
+    let names: Vec<String> = named
+        .iter()
+        .filter_map(|it| Some(it.name.as_ref()?.to_string()))
+        .collect();
+    let functions = functions(types.language, &names);
+    for (operation, functions) in named.into_iter().zip(functions) {
+        out.push(one(types, &documents, &shared, operation, functions, &mut used));
     }
     Ok((out, fragments, used))
 }
@@ -126,10 +133,11 @@ fn one(
     documents: &Documents,
     shared: &BTreeMap<String, Selection>,
     operation: &Node<Executable>,
-    name: &str,
+    functions: Functions<'_>,
     used: &mut Used,
 ) -> Operation {
     let document = &documents.executable;
+    let name = functions.name;
     let type_name = types.give(name);
     let (data_type, variables_type) = (
         types.give(&format!("{name}Data")),
@@ -158,7 +166,9 @@ fn one(
         }
     });
     Operation {
-        ident: names::local(types.language, &names::lower_first(name)),
+        ident: functions.ident,
+        watch_ident: functions.watch,
+        document_ident: functions.document,
         file_name: names::file_name(types.language, &type_name),
         type_name,
         kind: match operation.operation_type {
@@ -179,12 +189,51 @@ fn one(
     }
 }
 
+/// What is called after an operation.
+struct Functions<'a> {
+    name: &'a str,
+    ident: String,
+    watch: String,
+    document: String,
+}
+
+/// The names of all operations' functions and constants: those after the operations themselves first, so that `WatchFlights`
+/// has its own name and the one that watches `Flights` gets an underscore.
+fn functions(language: Language, names: &[String]) -> Vec<Functions<'_>> {
+    let mut given = Given::default();
+    let idents: Vec<String> = names
+        .iter()
+        .map(|name| given.give(names::function(language, name)))
+        .collect();
+    let rest = names.iter().zip(idents).map(|(name, ident)| {
+        let bare = names::bare(&ident);
+        let watch = match language {
+            Language::Rust | Language::Python => format!("watch_{}", bare.trim_start_matches('_')),
+            Language::Swift | Language::Kotlin | Language::TypeScript => format!("watch{}", names::upper_first(bare)),
+        };
+        let document = match language {
+            Language::Rust => format!("{}_DOCUMENT", names::constant(language, name)),
+            Language::Python => format!("_{}_DOCUMENT", names::constant(language, name)),
+            Language::TypeScript => format!("{bare}Document"),
+            // Members and parameters there begin with a letter, or with an underscore and a digit.
+            Language::Swift | Language::Kotlin => format!("_{bare}Document"),
+        };
+        Functions {
+            name,
+            watch: given.give(watch),
+            document: given.give(document),
+            ident,
+        }
+    });
+    rest.collect()
+}
+
 /// Refuses operations whose functions would be called the same.
 fn check_names(types: &Types<'_>, documents: &Documents, named: &[&Node<Executable>]) -> Result<(), Errors> {
     let mut seen: BTreeMap<String, String> = BTreeMap::new();
     for operation in named {
         let Some(name) = &operation.name else { continue };
-        let function = names::local(types.language, &names::lower_first(name)).to_lowercase();
+        let function = names::function(types.language, name).to_lowercase();
         if let Some(other) = seen.insert(function, name.to_string()) {
             let problem = format!("the operations `{other}` and `{name}` would be one function");
             return Err(documents.message(name.location(), problem, "rename one of them").into());
