@@ -403,7 +403,11 @@ fn a_type_that_holds_itself_is_selected_to_a_bound() {
     let text = context_json(&schema(sdl), &[], &Options::new(Language::Rust)).unwrap();
     let context: Json = serde_json::from_str(&text).unwrap();
     let selection = context["models"][0]["selection"].as_str().unwrap();
-    assert_eq!(selection.matches("t {").count(), tombolo_codegen::EMBEDDED_DEPTH_MAX);
+    assert_eq!(selection.matches("t { v").count(), tombolo_codegen::EMBEDDED_DEPTH_MAX);
+    assert!(
+        selection.contains("v t { __typename } }"),
+        "what goes on is seen to: {selection}"
+    );
     assert_eq!(context["embedded"][0]["fields"][1]["type"]["native"], "Option<Box<T>>");
 }
 
@@ -453,6 +457,50 @@ fn what_is_selected_in_some_cases_only_is_optional_at_every_level() {
     );
     let whole = "query A($x: Boolean!) { getDoc(id: 1) { id } getDoc(id: 1) @include(if: $x) { ...F } } fragment F on Doc { text }";
     assert_eq!(natives(whole, "ADataGetDoc"), "id: String, text: Option<String>");
+}
+
+#[test]
+fn every_document_that_is_generated_is_one_that_the_engine_takes() {
+    use tombolo_core::query::{Document, QueryLimits};
+    let chain: String = (0..40)
+        .map(|n| format!("type C{n} {{ v: Int n: C{} }}\n", n + 1))
+        .collect();
+    let wide: String = (0..12)
+        .map(|n| format!("type W{n} {{ a: W{0} b: W{0} c: W{0} d: [W{0}!]! v: Int }}\n", n + 1))
+        .collect();
+    let many: String = (0..50).map(|n| format!("f{n}: L ")).collect();
+    let leaf: String = (0..50).map(|n| format!("v{n}: Int ")).collect();
+    for sdl in [
+        "type M @model { id: ID! rule: Rule } type Rule { is: String and: [Rule!] or: [Rule!]! not: Rule }".to_owned(),
+        "type M @model { id: ID! a: A b: B } type A { b: B c: C n: String } type B { a: A c: C } type C { a: A b: B }"
+            .to_owned(),
+        format!("type M @model {{ id: ID! c: C0 }}\n{chain}type C40 {{ v: Int }}"),
+        format!("type M @model {{ id: ID! w: W0 }}\n{wide}type W12 {{ v: Int }}"),
+        format!("type M @model {{ id: ID! {many} }}\ntype L {{ {leaf} }}"),
+    ] {
+        let schema = std::sync::Arc::new(schema(&sdl));
+        let text = context_json(&schema, &[], &Options::new(Language::Rust)).unwrap();
+        let context: Json = serde_json::from_str(&text).unwrap();
+        let mut documents = Vec::new();
+        fn gather<'j>(json: &'j Json, out: &mut Vec<&'j str>) {
+            match json {
+                Json::Object(members) => {
+                    out.extend(members.get("document").and_then(Json::as_str));
+                    members.values().for_each(|member| gather(member, out));
+                }
+                Json::Array(items) => items.iter().for_each(|item| gather(item, out)),
+                _ => {}
+            }
+        }
+        gather(&context["models"], &mut documents);
+        assert!(documents.len() > 7, "{sdl}");
+        for document in documents {
+            let parsed = Document::parse(&schema, document, &QueryLimits::default());
+            assert!(parsed.is_ok(), "{sdl}: {:?} in {document}", parsed.err());
+            assert!(document.len() < 100_000, "{sdl}: {}", document.len());
+        }
+        assert_eq!(context["models"][0]["nests"], true, "{sdl}");
+    }
 }
 
 #[test]

@@ -89,7 +89,7 @@ async def typed_models(t: Trial) -> None:
     async with watch_open_notes(client, priority=Priority.HIGH, limit=10) as answers:
         t.equal(await t.next(answers), answer)
         added = await add_note(client, input=CreateNoteInput(id="n5", text="added", priority=Priority.HIGH))
-        t.equal(added.data.create_note and added.data.create_note.text, "added")
+        t.equal(added.data and added.data.create_note and added.data.create_note.text, "added")
         newer = await t.next(answers)
         t.equal(len(newer.list_notes.items if newer.list_notes else []), 2)
 

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import unittest
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 PACKAGE = Path(__file__).resolve().parents[1]
 os.environ.setdefault("TOMBOLO_LIBRARY", str(PACKAGE.parents[1] / "target/debug"))
@@ -23,7 +23,7 @@ import tombolo
 from tombolo import errors
 from tombolo._convert import milliseconds, to_json
 from tombolo._ffi import ffi
-from tombolo.typed import EqualField, ListField, OrderedField, Predicate, Record, TextField
+from tombolo.typed import EqualField, ListField, ModelInfo, OrderedField, Predicate, Record, TextField, answered, write
 from tombolo.values import UNSET, Input, OpenEnum, Part, Value, encode, list_of
 from tombolo.watching import Watching
 
@@ -251,6 +251,67 @@ class Predicates(unittest.TestCase):
         self.assertNotIn("secret", repr(name == "secret"))
         with self.assertRaises(TypeError):
             (name == "a") and (size == 1)
+
+
+class Strict(Record):
+    """A record as code has it that takes for granted what its replica's schema does not."""
+
+    def __init__(self, *, id: str, text: str, tree: Any = None) -> None:
+        self.id = id
+        self.text = text
+        self.tree = tree
+
+    _parts = (Part("id", "id", required=True), Part("text", "text", required=True), Part("tree", "tree"))
+    _model = ModelInfo(
+        name="Note",
+        key=("id",),
+        create=("createNote", "mutation($input: CreateNoteInput!) { createNote(input: $input) { id text tree { __typename } } }"),
+        update=None,
+        delete=("deleteNote", "mutation($input: DeleteNoteInput!) { deleteNote(input: $input) { id text tree { __typename } } }"),
+        nests=True,
+    )
+
+
+class Given(Input):
+    def __init__(self, id: str, text: Optional[str] = None, tree: Any = UNSET) -> None:
+        self.id = id
+        self.text = UNSET if text is None else text
+        self.tree = tree
+
+    _parts = (Part("id", "id"), Part("text", "text"), Part("tree", "tree"))
+
+
+class Writes(unittest.IsolatedAsyncioTestCase):
+    schema = "type Note @model { id: ID! text: String tree: Tree } type Tree { name: String next: Tree }"
+
+    async def asyncSetUp(self) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        self.client = await tombolo.open(schema=self.schema, path=os.path.join(self.folder.name, "notes.db"))
+
+    async def asyncTearDown(self) -> None:
+        await self.client.close()
+        self.folder.cleanup()
+
+    async def test_one_whose_answer_cannot_be_read_is_queued_and_no_failure(self) -> None:
+        written = await write(Strict, self.client, "create", Given("n1"))
+        self.assertIsNone(written.record)
+        self.assertIn("text", str(written.problem))
+        self.assertEqual([mutation.number for mutation in await self.client.outbox()], [written.number])
+        create = "mutation { createNote(input: { id: \"n2\" }) { id text } }"
+        mutated = await self.client.mutate(create)
+        answer = answered(Strict, mutated)
+        self.assertIsNone(answer.data)
+        self.assertIsInstance(answer.problem, errors.ShapeError)
+        self.assertEqual(answer.mutated, mutated)
+
+    async def test_the_record_has_its_embedded_values_whole(self) -> None:
+        tree: dict[str, Any] = {"name": "leaf", "next": None}
+        for level in range(20):
+            tree = {"name": str(level), "next": tree}
+        written = await write(Strict, self.client, "create", Given("n1", "wet", tree))
+        self.assertEqual(written.record and written.record.tree, tree)
+        gone = await write(Strict, self.client, "delete", Given("n1"))
+        self.assertEqual(gone.record and gone.record.tree, tree)
 
 
 if __name__ == "__main__":

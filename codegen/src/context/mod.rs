@@ -7,12 +7,13 @@ mod model;
 mod operation;
 mod root;
 mod selection;
+mod whole;
 
 use std::collections::BTreeSet;
 
 use serde::Serialize;
-use tombolo_core::limits::LIST_LIMIT_MAX_LOCAL;
 use tombolo_core::id::ModelId;
+use tombolo_core::limits::LIST_LIMIT_MAX_LOCAL;
 use tombolo_core::schema::{FieldKind, Schema};
 
 use crate::docs::Docs;
@@ -25,8 +26,8 @@ use inputs::{Input, inputs, reached};
 use model::{Model, all_fields, model};
 use operation::{Fragment, Operation, operations};
 
-/// How deep the selections that are generated for embedded types go. A type that contains itself has no end; a record that
-/// nests deeper (400 KiB is the most that one holds) is read in part, and an operation of one's own reads the rest.
+/// How deep the selections that are generated follow embedded types that contain themselves, which have no end. The SDK reads
+/// records whole all the same; where only a document can be sent (TypeScript) an operation of one's own reads deeper.
 pub const EMBEDDED_DEPTH_MAX: usize = 8;
 
 /// Everything: every template gets this, and one of `model`, `enum`, `embedded_type`, `operation`, `fragment` besides if it
@@ -120,8 +121,8 @@ impl Context {
     ) -> Result<Self, Errors> {
         let docs = Docs::read(&schema.source);
         let mut types = Types::new(language, schema, &docs);
-        let models: Vec<Model> = (0..schema.models.len())
         let fields = all_fields(&types);
+        let models: Vec<Model> = (0..schema.models.len())
             .map(|at| model(&mut types, ModelId(at), &fields))
             .collect();
         let (operations, fragments, used) = operations(&mut types, documents)?;
@@ -146,8 +147,8 @@ impl Context {
 
 fn enums(types: &Types<'_>, used: &BTreeSet<String>) -> Vec<Enum> {
     let mut out = Vec::new();
-    for (name, ty) in &types.schema.api.types {
     let of_declared = declared_inputs(types);
+    for (name, ty) in &types.schema.api.types {
         let apollo_compiler::schema::ExtendedType::Enum(ty) = ty else {
             continue;
         };
@@ -166,8 +167,8 @@ fn enums(types: &Types<'_>, used: &BTreeSet<String>) -> Vec<Enum> {
         let in_models = types.schema.models.iter().flat_map(|model| &model.fields);
         let in_embedded = types.schema.embedded.values().flatten();
         let used = used.contains(name.as_str())
-            || in_models.map(|field| &field.ty.kind).any(stored)
             || of_declared.contains(name.as_str())
+            || in_models.map(|field| &field.ty.kind).any(stored)
             || in_embedded.map(|field| &field.ty.kind).any(stored);
         let type_name = types.native(name);
         out.push(Enum {
@@ -183,7 +184,6 @@ fn enums(types: &Types<'_>, used: &BTreeSet<String>) -> Vec<Enum> {
     out
 }
 
-fn embedded(types: &Types<'_>, name: &str) -> Embedded {
 /// The types that inputs which the schema file declares mention: an app builds those without an operation too.
 fn declared_inputs<'a>(types: &Types<'a>) -> BTreeSet<&'a str> {
     let inputs = types.schema.api.types.iter().filter_map(|(name, ty)| match ty {
@@ -194,6 +194,7 @@ fn declared_inputs<'a>(types: &Types<'a>) -> BTreeSet<&'a str> {
     fields.map(|field| field.ty.inner_named_type().as_str()).collect()
 }
 
+fn embedded(types: &Types<'_>, name: &str) -> Embedded {
     let mut given = Given::default();
     let mut given_local = Given::default();
     let api = types.schema.api.get_object(name);

@@ -5,13 +5,12 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use tombolo_core::id::{FieldId, ModelId};
 use tombolo_core::schema::{
-    ConflictStrategy, Field as Stored, FieldKind, FieldOrigin, Model as Checked, Relation as CheckedRelation,
-    RelationKind,
+    ConflictStrategy, Field as Stored, FieldOrigin, Model as Checked, Relation as CheckedRelation, RelationKind,
 };
 
-use super::EMBEDDED_DEPTH_MAX;
 use super::inputs::{Input, input, operation};
 use super::root::{Roots, roots};
+use super::whole::{Whole, whole};
 use crate::names::{self, Given};
 use crate::types::{TypeRef, Types};
 
@@ -42,6 +41,8 @@ pub(crate) struct Model {
     pub(crate) delete: Option<Input>,
     /// What selects all of `fields`, embedded ones with theirs: `id date carrier …`.
     pub(crate) selection: String,
+    /// Whether an embedded value may nest deeper than that: the document of a fetch or a write gives such a record in part.
+    pub(crate) nests: bool,
     /// `AUTOMERGE`, `OPTIMISTIC_CONCURRENCY`, `LAST_WRITER_WINS` or `CUSTOM`.
     pub(crate) conflict: &'static str,
     /// Whether a field takes operations: counters and sets.
@@ -209,7 +210,7 @@ pub(crate) fn model(types: &mut Types<'_>, id: ModelId, all: &[Vec<Field>]) -> M
     let fields = fields_of(all, id).to_vec();
     let key = model.key.iter();
     let key = key.filter_map(|id| fields.iter().find(|it| it.name == model.field_at(*id).name).cloned());
-    let selection = selection(types, &fields);
+    let Whole { text: selection, nests } = whole(types.schema, &fields);
     let upper = names::upper_first(&model.name);
     let none = BTreeSet::new();
     let written = |word: &str| input(types, &format!("{word}{upper}Input"), &none);
@@ -234,6 +235,7 @@ pub(crate) fn model(types: &mut Types<'_>, id: ModelId, all: &[Vec<Field>]) -> M
         update: written("Update"),
         delete: written("Delete"),
         selection,
+        nests,
         conflict: match model.conflict {
             ConflictStrategy::Automerge => "AUTOMERGE",
             ConflictStrategy::OptimisticConcurrency => "OPTIMISTIC_CONCURRENCY",
@@ -401,13 +403,13 @@ fn relations(types: &Types<'_>, id: ModelId, all: &[Vec<Field>]) -> Vec<Relation
     let model = types.schema.model(id);
     // A member of the record too in some languages.
     let (mut given, mut given_local) = (Given::default(), Given::default());
-    let relations = model.relations.iter().map(|relation| {
-        let target = types.schema.model(relation.target);
     for field in fields_of(all, id) {
         given.give(field.ident.clone());
         given_local.give(field.local.clone());
     }
     let find = |of: ModelId, name: &str| fields_of(all, of).iter().find(|field| field.name == name);
+    let relations = model.relations.iter().map(|relation| {
+        let target = types.schema.model(relation.target);
         let keys = relation.source_fields.iter().zip(&relation.target_fields);
         let keys = keys.filter_map(|(source, to)| {
             // By the names that were given: two fields may differ in the schema alone.
@@ -456,38 +458,4 @@ fn index_query(target: &Checked, relation: &CheckedRelation) -> Option<String> {
     let serves = |index: &&tombolo_core::schema::Index| index.fields.first() == Some(partition);
     let mut found = target.indexes.iter().filter(serves);
     found.find_map(|index| index.query_field.clone())
-}
-
-/// What selects `fields`.
-fn selection(types: &Types<'_>, fields: &[Field]) -> String {
-    let mut out = String::new();
-    for field in fields {
-        if field.ty.kind == "embedded" {
-            if let Some(inner) = embedded_selection(types, &field.ty.name, 1) {
-                out.push_str(&format!("{} {{ {inner} }} ", field.name));
-            }
-        } else {
-            out.push_str(&field.name);
-            out.push(' ');
-        }
-    }
-    out.trim_end().to_owned()
-}
-
-fn embedded_selection(types: &Types<'_>, name: &str, depth: usize) -> Option<String> {
-    if depth > EMBEDDED_DEPTH_MAX {
-        return None;
-    }
-    let mut out = Vec::new();
-    for field in types.schema.embedded_fields(name) {
-        match &field.ty.kind {
-            FieldKind::Embedded(other) => {
-                let inner = embedded_selection(types, other, depth + 1);
-                out.extend(inner.map(|inner| format!("{} {{ {inner} }}", field.name)));
-            }
-            FieldKind::Scalar(_) | FieldKind::Enum(_) => out.push(field.name.clone()),
-        }
-    }
-    // GraphQL selects nothing of an object only by not selecting it.
-    (!out.is_empty()).then(|| out.join(" "))
 }

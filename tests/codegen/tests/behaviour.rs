@@ -104,7 +104,7 @@ async fn absent_null_and_a_value_are_three_things() {
     let Replica { client, _folder } = open(small::client()).await;
     items(&client).await;
     let update = small::UpdateItem::new("a").text("tires");
-    let record = update.send(&client).await.unwrap().record;
+    let record = update.send(&client).await.unwrap().record.unwrap();
     assert_eq!(
         (record.text.as_str(), record.due.as_deref()),
         ("tires", Some("2026-03-01"))
@@ -114,7 +114,8 @@ async fn absent_null_and_a_value_are_three_things() {
         .send(&client)
         .await
         .unwrap()
-        .record;
+        .record
+        .unwrap();
     assert_eq!((record.text.as_str(), record.due), ("tires", None));
     client.close().await;
 }
@@ -127,7 +128,7 @@ async fn counters_and_sets_take_operations() {
     let update = small::UpdateItem::new("a")
         .add_to_seen(-1)
         .change_tags(["x".to_owned(), "y".to_owned()], []);
-    let record = update.send(&client).await.unwrap().record;
+    let record = update.send(&client).await.unwrap().record.unwrap();
     assert_eq!(
         (record.seen, record.tags),
         (Some(1), Some(vec!["x".to_owned(), "y".to_owned()]))
@@ -194,7 +195,7 @@ async fn every_scalar_comes_back_as_it_went() {
         .floats(vec![Some(1.0), None])
         .points(vec![point.clone()])
         .ip("::1");
-    let written = create.send(&client).await.unwrap().record;
+    let written = create.send(&client).await.unwrap().record.unwrap();
     let read = large::ScalarsCollection::get(&client, "s").await.unwrap().unwrap();
     assert_eq!(read, written);
     assert_eq!(
@@ -254,7 +255,7 @@ async fn a_condition_goes_with_the_write() {
     let Replica { client, _folder } = open(small::client()).await;
     items(&client).await;
     let update = small::UpdateItem::new("a").done(true).only_if(|f| f.text.eq("tyres"));
-    assert!(update.send(&client).await.unwrap().record.done);
+    assert!(update.send(&client).await.unwrap().record.unwrap().done);
     small::DeleteItem::new("a")
         .only_if(|f| f.done.eq(true))
         .send(&client)
@@ -304,10 +305,10 @@ async fn operations_are_functions() {
     let mut watch = small::watch_open_items(&client, &small::OpenItemsVariables::new("l1").limit(1)).unwrap();
     let page = watch.next().await.unwrap().unwrap().items_by_list.unwrap();
     assert_eq!((page.items.len(), page.next_token.is_some()), (1, true));
-    let (data, numbers) = small::finish(&client, &small::FinishVariables::new("a")).await.unwrap();
-    assert_eq!(numbers.len(), 1);
+    let finished = small::finish(&client, &small::FinishVariables::new("a")).await.unwrap();
+    assert_eq!(finished.numbers.len(), 1);
     // A selection that is one fragment is the fragment's type.
-    let finished: small::ItemParts = data.update_item.unwrap();
+    let finished: small::ItemParts = finished.data.unwrap().update_item.unwrap();
     let one = small::one_item(&client, &small::OneItemVariables::new("a"))
         .await
         .unwrap();
@@ -319,19 +320,19 @@ async fn operations_are_functions() {
 async fn inputs_of_operations_tell_absent_from_null() {
     let Replica { client, _folder } = open(flights::client()).await;
     let mut input = flights::CreateNoteInput::new("f1", "wet runway", "kim");
-    let (data, _) = flights::add_note(&client, &flights::AddNoteVariables::new(input.clone()))
+    let added = flights::add_note(&client, &flights::AddNoteVariables::new(input.clone()))
         .await
         .unwrap();
     assert_eq!(
-        data.create_note.unwrap().severity,
+        added.data.unwrap().create_note.unwrap().severity,
         Some(flights::Severity::Info),
         "the default"
     );
     input.severity = flights::support::Patch::Null;
-    let (data, _) = flights::add_note(&client, &flights::AddNoteVariables::new(input))
+    let added = flights::add_note(&client, &flights::AddNoteVariables::new(input))
         .await
         .unwrap();
-    assert_eq!(data.create_note.unwrap().severity, None);
+    assert_eq!(added.data.unwrap().create_note.unwrap().severity, None);
     client.close().await;
 }
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import Any, Callable, ClassVar, Generic, Optional, TypeVar, Union
 
 from .client import Client
+from .errors import TomboloError
 from .mutations import Mutated
 from .records import Found, SortBy
 from .values import UNSET, Input, Value, encode
@@ -38,6 +39,7 @@ R = TypeVar("R", bound="Record")
 V = TypeVar("V")
 F = TypeVar("F")
 D = TypeVar("D")
+A = TypeVar("A", bound=Value)
 
 class Predicate(Generic[R]):
     """A test of records: made by comparing fields, joined by ``&`` and ``|``, turned round by ``~``. It is a filter of the
@@ -207,7 +209,7 @@ class ListField(Field[R, V]):
 class ModelInfo:
     """What the API calls a model and its mutations, and the documents that call them."""
 
-    __slots__ = ("create", "delete", "key", "name", "update")
+    __slots__ = ("create", "delete", "key", "name", "nests", "update")
 
     def __init__(
         self,
@@ -217,6 +219,7 @@ class ModelInfo:
         create: Optional[tuple[str, str]],
         update: Optional[tuple[str, str]],
         delete: Optional[tuple[str, str]],
+        nests: bool = False,
     ) -> None:
         self.name = name
         self.key = key
@@ -225,6 +228,8 @@ class ModelInfo:
         """Root field and document; so with the others."""
         self.update = update
         self.delete = delete
+        self.nests = nests
+        """An embedded value may nest deeper than those documents select."""
 
     def root(self, operation: str) -> tuple[str, str]:
         """Root field and document of an operation."""
@@ -381,10 +386,38 @@ def watch(record: type[R], client: Client, key: dict[str, Any]) -> Watching[Opti
 
 async def write(record: type[R], client: Client, operation: str, given: Input) -> Written[R]:
     """Sends an input; gives the record as it stands here and the mutation's number."""
-    name, document = record._model.root(operation)
-    done = await client.mutate(document, {"input": given.to_json()})
-    found = done.data.get(name)
-    return Written(None if found is None else record.from_json(found), done)
+    model = record._model
+    name, document = model.root(operation)
+    input = given.to_json()
+    # The answer's document does not select all of embedded values that nest without end: those records are read as a whole.
+    before = await _whole(record, client, input) if model.nests and operation == "delete" else None
+    done = await client.mutate(document, {"input": input})
+    # Queued: nothing that comes now may be told as a failure of the call, or the app would do it again.
+    try:
+        found = done.data.get(name)
+        if model.nests and found is not None:
+            whole = before if operation == "delete" else await _whole(record, client, found)
+            found = found if whole is None else whole
+        return Written(None if found is None else record.from_json(found), done)
+    except TomboloError as problem:
+        return Written(None, done, problem)
+
+
+async def _whole(record: type[R], client: Client, found: dict[str, Any]) -> Optional[dict[str, Any]]:
+    """The record with this one's key as JSON; ``None`` if it cannot be read as a whole."""
+    model = record._model
+    try:
+        return await client.get(model.name, {name: found[name] for name in model.key})
+    except (TomboloError, KeyError):
+        return None
+
+
+def answered(data: type[A], done: Mutated) -> Answered[A]:
+    """The answer of an operation that is queued already."""
+    try:
+        return Answered(data.from_json(done.data), done)
+    except TomboloError as problem:
+        return Answered(None, done, problem)
 
 
 def variables(given: dict[str, Any]) -> dict[str, Any]:
@@ -393,15 +426,17 @@ def variables(given: dict[str, Any]) -> dict[str, Any]:
 
 
 class Written(Generic[R]):
-    """What writing a record gives back at once."""
+    """What writing a record gives back at once. The mutation is queued, whatever ``problem`` says of its answer."""
 
-    __slots__ = ("mutated", "record")
+    __slots__ = ("mutated", "problem", "record")
 
-    def __init__(self, record: Optional[R], mutated: Mutated) -> None:
+    def __init__(self, record: Optional[R], mutated: Mutated, problem: Optional[TomboloError] = None) -> None:
         self.record = record
-        """The record as it stands here now; for a delete, as it was."""
+        """The record as it stands here now; for a delete, as it was. ``None`` if the answer cannot be read."""
         self.mutated = mutated
         """The mutation's numbers, for :meth:`Client.outcome`."""
+        self.problem = problem
+        """Why the answer cannot be read."""
 
     @property
     def number(self) -> int:
@@ -410,12 +445,14 @@ class Written(Generic[R]):
 
 
 class Answered(Generic[D]):
-    """What a typed mutation gives back at once."""
+    """What a typed mutation gives back at once. It is queued, whatever ``problem`` says of its answer."""
 
-    __slots__ = ("data", "mutated")
+    __slots__ = ("data", "mutated", "problem")
 
-    def __init__(self, data: D, mutated: Mutated) -> None:
+    def __init__(self, data: Optional[D], mutated: Mutated, problem: Optional[TomboloError] = None) -> None:
         self.data = data
-        """The answer, from the local rows as they are now."""
+        """The answer, from the local rows as they are now. ``None`` if it cannot be read."""
         self.mutated = mutated
         """The mutation's numbers, for :meth:`Client.outcome`."""
+        self.problem = problem
+        """Why the answer cannot be read."""

@@ -358,3 +358,38 @@ async fn found_records_come_sorted_by_pages_and_by_offset() {
     assert_eq!(parsed(&line)["order"], "o");
     client.close().await;
 }
+
+/// No document could select all of it: two branches and thirty levels.
+#[tokio::test]
+async fn an_embedded_value_is_whole_however_deep_it_nests() {
+    let folder = tempfile::tempdir().unwrap();
+    let client = alone(&folder).await;
+    let rule = (0..30).fold(
+        json!({ "name": "leaf", "is": null, "and": [], "or": null }),
+        |inner, n| {
+            let list = json!([inner]);
+            let none = json!([]);
+            let (and, or) = if n % 2 == 0 { (list, none) } else { (none, list) };
+            json!({ "name": format!("{n}"), "is": null, "and": and, "or": or })
+        },
+    );
+    let rule_in = |record: &str| serde_json::from_str::<Json>(record).unwrap()["rule"].clone();
+    let saved = client
+        .save(Save::record("Report", json!({ "id": "r", "rule": rule })))
+        .await
+        .unwrap();
+    assert_eq!(rule_in(&saved.record.unwrap()), rule);
+    assert_eq!(rule_in(&client.get("Report", json!("r")).await.unwrap().unwrap()), rule);
+    let found: Json = serde_json::from_str(client.find(Find::of("Report")).await.unwrap().json()).unwrap();
+    assert_eq!(found["items"][0]["rule"], rule);
+    let update = "mutation($rule: RuleInput) { updateReport(input: { id: \"r\", rule: $rule }) { rule { name } } }";
+    let variables = json!({ "rule": rule });
+    let narrow = client.mutate(update, variables.clone()).await.unwrap();
+    assert_eq!(narrow.response.data(), r#"{"updateReport":{"rule":{"name":"29"}}}"#);
+    let whole = client.mutate_whole(update, variables).await.unwrap();
+    let whole: Json = serde_json::from_str(whole.response.data()).unwrap();
+    assert_eq!(whole["updateReport"]["rule"], rule);
+    let deleted = client.delete("Report", json!("r"), None).await.unwrap();
+    assert_eq!(rule_in(&deleted.record.unwrap()), rule);
+    client.close().await;
+}
