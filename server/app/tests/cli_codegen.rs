@@ -140,6 +140,92 @@ fn a_list_that_leads_out_of_the_folder_removes_nothing_there() {
 }
 
 #[test]
+fn the_list_of_files_is_checked_and_mended() {
+    let folder = Folder::new();
+    folder.out(&[]);
+    let list = folder.text("out/.tombolo-codegen-rust");
+    std::fs::remove_file(folder.path("out/.tombolo-codegen-rust")).unwrap();
+    let check = folder.out(&["--check"]);
+    assert_eq!(code(&check), 1);
+    assert!(
+        told(&check).contains("tombolo-codegen-rust would be written"),
+        "{}",
+        told(&check)
+    );
+    folder.file("out/.tombolo-codegen-rust", "mod.rs\n<<<<<<< HEAD\n");
+    assert_eq!(code(&folder.out(&["--check"])), 1);
+    assert_eq!(code(&folder.out(&[])), 0);
+    assert_eq!(folder.text("out/.tombolo-codegen-rust"), list);
+    assert_eq!(code(&folder.out(&["--check"])), 0);
+}
+
+#[cfg(unix)]
+#[test]
+fn what_a_run_that_was_cut_short_has_written_is_known_to_the_next() {
+    let folder = Folder::new();
+    folder.out(&[]);
+    let more = format!("{SCHEMA}type Alpha @model {{ id: ID! }}\n");
+    folder.file("schema.graphql", &more);
+    // The last file's folder cannot be made.
+    folder.file("own/zz/last.rs.j2", "// the last\n");
+    std::os::unix::fs::symlink("nowhere/at/all", folder.path("out/zz")).unwrap();
+    let cut = folder.out(&["--templates", "own"]);
+    assert_eq!(code(&cut), 4, "{}", told(&cut));
+    assert!(folder.path("out/models/alpha.rs").exists());
+    std::fs::remove_file(folder.path("out/zz")).unwrap();
+    folder.file("schema.graphql", SCHEMA);
+    assert_eq!(code(&folder.out(&[])), 0);
+    assert!(!folder.path("out/models/alpha.rs").exists());
+    let left = folder
+        .tree()
+        .into_keys()
+        .find(|path| path.extension().is_some_and(|it| it == "new"));
+    assert_eq!(left, None);
+}
+
+#[test]
+fn a_type_that_is_renamed_in_letter_case_alone_has_its_file() {
+    let folder = Folder::new();
+    let swift = || {
+        Command::new(env!("CARGO_BIN_EXE_tombolo"))
+            .current_dir(folder.0.path())
+            .args([
+                "codegen",
+                "--schema",
+                "schema.graphql",
+                "--lang",
+                "swift",
+                "--out",
+                "out",
+            ])
+            .output()
+            .unwrap()
+    };
+    assert_eq!(code(&swift()), 0);
+    folder.file("schema.graphql", &SCHEMA.replace("Tag", "TAG"));
+    assert_eq!(code(&swift()), 0);
+    assert!(folder.text("out/TAG.swift").contains("struct TAG"));
+    assert_eq!(
+        folder.tree().keys().filter(|path| path.ends_with("Tag.swift")).count(),
+        0
+    );
+    let again = swift();
+    assert!(told(&again).contains("0 files written"), "{}", told(&again));
+}
+
+#[test]
+fn files_whose_lines_git_ends_otherwise_are_the_same() {
+    let folder = Folder::new();
+    folder.out(&[]);
+    for (path, text) in folder.tree() {
+        std::fs::write(path, text.replace('\n', "\r\n")).unwrap();
+    }
+    let check = folder.out(&["--check"]);
+    assert_eq!(code(&check), 0, "{}", told(&check));
+    assert!(told(&folder.out(&[])).contains("0 files written"));
+}
+
+#[test]
 fn an_invalid_operation_is_told_by_its_place_and_nothing_is_written() {
     let folder = Folder::new();
     folder.file(
@@ -159,6 +245,9 @@ fn a_pattern_that_matches_nothing_and_a_package_that_is_no_name_are_wrong_usage(
     let output = folder.generate(&["--out", "out", "--operations", "nowhere/*.graphql"]);
     assert_eq!(code(&output), 2);
     assert!(told(&output).contains("matches no file"), "{}", told(&output));
+    let output = folder.generate(&["--out", "out", "--operations", "queries"]);
+    assert_eq!(code(&output), 2);
+    assert!(told(&output).contains("'queries/**/*.graphql'"), "{}", told(&output));
     let output = folder.out(&["--package", "two words"]);
     assert_eq!(code(&output), 2, "{}", told(&output));
     let output = folder.generate(&[]);

@@ -110,7 +110,7 @@ pub fn run(args: &Args) -> Outcome {
         ));
     }
     if args.check {
-        return Ok(checked(out, &plan));
+        return Ok(checked(out, &plan, &folder.list_path()));
     }
     folder.carry_out(&plan)?;
     say(&format!(
@@ -124,16 +124,16 @@ pub fn run(args: &Args) -> Outcome {
     Ok(Exit::Done)
 }
 
-fn checked(out: &Path, plan: &Plan<'_>) -> Exit {
-    let written = plan.written.iter().map(|file| (file.path.as_str(), "would be written"));
-    let removed = plan.removed.iter().map(|path| (path.as_str(), "would be removed"));
+fn checked(out: &Path, plan: &Plan<'_>, list: &Path) -> Exit {
+    let written = plan
+        .written
+        .iter()
+        .map(|file| (out.join(&file.path), "would be written"));
+    let removed = plan.removed.iter().map(|path| (out.join(path), "would be removed"));
+    let list = plan.list_changed.then(|| (list.to_owned(), "would be written"));
     let mut exit = Exit::Done;
-    for (path, what) in written.chain(removed) {
-        say(&format!(
-            "{} {} {what}",
-            paint("error:", Paint::Red),
-            out.join(path).display()
-        ));
+    for (path, what) in written.chain(removed).chain(list) {
+        say(&format!("{} {} {what}", paint("error:", Paint::Red), path.display()));
         exit = Exit::Failed;
     }
     if exit == Exit::Failed {
@@ -163,12 +163,18 @@ fn operations(globs: &[String]) -> Result<Vec<(String, String)>, Failure> {
     let mut paths: Vec<PathBuf> = Vec::new();
     for text in globs {
         let found = glob::glob(text).map_err(|error| Failure::usage(format!("--operations {text}: {error}")))?;
-        let before = paths.len();
+        let (before, mut folder) = (paths.len(), false);
         for path in found {
             let path = path.map_err(|error| Failure::file(error.path(), error.error()))?;
+            folder |= path.is_dir();
             if path.is_file() {
                 paths.push(path);
             }
+        }
+        if paths.len() == before && folder {
+            let whole = text.trim_end_matches(['/', '\\', '*']);
+            let message = format!("--operations {text} is a folder (give the files in it: '{whole}/**/*.graphql')");
+            return Err(Failure::usage(message));
         }
         if paths.len() == before {
             let mend = "correct the path, or quote the pattern so that it reaches this command as it stands";
