@@ -4,6 +4,7 @@ mod document;
 mod find;
 mod observe;
 mod save;
+mod whole;
 
 pub use find::{Find, Records, SortBy, WatchFind};
 pub use observe::{Observe, ObserveOptions, Observed, ObservedKind};
