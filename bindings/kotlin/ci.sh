@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Compiles the Kotlin library, the code generated for four schemas, the runner and the examples without a warning, and runs them against
+# Compiles the Kotlin library, the code generated for five schemas, the runner and the examples without a warning, and runs them against
 # real servers. After `cargo xtask bindings`, which writes generated/. `bench.sh` measures with what it compiles.
 #
 #   TOMBOLO_BIN      the server          (target/debug/tombolo)
@@ -92,7 +92,7 @@ compile "$work/ffi" "" -nowarn "$here/generated"
 compile "$work/lib" "$work/ffi" -Werror -Xexplicit-api=strict "$here/tombolo/src/main/kotlin"
 
 schemas=$root/codegen/tests/schemas
-for name in small flights large; do
+for name in small flights large nasty; do
     operations=$schemas/$name.operations.graphql
     [ -f "$operations" ] || operations=
     generate "app.$name" "$schemas/$name.graphql" "$operations"
@@ -107,7 +107,7 @@ sed -n '/^```kotlin$/,/^```$/p;/^```$/q' "$here/README.md" | sed '/^```/d' >"$wo
 runs=$work/runs
 compile "$runs" "$work/lib:$work/ffi" -Werror "-Xfriend-paths=$work/lib" \
     "$work/src" "$here/tests/runner" "$root/examples/kotlin-jvm/src"
-echo "ok compiled without a warning: the library, four schemas, the README's first lines, examples/kotlin-jvm"
+echo "ok compiled without a warning: the library, five schemas, the README's first lines, examples/kotlin-jvm"
 
 if [ "${1:-}" != build ]; then
     compile "$work/stubs" "" "$here/tests/android-stubs"

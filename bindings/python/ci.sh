@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What CI runs for Python, with `cargo xtask test --only bindings`: types, generated code of the three schemas, what needs no server,
+# What CI runs for Python, with `cargo xtask test --only bindings`: types, generated code of the four schemas, what needs no server,
 # the scenarios, and one of them broken on purpose. TOMBOLO_BIN and TOMBOLO_LIBRARY name server and library.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -26,7 +26,7 @@ generate() {
   "$TOMBOLO_BIN" codegen --schema "$1" --lang python --out "$2" --operations "$3" > /dev/null
 }
 schemas=$root/codegen/tests/schemas
-for name in small flights large; do
+for name in small flights large nasty; do
   generate "$schemas/$name.graphql" "$work/$name" "$schemas/$name.operations.graphql"
   cp -r "$work/$name" "$work/$name.again"
   generate "$schemas/$name.graphql" "$work/$name.again" "$schemas/$name.operations.graphql"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the Swift package, the code generated for four schemas, the scenarios and the example, and runs them against real
+# Builds the Swift package, the code generated for five schemas, the scenarios and the example, and runs them against real
 # servers. After `cargo xtask bindings`, which writes Sources/TomboloFFI and Sources/CTomboloFFI.
 #
 #   TOMBOLO_BIN      the server          (target/debug/tombolo)
@@ -100,7 +100,7 @@ generate() { # folder, schema, operations
     quietly "$bin" codegen --schema "$2" --lang swift --out "$1" ${3:+--operations "$3"}
 }
 schemas=$root/codegen/tests/schemas
-for name in small flights large; do
+for name in small flights large nasty; do
     operations=$schemas/$name.operations.graphql
     [ -f "$operations" ] || operations=
     generate "$here/tests/Generated/$(echo "${name:0:1}" | tr '[:lower:]' '[:upper:]')${name:1}" "$schemas/$name.graphql" "$operations"
@@ -133,7 +133,7 @@ if [ "${1:-}" = bench-build ]; then
 fi
 build "$here/tests" "$build/tests"
 build "$root/examples/swift-cli" "$build/example"
-echo "ok build: the package, four schemas without a warning, the README's first lines, the example"
+echo "ok build: the package, five schemas without a warning, the README's first lines, the example"
 
 # What is Apple's alone, against hand-written signatures of Apple's frameworks.
 if [ "$(uname)" != Darwin ]; then

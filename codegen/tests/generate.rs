@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use tombolo_codegen::{Errors, File, HEADER, Language, Options, context_json, generate, templates};
 use tombolo_core::schema::Schema;
 
-const SCHEMAS: [(&str, &str, &str); 3] = [
+const SCHEMAS: [(&str, &str, &str); 4] = [
     (
         "small",
         include_str!("schemas/small.graphql"),
@@ -23,6 +23,11 @@ const SCHEMAS: [(&str, &str, &str); 3] = [
         "large",
         include_str!("schemas/large.graphql"),
         include_str!("schemas/large.operations.graphql"),
+    ),
+    (
+        "nasty",
+        include_str!("schemas/nasty.graphql"),
+        include_str!("schemas/nasty.operations.graphql"),
     ),
 ];
 
@@ -114,8 +119,10 @@ fn each<'j>(json: &'j Json, list: &str, found: &mut dyn FnMut(&'j [Json])) {
 
 #[test]
 fn no_two_names_in_one_place_are_the_same() {
-    let (_, sdl, operations) = SCHEMAS[2];
-    for language in Language::ALL {
+    for (language, (_, sdl, operations)) in Language::ALL
+        .into_iter()
+        .flat_map(|it| SCHEMAS.map(|schema| (it, schema)))
+    {
         let text = context_json(&schema(sdl), &documents(&[operations]), &Options::new(language)).unwrap();
         let context: Json = serde_json::from_str(&text).unwrap();
         for (list, key) in [
@@ -174,6 +181,18 @@ fn a_relation_goes_by_the_field_that_it_names() {
         let text = context_json(&schema(sdl), &[], &Options::new(language)).unwrap();
         assert_relations_go_by_the_fields_names(&serde_json::from_str(&text).unwrap(), language);
     }
+}
+
+#[test]
+fn an_enum_that_only_a_declared_input_has_is_used() {
+    let text = context_json(&schema(SCHEMAS[3].1), &[], &Options::new(Language::Swift)).unwrap();
+    let context: Json = serde_json::from_str(&text).unwrap();
+    let enums = context["enums"].as_array().unwrap();
+    let used = |name: &str| enums.iter().find(|it| it["name"] == name).unwrap()["used"].clone();
+    assert_eq!(
+        (used("PetKind"), used("ModelSortDirection")),
+        (true.into(), false.into())
+    );
 }
 
 #[test]

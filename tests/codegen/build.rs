@@ -1,4 +1,4 @@
-//! Generates Rust for the three schemas, as `tombolo codegen` does.
+//! Generates Rust for the four schemas, as `tombolo codegen` does.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::{env, fs};
 use tombolo_codegen::{Language, Options, generate};
 use tombolo_core::schema::Schema;
 
-const SCHEMAS: [&str; 3] = ["small", "flights", "large"];
+const SCHEMAS: [&str; 4] = ["small", "flights", "large", "nasty"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let here = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);

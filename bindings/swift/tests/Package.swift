@@ -14,6 +14,7 @@ let package = Package(
         .target(name: "GeneratedSmall", dependencies: [tombolo], path: "Generated/Small", swiftSettings: strict),
         .target(name: "GeneratedFlights", dependencies: [tombolo], path: "Generated/Flights", swiftSettings: strict),
         .target(name: "GeneratedLarge", dependencies: [tombolo], path: "Generated/Large", swiftSettings: strict),
+        .target(name: "GeneratedNasty", dependencies: [tombolo], path: "Generated/Nasty", swiftSettings: strict),
         .target(name: "GeneratedRig", dependencies: [tombolo], path: "Generated/Rig", swiftSettings: strict),
         .executableTarget(
             name: "Scenarios", dependencies: [tombolo, dataStore, .product(name: "TomboloFFI", package: "swift"), "GeneratedRig"], swiftSettings: strict),

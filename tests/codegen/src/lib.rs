@@ -1,4 +1,4 @@
-//! Rust that `tombolo codegen` writes, for three schemas, under `#![deny(warnings)]`: `build.rs` generates it.
+//! Rust that `tombolo codegen` writes, for four schemas, under `#![deny(warnings)]`: `build.rs` generates it.
 
 #![deny(warnings)]
 
@@ -15,4 +15,9 @@ pub mod flights {
 /// Sixty models, and every name that is a word somewhere.
 pub mod large {
     include!(concat!(env!("OUT_DIR"), "/large.rs"));
+}
+
+/// Names, descriptions and shapes that generated code has tripped over.
+pub mod nasty {
+    include!(concat!(env!("OUT_DIR"), "/nasty.rs"));
 }

@@ -4,7 +4,7 @@
 
 use serde_json::json;
 use tombolo::Client;
-use tombolo_codegen_tests::{flights, large, small};
+use tombolo_codegen_tests::{flights, large, nasty, small};
 
 struct Replica {
     client: Client,
@@ -356,4 +356,109 @@ fn a_value_of_a_newer_schema_survives() {
     let severity: flights::Severity = serde_json::from_value(json!("MAYDAY")).unwrap();
     assert_eq!(severity, flights::Severity::Unrecognized("MAYDAY".to_owned()));
     assert_eq!(serde_json::to_value(&severity).unwrap(), json!("MAYDAY"));
+}
+
+#[tokio::test]
+async fn a_write_whose_answer_cannot_be_read_is_queued_and_no_failure() {
+    // The rows have a schema in which a text may be missing that the generated code takes for granted.
+    let sdl = small::SCHEMA.replace("text: String!", "text: String");
+    assert_ne!(sdl, small::SCHEMA);
+    let Replica { client, _folder } = open(Client::builder().schema(sdl)).await;
+    client
+        .mutate(
+            "mutation { createItem(input: { id: \"a\", listId: \"l1\" }) { id } }",
+            json!(null),
+        )
+        .await
+        .unwrap();
+    let written = small::UpdateItem::new("a").done(true).send(&client).await.unwrap();
+    assert_eq!(written.record, None);
+    assert!(matches!(written.problem, Some(tombolo::Error::Shape(_))));
+    assert!(client.mutation(written.number).await.unwrap().is_some());
+    let answered = small::finish(&client, &small::FinishVariables::new("a")).await.unwrap();
+    assert_eq!((answered.data, answered.numbers.len()), (None, 1));
+    assert!(matches!(answered.problem, Some(tombolo::Error::Shape(_))));
+    client.close().await;
+}
+
+/// A tree of one branch, `levels` deep.
+fn tree(levels: usize) -> nasty::Embed {
+    let next = (levels > 1).then(|| Box::new(tree(levels - 1)));
+    nasty::Embed {
+        name: levels.to_string(),
+        children: Vec::new(),
+        next,
+        class: None,
+        self_: None,
+        json_value: None,
+        w: None,
+    }
+}
+
+#[tokio::test]
+async fn a_value_that_nests_deep_comes_back_whole_from_every_way() {
+    let Replica { client, _folder } = open(nasty::client()).await;
+    let deep = Some(tree(20));
+    let create = nasty::CreateJSONValue::new("x").id("a").tree(tree(20));
+    assert_eq!(create.send(&client).await.unwrap().record.unwrap().tree, deep);
+    let mut read = nasty::JSONValues::get(&client, "a").await.unwrap().unwrap();
+    assert_eq!(read.tree, deep);
+    assert_eq!(nasty::JSONValues::all().fetch(&client).await.unwrap()[0].tree, deep);
+    let mut live = nasty::JSONValues::watch(&client, "a").unwrap();
+    assert_eq!(live.next().await.unwrap().unwrap().unwrap().tree, deep);
+    read.tree.as_mut().unwrap().name = "renamed".to_owned();
+    let update = nasty::UpdateJSONValue::new("a").tree(read.tree.clone());
+    assert_eq!(update.send(&client).await.unwrap().record.unwrap().tree, read.tree);
+    let gone = nasty::DeleteJSONValue::new("a")
+        .send(&client)
+        .await
+        .unwrap()
+        .record
+        .unwrap();
+    assert_eq!(gone.tree, read.tree);
+    client.close().await;
+}
+
+#[tokio::test]
+async fn what_was_read_in_part_is_refused_when_it_is_written_back() {
+    let Replica { client, _folder } = open(nasty::client()).await;
+    let part = json!({ "name": "1", "children": [], "next": { "__typename": "Embed" } });
+    let create = "mutation($tree: EmbedInput) { createJSONValue(input: { text: \"x\", tree: $tree }) { id } }";
+    let refused = client.mutate(create, json!({ "tree": part })).await.unwrap_err();
+    assert_eq!(refused.code(), "request", "{refused}");
+    client.close().await;
+}
+
+#[tokio::test]
+async fn a_fragment_that_is_left_out_leaves_its_fields_out() {
+    let Replica { client, _folder } = open(nasty::client()).await;
+    nasty::CreateJSONValue::new("x").id("a").send(&client).await.unwrap();
+    for with in [false, true] {
+        let data = nasty::merge(&client, &nasty::MergeVariables::new(with, "a"))
+            .await
+            .unwrap();
+        let value = data.get_json_value.unwrap();
+        assert_eq!((value.id.as_str(), value.text.is_some()), ("a", with));
+    }
+    client.close().await;
+}
+
+#[tokio::test]
+async fn a_relation_goes_by_the_field_that_it_names() {
+    let Replica { client, _folder } = open(nasty::client()).await;
+    nasty::CreateTeam::new().id("t").send(&client).await.unwrap();
+    let create = "mutation { createPerson(input: { id: \"p\", teamId: \"other\", team_id: \"t\" }) { id } }";
+    client.mutate(create, json!(null)).await.unwrap();
+    let person = nasty::People::get(&client, "p").await;
+    let team = person.unwrap().unwrap().team(&client).await.unwrap().unwrap();
+    assert_eq!(team.id, "t");
+    assert_eq!(team.people().fetch(&client).await.unwrap().len(), 1);
+    nasty::CreateKeyed::new("k").send(&client).await.unwrap();
+    let held = nasty::CreateHeld::new()
+        .client_("k".to_owned())
+        .send(&client)
+        .await
+        .unwrap();
+    assert!(held.record.unwrap().keyed(&client).await.unwrap().is_some());
+    client.close().await;
 }

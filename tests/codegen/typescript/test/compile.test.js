@@ -1,4 +1,4 @@
-// What is generated for the three schemas, under every strict switch of the compiler; and that a second run changes nothing.
+// What is generated for the four schemas, under every strict switch of the compiler; and that a second run changes nothing.
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -6,7 +6,7 @@ import { test } from 'node:test';
 
 import { compile, folder, generate } from '../src/generate.js';
 
-for (const name of ['small', 'flights', 'large']) {
+for (const name of ['small', 'flights', 'large', 'nasty']) {
   test(`${name}: strict, and the same again`, () => {
     const out = folder();
     const first = generate(name, out);
