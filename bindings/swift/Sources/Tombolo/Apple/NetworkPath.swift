@@ -17,7 +17,8 @@
                     try? await client?.setOnline(isReachable && wants())
                 }
             }
-            monitor.pathUpdateHandler = { path in continuation.yield(path.status == .satisfied) }
+            // `requiresConnection` is a way that comes up when something asks for it, as a VPN on demand does.
+            monitor.pathUpdateHandler = { path in continuation.yield(path.status != .unsatisfied) }
             monitor.start(queue: DispatchQueue(label: "org.tombolo.network-path"))
         }
 
