@@ -134,19 +134,33 @@ final class Trial: Sendable {
     }
 }
 
-/// The body's value, or a failure when the time is up.
+/// The body's value, or a failure when the time is up. A body that does not end even then, because a call of the library hangs,
+/// is left behind: a task group would wait for it, and CI with it.
 func within<Value: Sendable>(
     seconds: Double, _ what: @escaping @Sendable () -> String, _ body: @escaping @Sendable () async throws -> Value
 ) async throws -> Value {
-    try await withThrowingTaskGroup(of: Value?.self) { group in
-        group.addTask { try await body() }
-        group.addTask {
-            try await Task.sleep(for: .seconds(seconds))
-            return nil
+    let work = Task { try await body() }
+    return try await withTaskCancellationHandler {
+        try await withCheckedThrowingContinuation { continuation in
+            let waiting = Box<CheckedContinuation<Value, any Error>?>(continuation)
+            let end = { @Sendable (result: Result<Value, any Error>) in
+                waiting.with { waiting in
+                    defer { waiting = nil }
+                    return waiting
+                }?.resume(with: result)
+            }
+            let timer = Task {
+                guard (try? await Task.sleep(for: .seconds(seconds))) != nil else { return }
+                end(.failure(Failure(what())))
+                work.cancel()
+            }
+            Task {
+                end(await work.result)
+                timer.cancel()
+            }
         }
-        defer { group.cancelAll() }
-        guard let first = try await group.next(), let value = first else { throw Failure(what()) }
-        return value
+    } onCancel: {
+        work.cancel()
     }
 }
 
