@@ -56,9 +56,9 @@ final class Session {
         await client.close()
     }
 
-    /// The client, for background work.
-    func opened() throws -> Client {
-        guard let client else { throw TomboloError.closed }
-        return client
+    /// The client's life cycle, for background work.
+    func opened() throws -> AppLifecycle {
+        guard let lifecycle else { throw TomboloError.closed }
+        return lifecycle
     }
 }

@@ -4,7 +4,8 @@ import TomboloFFI
 /// Something that the app's developers should hear of, for their crash reporter or log. It holds no record's values and no
 /// credential.
 public struct Report: Sendable, Equatable {
-    /// A stable word: `panic`, or `callback`.
+    /// A stable word: `panic`, `callback`, `lifecycle` (the client could not be resumed), or `record` (one that does not have
+    /// its type's shape).
     public let kind: String
     /// Words for developers.
     public let detail: String
@@ -13,8 +14,8 @@ public struct Report: Sendable, Equatable {
 /// Sets who is told of what went wrong inside and is nobody's answer (a panic, a callback that threw), for the whole process,
 /// instead of whoever was; `nil`: nobody.
 ///
-/// It is called on the thread where it happened, which is one of ours, so it should only note and return. What it throws is
-/// passed over.
+/// It is called on the thread where it happened: one of the library's, Swift's pool, or the caller's own for what `watch` or
+/// `status` ran into. So it should only note and return. What it throws is passed over.
 public func setReporter(_ reporter: (@Sendable (Report) throws -> Void)?) {
     Reports.set(reporter)
     // A library of another release is told of by `open`; nothing may be called in it.

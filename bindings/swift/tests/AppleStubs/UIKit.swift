@@ -5,7 +5,10 @@ public struct UIBackgroundTaskIdentifier: Hashable, Sendable {
     public static let invalid = UIBackgroundTaskIdentifier()
 }
 @MainActor open class UIApplication: NSObject {
+    public enum State: Int, Sendable { case active, inactive, background }
     public static let shared = UIApplication()
+    public var applicationState: State { .active }
+    nonisolated public static let didBecomeActiveNotification = Notification.Name("didBecomeActive")
     nonisolated public static let didEnterBackgroundNotification = Notification.Name("didEnterBackground")
     nonisolated public static let willEnterForegroundNotification = Notification.Name("willEnterForeground")
     public func beginBackgroundTask(

@@ -1,4 +1,4 @@
-#if canImport(BackgroundTasks) && !os(macOS)
+#if canImport(BackgroundTasks) && canImport(UIKit) && !os(watchOS) && !os(macOS)
     import BackgroundTasks
     import Foundation
 
@@ -7,15 +7,19 @@
     /// ```swift
     /// // Before the app has finished launching, and with both identifiers in Info.plist's
     /// // BGTaskSchedulerPermittedIdentifiers:
-    /// let sync = BackgroundSync(refresh: "org.example.refresh", processing: "org.example.sync") { try await openClient() }
+    /// let sync = BackgroundSync(refresh: "org.example.refresh", processing: "org.example.sync") { try await openLifecycle() }
     /// sync.register()
     /// // When the app goes to the background:
     /// try sync.schedule()
     /// ```
     ///
     /// The system decides when, and whether. What it gives is used up to the last moment: when it takes the time back, the
-    /// round is cancelled, and whatever was sent stays sent.
+    /// round is cancelled, and whatever was sent stays sent. A round that the user interrupts by opening the app goes on, and
+    /// leaves the client to the app.
     @available(iOS 16, tvOS 16, visionOS 1, *)
+    @available(iOSApplicationExtension, unavailable)
+    @available(tvOSApplicationExtension, unavailable)
+    @available(visionOSApplicationExtension, unavailable)
     public final class BackgroundSync: Sendable {
         /// The longest a refresh takes: the system gives about 30 s, and some of it is needed to end well.
         public static let refreshBudget = Duration.seconds(25)
@@ -24,16 +28,17 @@
 
         private let refresh: String
         private let processing: String?
-        private let client: @Sendable () async throws -> Client
+        private let lifecycle: @Sendable () async throws -> AppLifecycle
 
         /// - Parameters:
         ///   - refresh: the identifier of the refresh task.
         ///   - processing: that of the processing task, if there is to be one.
-        ///   - client: the app's client, opened if it is not. It may be suspended: the round resumes it and suspends it again.
+        ///   - lifecycle: the life cycle of the app's client, which is opened if it is not: the system may have launched the app
+        ///     for this alone. The one that the app itself uses, since it decides when the client is suspended.
         public init(
-            refresh: String, processing: String? = nil, client: @escaping @Sendable () async throws -> Client
+            refresh: String, processing: String? = nil, lifecycle: @escaping @Sendable () async throws -> AppLifecycle
         ) {
-            (self.refresh, self.processing, self.client) = (refresh, processing, client)
+            (self.refresh, self.processing, self.lifecycle) = (refresh, processing, lifecycle)
         }
 
         /// Tells the system who carries the tasks out. Before the app has finished launching, and once.
@@ -74,13 +79,8 @@
         /// One round. Whether everything was done.
         private func round(_ budget: Duration) async -> Bool {
             do {
-                let client = try await client()
-                let wasSuspended = try client.isSuspended
-                if wasSuspended { try await client.resume() }
-                let report = try? await client.syncOnce(budget: budget)
-                // Also when the round was cancelled: no lock may be held when the system suspends the app.
-                if wasSuspended { try await client.suspend() }
-                return report?.isComplete ?? false
+                let lifecycle = try await lifecycle()
+                return try await lifecycle.awake { try await $0.syncOnce(budget: budget) }.isComplete
             } catch {
                 return false
             }

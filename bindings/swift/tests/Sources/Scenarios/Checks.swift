@@ -6,14 +6,15 @@ import Tombolo
 /// What is Swift's alone, and therefore no scenario of the list. Prints a line for each; whether all held.
 @MainActor
 func checks() async -> Bool {
+    let only = option("--only")
     var all = true
     let cases: [(String, @MainActor (Client) async throws -> Void)] = [
         ("nothing blocks the main actor", mainActor), ("a live query for SwiftUI", observation),
         ("a live query for SwiftUI that cannot begin", brokenObservation), ("JSON", json), ("what is settable", settable),
         ("errors answer questions", errors), ("a credential is not printed", credential), ("boxed values", boxed),
-        ("whole records", wholeRecords),
-    ]
-    for (name, check) in cases {
+        ("whole records", wholeRecords), ("a hanging call fails", hanging),
+    ] + waking
+    for (name, check) in cases where only == nil || only == name {
         let folder = NSTemporaryDirectory() + "/tombolo-swift-\(UUID().uuidString)"
         do {
             try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
@@ -33,6 +34,17 @@ func checks() async -> Bool {
 
 private func expect(_ holds: Bool, _ what: @autoclosure () -> String) throws {
     if !holds { throw Failure(what()) }
+}
+
+/// What never ends, cancelled or not, is a failure when its time is up, and holds nobody up.
+@MainActor
+private func hanging(_ client: Client) async throws {
+    do {
+        try await within(seconds: 0.01, { "time is up" }) { await withUnsafeContinuation { (_: UnsafeContinuation<Void, Never>) in } }
+        throw Failure("it ended")
+    } catch let failure as Failure {
+        try expect(failure.description == "time is up", failure.description)
+    }
 }
 
 /// While calls that were made on the main actor wait for what does not come (nobody listens at the server's address), the main

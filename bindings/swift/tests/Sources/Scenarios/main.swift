@@ -3,7 +3,7 @@ import Tombolo
 import TomboloFFI
 
 // Carries out tests/bindings/scenarios.md: Scenarios --rig URL --list FILE [--only NAME] [--break NAME]
-//                                          Scenarios checks
+//                                          Scenarios checks [--only NAME]
 //                                          Scenarios bench JOB
 
 /// Panics in the library.

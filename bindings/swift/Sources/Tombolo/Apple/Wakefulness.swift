@@ -1,0 +1,132 @@
+import Foundation
+
+/// Decides whether a client has its file: while the app is in the foreground, and while work in the background goes on. It alone
+/// suspends and resumes, one after the other and by what holds at that moment, so that a round in the background never takes
+/// the file from under a screen, nor one round from under another.
+///
+/// It knows nothing of UIKit, so that it is checked where there is none.
+@_spi(Checks)
+@MainActor
+public final class Wakefulness {
+    /// What it does with the client.
+    public struct Actions: Sendable {
+        let resume, suspend, send: @Sendable () async throws -> Void
+
+        public init(
+            resume: @escaping @Sendable () async throws -> Void, suspend: @escaping @Sendable () async throws -> Void,
+            send: @escaping @Sendable () async throws -> Void
+        ) {
+            (self.resume, self.suspend, self.send) = (resume, suspend, send)
+        }
+    }
+
+    /// The longest pause before a client that could not be resumed is tried again.
+    private static let longestPause = Duration.seconds(30)
+
+    private let actions: Actions
+    private let firstPause: Duration
+    private var isForeground: Bool
+    private var rounds = 0
+    /// The app has just left the foreground, and what is queued has not been sent for it.
+    private var isLeaving = false
+    private var sending: Task<Void, Never>?
+    private var newest: Task<(any Error)?, Never>?
+    private var retrying: Task<Void, Never>?
+
+    private var isWanted: Bool { isForeground || rounds > 0 }
+
+    /// A client that has been opened: it is suspended at once if nobody wants it.
+    public init(_ actions: Actions, isForeground: Bool, firstPause: Duration = .seconds(1)) {
+        (self.actions, self.isForeground, self.firstPause) = (actions, isForeground, firstPause)
+        if !isForeground { bring() }
+    }
+
+    deinit { retrying?.cancel() }
+
+    /// The app is in the foreground. Twice is no error.
+    public func enter() {
+        isForeground = true
+        isLeaving = false
+        retrying?.cancel()
+        retry(firstPause, isFirst: true)
+    }
+
+    /// The app has left the foreground. What is queued is sent, and then the file is let go of unless somebody wants it.
+    public func leave() async {
+        retrying?.cancel()
+        if isForeground { isLeaving = true }
+        isForeground = false
+        _ = await bring().value
+    }
+
+    /// The system wants its time back: what is being sent is given up, so that the file is let go of in time.
+    public func giveUpSending() {
+        isLeaving = false
+        sending?.cancel()
+    }
+
+    /// Has the client open while `work` goes on, also in the background. When it returns nobody holds the file any more, unless
+    /// somebody else still wants it; a cancelled task waits for that, too.
+    public func awake<Result: Sendable>(
+        _ work: @escaping @Sendable () async throws -> Result
+    ) async throws -> Result {
+        rounds += 1
+        let result: Swift.Result<Result, any Error>
+        if let error = await bring().value {
+            result = .failure(error)
+        } else {
+            do { result = .success(try await work()) } catch { result = .failure(error) }
+        }
+        rounds -= 1
+        _ = await bring().value
+        return try result.get()
+    }
+
+    /// Brings the client to where it is wanted by the time that it is this step's turn.
+    @discardableResult
+    private func bring() -> Task<(any Error)?, Never> {
+        let before = newest
+        let task = Task { () -> (any Error)? in
+            _ = await before?.value
+            return await self.bringNow()
+        }
+        newest = task
+        return task
+    }
+
+    private func bringNow() async -> (any Error)? {
+        if !isWanted, isLeaving {
+            isLeaving = false
+            // What could not be sent stays queued.
+            let task = Task { [actions] in _ = try? await actions.send() }
+            sending = task
+            await task.value
+            sending = nil
+        }
+        do {
+            // The app may have come back meanwhile.
+            if isWanted { try await actions.resume() } else { try await actions.suspend() }
+            return nil
+        } catch {
+            return error
+        }
+    }
+
+    /// Resumes, and tries again for as long as the app is in the foreground: a screen without its file is of no use.
+    private func retry(_ pause: Duration, isFirst: Bool) {
+        let step = bring()
+        retrying = Task { [weak self] in
+            guard let error = await step.value, !Task.isCancelled else { return }
+            switch error as? TomboloError {
+            // It has ended, which is no trouble, and for good.
+            case .closed, .signedOut: return
+            default: break
+            }
+            if isFirst {
+                Reports.tell(Report(kind: "lifecycle", detail: "the client could not be resumed, and is tried again: \(error)"))
+            }
+            guard (try? await Task.sleep(for: pause)) != nil, let self, self.isForeground else { return }
+            self.retry(min(pause * 2, Wakefulness.longestPause), isFirst: false)
+        }
+    }
+}
