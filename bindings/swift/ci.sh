@@ -139,7 +139,7 @@ echo "ok build: the package, five schemas without a warning, the README's first 
 if [ "$(uname)" != Darwin ]; then
     stubs=$build/stubs
     mkdir -p "$stubs"
-    check=(inside swiftc -swift-version 6 -warnings-as-errors -parse-as-library -I "$stubs" -I "$build/tests/debug/Modules"
+    check=(inside swiftc -swift-version 6 -warnings-as-errors -parse-as-library -package-name swift -I "$stubs" -I "$build/tests/debug/Modules"
         -Xcc "-fmodule-map-file=$here/Sources/CTomboloFFI/module.modulemap")
     for name in BackgroundTasks UIKit Network SwiftUI; do
         quietly "${check[@]}" -emit-module -module-name $name -o "$stubs/$name.swiftmodule" "$here/tests/AppleStubs/$name.swift"
@@ -170,7 +170,7 @@ scenarios || {
     tail -50 "$work/errors" >&2
     fail "scenarios failed"
 }
-inside "$build/tests/debug/Scenarios" checks || fail "checks failed"
+inside "$build/tests/debug/Scenarios" checks --rig "$rig" || fail "checks failed"
 if scenarios --break conflict >"$work/said"; then
     fail "a scenario that is broken on purpose did not fail"
 fi

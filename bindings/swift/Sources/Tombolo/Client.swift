@@ -87,6 +87,8 @@ public final class Client: Sendable {
     let native: TomboloFFI.Client
     /// The live queries that are open.
     let open = Locked(0)
+    /// The client has been resumed.
+    private let resumed = Signal()
     /// The status that stood when the client was closed.
     private let last = Locked<Status?>(nil)
 
@@ -327,7 +329,13 @@ public final class Client: Sendable {
     /// Takes them up again. Twice is no error.
     ///
     /// - Throws: ``TomboloError``: `open`, `signedOut`.
-    public func resume() async throws { try await finished { [native] in try await native.resume() } }
+    public func resume() async throws {
+        try await finished { [native] in try await native.resume() }
+        resumed.tell()
+    }
+
+    /// Each time that the client has been resumed, from now on.
+    package func resumptions() -> AsyncStream<Void> { resumed.follow() }
 
     /// Whether the client is suspended.
     ///

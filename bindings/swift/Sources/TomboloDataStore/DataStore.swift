@@ -33,8 +33,9 @@ public struct DataStoreConfiguration: Sendable {
     public var scopes: [Scope]?
     /// The file that Amplify DataStore has left on the phone, to take its records and unsent mutations over at the first opening.
     public var importing: String?
-    /// Is told of mutations that the server refused, which Amplify tells its `errorHandler`. The mutation stays in the outbox
-    /// until it is discarded or tried again: `Amplify.DataStore.client()`.
+    /// Is told of mutations that the server refused or never decided, which Amplify tells its `errorHandler`: of each once in the
+    /// life of the process, also of those that were refused while the store was suspended. The mutation stays in the outbox until
+    /// it is discarded or tried again: `Amplify.DataStore.client()`. It is called on Swift's pool, and should note and return.
     public var errorHandler: (@Sendable (any Error) -> Void)?
 
     public init(
@@ -59,6 +60,8 @@ public enum DataStoreError: Error, Sendable, Equatable {
     case notConfigured
     /// The server refused a mutation.
     case mutationRefused(number: MutationNumber, code: String, detail: String)
+    /// The server never decided a mutation, which waits for the app.
+    case mutationWedged(number: MutationNumber, detail: String)
     /// An event's record is another model's.
     case wrongModel(expected: String, actual: String)
 }
@@ -69,33 +72,67 @@ public enum DataStoreError: Error, Sendable, Equatable {
 public actor DataStoreCategory {
     private var configuration: DataStoreConfiguration?
     private var opening: Task<Client, any Error>?
+    /// The client that was opened, as long as it is of use.
+    private var current: Client?
+    private var ending: Task<Void, any Error>?
     private var wanted = true
     private var watching: Task<Void, Never>?
 
     func configure(_ configuration: DataStoreConfiguration) { self.configuration = configuration }
 
-    /// The client behind the store, for what Amplify has no word for: the outbox, transactions, GraphQL.
+    /// The client behind the store, for what Amplify has no word for: the outbox, transactions, GraphQL. If it is closed or signed
+    /// out, the next call of the store opens another one.
     ///
     /// - Throws: ``DataStoreError/notConfigured``; what `Tombolo.open` throws.
     public func client() async throws -> Client {
-        if let opening { return try await opening.value }
-        guard let configuration else { throw DataStoreError.notConfigured }
-        let wanted = wanted && configuration.url != nil
-        let task = Task {
-            try await Tombolo.open(
+        while true {
+            if let ending {
+                // Whether it succeeds is for its own caller.
+                _ = await ending.result
+            } else if let opening {
+                let client = try await opening.value
+                // It may have been given up meanwhile.
+                if ending == nil, opening == self.opening { return client }
+            } else {
+                guard let configuration else { throw DataStoreError.notConfigured }
+                opening = Task { try await self.open(configuration) }
+            }
+        }
+    }
+
+    private func open(_ configuration: DataStoreConfiguration) async throws -> Client {
+        do {
+            let client = try await Tombolo.open(
                 schema: configuration.schema, path: configuration.path, url: configuration.url,
                 credential: configuration.credential, credentials: configuration.credentials,
-                account: configuration.account, offline: !wanted, scopes: configuration.scopes,
+                account: configuration.account, offline: !wanted && configuration.url != nil, scopes: configuration.scopes,
                 importDataStore: configuration.importing)
-        }
-        opening = task
-        do {
-            let client = try await task.value
-            watching = Amplify.Hub.follow(client, errorHandler: configuration.errorHandler)
+            current = client
+            watching = Amplify.Hub.follow(client, errorHandler: configuration.errorHandler) { [weak self] in
+                await self?.drop(client)
+            }
             return client
         } catch {
             // The next call tries again.
             opening = nil
+            throw error
+        }
+    }
+
+    /// Gives up a client that has ended.
+    private func drop(_ client: Client) {
+        guard current === client else { return }
+        watching?.cancel()
+        (watching, opening, current) = (nil, nil, nil)
+    }
+
+    /// Calls the client. One that turns out to have ended is not asked a second time.
+    private func with<Value: Sendable>(_ call: @Sendable (Client) async throws -> Value) async throws -> Value {
+        let client = try await client()
+        do {
+            return try await call(client)
+        } catch let error as TomboloError where error == .signedOut || error == .closed {
+            drop(client)
             throw error
         }
     }
@@ -105,32 +142,34 @@ public actor DataStoreCategory {
     /// Begins to sync. The first call of any kind does so, too.
     public func start() async throws {
         wanted = true
-        let client = try await client()
-        if configuration?.url != nil { try await client.setOnline(true) }
+        if configuration?.url != nil { try await with { try await $0.setOnline(true) } } else { _ = try await client() }
     }
 
     /// Ends syncing. Local life goes on, and what is saved meanwhile is sent after the next ``start()``.
     public func stop() async throws {
         wanted = false
-        guard let opening else { return }
-        let client = try await opening.value
-        if configuration?.url != nil { try await client.setOnline(false) }
+        guard opening != nil, configuration?.url != nil else { return }
+        try await with { try await $0.setOnline(false) }
     }
 
     /// Ends syncing and removes the file with everything in it, **mutations that were never sent included**; what observes it
-    /// ends. The next call begins with an empty file.
+    /// ends. The next call begins with an empty file, also one that is made while this goes on: it waits. Once it has begun it is
+    /// carried out, whether or not the task is cancelled. If it fails everything is as it was.
     public func clear() async throws {
-        let client = try await client()
-        watching?.cancel()
-        watching = nil
-        opening = nil
+        if ending == nil {
+            let client = try await client()
+            if ending == nil { ending = Task { try await self.end(client) } }
+        }
+        try await ending?.value
+    }
+
+    private func end(_ client: Client) async throws {
+        defer { ending = nil }
         do {
             try await client.signOut(.discard)
-        } catch {
-            opening = Task { client }
-            throw error
-        }
+        } catch TomboloError.signedOut {}
         await client.close()
+        drop(client)
     }
 
     // MARK: Records
@@ -141,18 +180,20 @@ public actor DataStoreCategory {
     /// - Returns: the record as it is now in the file.
     @discardableResult
     public func save<M: Model>(_ model: M, where condition: RecordFilter<M>? = nil) async throws -> M {
-        let client = try await client()
-        let saved = try await client.save(model, if: condition)
-        if let number = saved.number { await Amplify.Hub.enqueued(client, number) }
-        return saved.record ?? model
+        try await with { client in
+            let saved = try await client.save(model, if: condition)
+            if let number = saved.number { await Amplify.Hub.enqueued(client, number) }
+            return saved.record ?? model
+        }
     }
 
     /// Deletes a record. One that is not there is no error.
     public func delete<M: Model>(_ model: M, where condition: RecordFilter<M>? = nil) async throws {
-        let client = try await client()
-        do {
-            if let number = try await client.delete(model, if: condition) { await Amplify.Hub.enqueued(client, number) }
-        } catch TomboloError.unknownRecord {}
+        try await with { client in
+            do {
+                if let number = try await client.delete(model, if: condition) { await Amplify.Hub.enqueued(client, number) }
+            } catch TomboloError.unknownRecord {}
+        }
     }
 
     /// Deletes a record by its id: the first field of its key.
@@ -170,12 +211,12 @@ public actor DataStoreCategory {
     public func query<M: Model>(_ type: M.Type, byId id: String) async throws -> M? {
         guard let key = M.model.key.first else { return nil }
         let filter = RecordFilter<M>(.object([key: .object(["eq": .string(id)])]))
-        return try await client().fetch(RecordQuery<M>(filter: filter, limit: 1)).first
+        return try await with { try await $0.fetch(RecordQuery<M>(filter: filter, limit: 1)).first }
     }
 
     /// The record with a key.
     public func query<M: Model>(_ type: M.Type, byIdentifier key: M.KeyOfRecord) async throws -> M? {
-        try await client().get(type, key)
+        try await with { try await $0.get(type, key) }
     }
 
     /// The records that match, in an order, or a page of them.
@@ -183,24 +224,24 @@ public actor DataStoreCategory {
         _ type: M.Type, where predicate: RecordFilter<M>? = nil, sort: QuerySort<M>? = nil,
         paginate page: QueryPagination? = nil
     ) async throws -> [M] {
-        try await client().fetch(
-            RecordQuery(
-                filter: predicate, order: sort?.steps ?? [], limit: page?.limit,
-                offset: page.map { $0.page * $0.limit } ?? 0))
+        let query = RecordQuery<M>(
+            filter: predicate, order: sort?.steps ?? [], limit: page?.limit, offset: page.map { $0.page * $0.limit } ?? 0)
+        return try await with { try await $0.fetch(query) }
     }
 
     // MARK: What is observed
 
     /// What happens to a model's records from now on, here or on the server.
     public func observe<M: Model>(_ type: M.Type) async throws -> AsyncThrowingStream<MutationEvent, any Error> {
-        try await RecordStore(client()).observe(type)
+        try await with { try await RecordStore($0).observe(type) }
     }
 
     /// The records that match, at once and after each change, and whether they are what the server has.
     public func observeQuery<M: Model>(
         for type: M.Type, where predicate: RecordFilter<M>? = nil, sort: QuerySort<M>? = nil
     ) async throws -> AsyncThrowingStream<DataStoreQuerySnapshot<M>, any Error> {
-        try await RecordStore(client()).snapshots(RecordQuery(filter: predicate, order: sort?.steps ?? []))
+        let query = RecordQuery<M>(filter: predicate, order: sort?.steps ?? [])
+        return try await with { try RecordStore($0).snapshots(query) }
     }
 }
 

@@ -30,7 +30,11 @@ public struct NetworkStatusEvent: Sendable, Equatable { public let active: Bool 
 /// Whether nothing is left to be sent.
 public struct OutboxStatusEvent: Sendable, Equatable { public let isEmpty: Bool }
 /// A model's records are what the server has.
-public struct ModelSyncedEvent: Sendable, Equatable { public let modelName: String }
+public struct ModelSyncedEvent: Sendable, Equatable {
+    public let modelName: String
+
+    public init(modelName: String) { self.modelName = modelName }
+}
 
 /// A mutation that was queued, or that the server has carried out.
 public struct OutboxMutationEvent: Sendable, Equatable {
@@ -39,53 +43,77 @@ public struct OutboxMutationEvent: Sendable, Equatable {
 }
 
 /// Ends a listener: `Amplify.Hub.removeListener(token)`.
-public struct UnsubscribeToken: Sendable, Hashable { let id: UUID }
+public struct UnsubscribeToken: Sendable, Hashable { let number: Int }
 
 /// Tells what happens to the store.
 public final class HubCategory: Sendable {
+    /// The most events that wait for a listener that is slow.
+    static let waitingMax = 1000
+
+    private typealias Name = HubPayload.EventName.DataStore
+
     private let listeners = Listeners()
+    private let events: AsyncStream<Told>.Continuation
+    private let telling: Task<Void, Never>
 
-    init() {}
+    init() {
+        let (stream, continuation) = AsyncStream.makeStream(of: Told.self, bufferingPolicy: .bufferingNewest(HubCategory.waitingMax))
+        events = continuation
+        telling = Task.detached { [listeners] in
+            for await told in stream { listeners.of(told).forEach { $0(told.payload) } }
+        }
+    }
 
-    /// Calls `listener` for each event from now on, in a task of the store's, one after the other.
+    deinit { telling.cancel() }
+
+    /// Calls `listener` for each event from now on: all listeners in one task of the store's, one event after the other. While a
+    /// listener is so slow that 1,000 events wait for it, the oldest of them are lost.
     public func listen(
         to channel: HubChannel, _ listener: @escaping @Sendable (HubPayload) -> Void
-    ) -> UnsubscribeToken {
-        let token = UnsubscribeToken(id: UUID())
-        listeners.add(token, listener)
-        return token
-    }
+    ) -> UnsubscribeToken { listeners.add(listener) }
 
     /// Ends a listener.
     public func removeListener(_ token: UnsubscribeToken) { listeners.remove(token) }
 
     private func tell(_ name: String, _ data: (any Sendable)? = nil) {
-        listeners.all.forEach { $0(HubPayload(eventName: name, data: data)) }
+        events.yield(Told(payload: HubPayload(eventName: name, data: data), newest: listeners.newest))
     }
 
     func enqueued(_ client: Client, _ number: MutationNumber) async {
         guard let mutation = try? await client.mutation(number) else { return }
-        let event = OutboxMutationEvent(modelName: mutation.model, mutation: mutation)
-        tell(HubPayload.EventName.DataStore.outboxMutationEnqueued, event)
-        tell(HubPayload.EventName.DataStore.outboxStatus, OutboxStatusEvent(isEmpty: false))
+        tell(Name.outboxMutationEnqueued, OutboxMutationEvent(modelName: mutation.model, mutation: mutation))
     }
 
-    /// Follows a client until its end.
-    func follow(_ client: Client, errorHandler: (@Sendable (any Error) -> Void)?) -> Task<Void, Never> {
-        guard let statuses = try? client.statuses(), let events = try? client.events() else { return Task {} }
+    func processed(_ mutation: Mutation) {
+        tell(Name.outboxMutationProcessed, OutboxMutationEvent(modelName: mutation.model, mutation: mutation))
+    }
+
+    /// Follows a client, and says when it has ended.
+    func follow(
+        _ client: Client, errorHandler: (@Sendable (any Error) -> Void)?, ended: @escaping @Sendable () async -> Void
+    ) -> Task<Void, Never> {
+        guard let statuses = try? client.statuses(), let events = try? client.events() else { return Task { await ended() } }
+        let resumptions = client.resumptions()
+        let decisions = Decisions(client, errorHandler) { [weak self] in self?.processed($0) }
         return Task {
             await withTaskGroup(of: Void.self) { group in
-                group.addTask { try? await self.follow(statuses) }
-                group.addTask { try? await self.follow(events, of: client, errorHandler) }
+                group.addTask { await self.follow(statuses) }
+                group.addTask { for await _ in resumptions { await decisions.resumed() } }
+                await decisions.begin()
+                await following(events, failed: { _ in }) { event in
+                    await decisions.take(event)
+                    return true
+                }
+                group.cancelAll()
             }
+            if !Task.isCancelled { await ended() }
         }
     }
 
-    private func follow(_ statuses: AsyncThrowingStream<Status, any Error>) async throws {
-        typealias Name = HubPayload.EventName.DataStore
+    private func follow(_ statuses: AsyncThrowingStream<Status, any Error>) async {
         var (active, empty, ready): (Bool?, Bool?, Bool) = (nil, nil, false)
         var synced: Set<String> = []
-        for try await status in statuses {
+        await following(statuses, failed: { _ in }) { status in
             let isActive = status.link == .live || status.link == .catchingUp
             if active != isActive { tell(Name.networkStatus, NetworkStatusEvent(active: isActive)) }
             if isActive, active != true { tell(Name.syncStarted) }
@@ -100,37 +128,35 @@ public final class HubCategory: Sendable {
                 tell(Name.syncQueriesReady)
                 tell(Name.ready)
             }
-        }
-    }
-
-    private func follow(
-        _ events: AsyncThrowingStream<Event, any Error>, of client: Client,
-        _ errorHandler: (@Sendable (any Error) -> Void)?
-    ) async throws {
-        for try await event in events {
-            guard case .decided(let number, let outcome) = event else { continue }
-            switch outcome {
-            case .applied, .merged:
-                guard let mutation = try await client.mutation(number) else { continue }
-                let event = OutboxMutationEvent(modelName: mutation.model, mutation: mutation)
-                tell(HubPayload.EventName.DataStore.outboxMutationProcessed, event)
-            case .rejected(let code, let detail):
-                errorHandler?(DataStoreError.mutationRefused(number: number, code: code, detail: detail))
-            case .discarded: break
-            }
+            return true
         }
     }
 }
 
+/// An event, for the listeners that were there when it happened.
+private struct Told: Sendable {
+    let payload: HubPayload
+    let newest: Int
+}
+
 private final class Listeners: @unchecked Sendable {
     private let lock = NSLock()
-    private var listeners: [UnsubscribeToken: @Sendable (HubPayload) -> Void] = [:]
+    private var count = 0
+    private var listeners: [Int: @Sendable (HubPayload) -> Void] = [:]
 
-    func add(_ token: UnsubscribeToken, _ listener: @escaping @Sendable (HubPayload) -> Void) {
-        lock.withLock { listeners[token] = listener }
+    var newest: Int { lock.withLock { count } }
+
+    func add(_ listener: @escaping @Sendable (HubPayload) -> Void) -> UnsubscribeToken {
+        lock.withLock {
+            count += 1
+            listeners[count] = listener
+            return UnsubscribeToken(number: count)
+        }
     }
 
-    func remove(_ token: UnsubscribeToken) { lock.withLock { listeners[token] = nil } }
+    func remove(_ token: UnsubscribeToken) { lock.withLock { listeners[token.number] = nil } }
 
-    var all: [@Sendable (HubPayload) -> Void] { lock.withLock { Array(listeners.values) } }
+    func of(_ told: Told) -> [@Sendable (HubPayload) -> Void] {
+        lock.withLock { listeners.filter { $0.key <= told.newest }.sorted { $0.key < $1.key }.map(\.value) }
+    }
 }

@@ -3,7 +3,7 @@ import Tombolo
 import TomboloFFI
 
 // Carries out tests/bindings/scenarios.md: Scenarios --rig URL --list FILE [--only NAME] [--break NAME]
-//                                          Scenarios checks [--only NAME]
+//                                          Scenarios checks [--rig URL] [--only NAME]
 //                                          Scenarios bench JOB
 
 /// Panics in the library.
@@ -43,7 +43,7 @@ if let path = option("--probe") {
     }
 }
 if arguments.first == "checks" {
-    exit(await checks() ? 0 : 1)
+    exit(await checks(rig: option("--rig").map(Rig.init)) ? 0 : 1)
 }
 if arguments.first == "bench" {
     try await bench(job: arguments[1])
