@@ -62,3 +62,5 @@ xcodebuild -create-xcframework \
 (cd "$here" && ditto -c -k --keepParent CTomboloFFI.xcframework CTomboloFFI.xcframework.zip)
 echo "$out"
 echo "checksum: $(swift package --package-path "$here" compute-checksum "$out.zip")"
+# Package.swift asks whether the framework is there, and SwiftPM keeps the answer.
+echo "if the package was resolved without it before: swift package purge-cache, and in Xcode File > Packages > Reset Package Caches"

@@ -30,6 +30,8 @@ extension Credential: CustomStringConvertible, CustomDebugStringConvertible, Cus
 /// The app's sign-in: asked for a credential whenever the server wants another one. It runs in a task of its own, on no
 /// actor, and may take its time. `nil`, or an error: there is none now, and the link rests until the app gives one
 /// (``Client/setCredential(_:)``). An error is reported (``setReporter(_:)``).
+///
+/// The client holds it until it is closed: if it captures the session that holds the client, write `[weak session]`.
 public typealias Credentials = @Sendable () async throws -> Credential?
 
 /// Asks the app in a task, so that none of the library's threads waits for it.
