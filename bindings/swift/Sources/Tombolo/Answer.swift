@@ -33,7 +33,7 @@ public struct Answer: Sendable, Equatable {
         do {
             return try JSONDecoder().decode(type, from: data)
         } catch let error as DecodingError {
-            throw TomboloError.shape(detail: words(error))
+            throw TomboloError.shape(detail: "the answer has \(words(error))")
         }
     }
 
@@ -41,19 +41,20 @@ public struct Answer: Sendable, Equatable {
     func root<Value: Decodable>(_ field: String, as type: Value.Type) throws -> Value? {
         try decode(Root<Value>.self).values[field] ?? nil
     }
+}
 
-    private func words(_ error: DecodingError) -> String {
-        let (what, context): (String, DecodingError.Context)
-        switch error {
-        case .typeMismatch(let type, let at): (what, context) = ("no \(type)", at)
-        case .valueNotFound(let type, let at): (what, context) = ("no \(type), but null", at)
-        case .keyNotFound(let key, let at): (what, context) = ("no member `\(key.stringValue)`", at)
-        case .dataCorrupted(let at): (what, context) = ("no JSON", at)
-        @unknown default: return "\(error)"
-        }
-        let path = context.codingPath.map(\.stringValue).joined(separator: ".")
-        return "the answer has \(what) at `\(path)`: \(context.debugDescription)"
+/// What has another shape than its type, without a value in it.
+func words(_ error: DecodingError) -> String {
+    let (what, context): (String, DecodingError.Context)
+    switch error {
+    case .typeMismatch(let type, let at): (what, context) = ("no \(type)", at)
+    case .valueNotFound(let type, let at): (what, context) = ("no \(type), but null", at)
+    case .keyNotFound(let key, let at): (what, context) = ("no member `\(key.stringValue)`", at)
+    case .dataCorrupted(let at): (what, context) = ("no JSON", at)
+    @unknown default: return "\(error)"
     }
+    let path = context.codingPath.map(\.stringValue).joined(separator: ".")
+    return "\(what) at `\(path)`: \(context.debugDescription)"
 }
 
 /// An answer's root fields, all of one type.
@@ -85,7 +86,7 @@ public struct Transacted: Sendable, Equatable {
     public let numbers: [MutationNumber]
 }
 
-/// Takes up the mutations of a transaction: ``Client/transaction(_:)``.
+/// Takes up the mutations of a transaction: ``Client/transaction(isolation:_:)``.
 public struct Transaction {
     var operations: [TomboloFFI.Operation] = []
 

@@ -82,7 +82,7 @@ public func open(
 /// own. When nobody holds the client any more its file is released soon after; ``close()`` waits for it.
 ///
 /// A task that is cancelled while it waits in a call gets `CancellationError` at once. Calls that change something
-/// (``mutate(_:_:)``, ``transaction(_:)``, ``retry(_:)`` and so on) are brief and are carried out to their end all the same.
+/// (``mutate(_:_:)``, ``transaction(isolation:_:)``, ``retry(_:)`` and so on) are brief and are carried out to their end all the same.
 public final class Client: Sendable {
     let native: TomboloFFI.Client
     /// The live queries that are open.
@@ -128,9 +128,13 @@ public final class Client: Sendable {
     /// }
     /// ```
     ///
+    /// The body runs on the caller's actor.
+    ///
     /// - Throws: what the body throws, and as ``mutate(_:_:)``. Nothing has been queued then.
     @discardableResult
-    public func transaction(_ body: (inout Transaction) throws -> Void) async throws -> Transacted {
+    public func transaction(
+        isolation: isolated (any Actor)? = #isolation, _ body: (inout Transaction) throws -> Void
+    ) async throws -> Transacted {
         var transaction = Transaction()
         try body(&transaction)
         let operations = transaction.operations
@@ -344,7 +348,7 @@ public final class Client: Sendable {
         get throws { try atOnce { try native.isSuspended() } }
     }
 
-    /// Signs the account out. Cancelled in time it has not happened.
+    /// Signs the account out. If its task is cancelled it may have happened: ``Accounts/list()`` tells.
     ///
     /// - Throws: ``TomboloError``: `incomplete`, `suspended`, `store`: the account is still signed in.
     @discardableResult

@@ -4,11 +4,13 @@ import TomboloFFI
 /// Something that the app's developers should hear of, for their crash reporter or log. It holds no record's values and no
 /// credential.
 public struct Report: Sendable, Equatable {
-    /// A stable word: `panic`, `callback`, `lifecycle` (the client could not be resumed), or `record` (one that does not have
-    /// its type's shape).
+    /// A stable word: `panic`, `callback`, `lifecycle` (the client could not be resumed), or `record` (one that a list leaves out
+    /// because it does not have its type's shape, or that could not be read for a stream).
     public let kind: String
     /// Words for developers.
     public let detail: String
+
+    package init(kind: String, detail: String) { (self.kind, self.detail) = (kind, detail) }
 }
 
 /// Sets who is told of what went wrong inside and is nobody's answer (a panic, a callback that threw), for the whole process,
@@ -38,12 +40,12 @@ private final class ReporterBridge: Reporter {
 }
 
 /// Reports of this side.
-enum Reports {
+package enum Reports {
     private static let reporter = Locked<(@Sendable (Report) throws -> Void)?>(nil)
 
     static func set(_ given: (@Sendable (Report) throws -> Void)?) { reporter.with { $0 = given } }
 
-    static func tell(_ report: Report) {
+    package static func tell(_ report: Report) {
         // Outside the lock: it may call back. Its own trouble is its own.
         try? reporter.with { $0 }?(report)
     }

@@ -317,6 +317,6 @@ public struct MutationEvent: Sendable, Equatable {
 public struct DataStoreQuerySnapshot<M: Model>: Sendable, Equatable {
     /// The records.
     public let items: [M]
-    /// Whether they are what the server has, as of its newest word.
+    /// Whether the model's records are what the server has, as of its newest word.
     public let isSynced: Bool
 }

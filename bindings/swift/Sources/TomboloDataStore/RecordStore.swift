@@ -9,35 +9,39 @@ struct RecordStore: Sendable {
     /// What happens to the records of a model. A deleted record is told as it was last seen, which is why the records that are
     /// there already are kept.
     func observe<M: Model>(_ type: M.Type) async throws -> AsyncThrowingStream<MutationEvent, any Error> {
-        let existing = try await client.fetch(M.all)
+        // In this order: what comes between the two is told, and is among the records as well.
         let changes = try await client.observe(type)
-        return AsyncThrowingStream { continuation in
-            let task = Task {
-                var known = Dictionary(existing.map { (key(of: $0), $0) }, uniquingKeysWith: { $1 })
-                do {
-                    for try await change in changes {
-                        switch change {
-                        case .created(let record), .updated(let record):
-                            let isNew = known.updateValue(record, forKey: key(of: record)) == nil
-                            continuation.yield(MutationEvent(isNew ? .create : .update, record))
-                        case .deleted(let key), .left(let key):
-                            if let record = known.removeValue(forKey: key) {
-                                continuation.yield(MutationEvent(.delete, record))
-                            }
-                        case .resynchronise:
-                            let now = try await client.fetch(M.all)
-                            let next = Dictionary(now.map { (key(of: $0), $0) }, uniquingKeysWith: { $1 })
-                            differences(from: known, to: next, in: now).forEach { continuation.yield($0) }
-                            known = next
-                        }
-                    }
-                    continuation.finish()
-                } catch {
-                    continuation.finish(throwing: error)
+        let existing = try await client.fetch(M.all)
+        let (stream, continuation) = AsyncThrowingStream.makeStream(of: MutationEvent.self)
+        let task = Task { [client] in
+            var known = Dictionary(existing.map { (key(of: $0), $0) }, uniquingKeysWith: { $1 })
+            // Told when everything was looked at anew, and possibly to come once more as a change.
+            var ahead: Set<JSONValue> = []
+            await following(changes, failed: reported) { change in
+                switch change {
+                case .created(let record), .updated(let record):
+                    let key = key(of: record)
+                    let before = known.updateValue(record, forKey: key)
+                    let isAhead = ahead.remove(key) != nil
+                    if isAhead, before == record { break }
+                    let isCreated = if case .created = change { !isAhead } else { before == nil }
+                    continuation.yield(MutationEvent(isCreated ? .create : .update, record))
+                case .deleted(let key), .left(let key):
+                    ahead.remove(key)
+                    if let record = known.removeValue(forKey: key) { continuation.yield(MutationEvent(.delete, record)) }
+                case .resynchronise:
+                    guard let now = await insisting(failed: reported, ask: { try await client.fetch(M.all) }) else { return false }
+                    let next = Dictionary(now.map { (key(of: $0), $0) }, uniquingKeysWith: { $1 })
+                    differences(from: known, to: next, in: now).forEach { continuation.yield($0) }
+                    ahead = Set(next.filter { known[$0.key] != $0.value }.keys)
+                    known = next
                 }
+                return true
             }
-            continuation.onTermination = { _ in task.cancel() }
+            continuation.finish()
         }
+        continuation.onTermination = { _ in task.cancel() }
+        return stream
     }
 
     private func key<M: Model>(of record: M) -> JSONValue { .object(record.tomboloKey.tomboloValues) }
@@ -57,53 +61,69 @@ struct RecordStore: Sendable {
         return out
     }
 
-    /// Records and whether they are synced, at once and each time one of the two changes.
+    /// Records and whether the server's are among them, at once and each time one of the two changes. A slow reader gets the newest.
     func snapshots<M: Model>(
         _ query: RecordQuery<M>
     ) throws -> AsyncThrowingStream<DataStoreQuerySnapshot<M>, any Error> {
         let (lists, statuses) = (try client.watch(query), try client.statuses())
-        return AsyncThrowingStream { continuation in
-            let newest = Newest<M>()
-            let task = Task {
-                do {
-                    try await withThrowingTaskGroup(of: Void.self) { group in
-                        group.addTask {
-                            for try await list in lists {
-                                if let next = await newest.take(items: list) { continuation.yield(next) }
-                            }
-                        }
-                        group.addTask {
-                            for try await status in statuses {
-                                if let next = await newest.take(isSynced: status.isUpToDate) { continuation.yield(next) }
-                            }
-                        }
-                        // One ends with the client, and the other with it.
-                        try await group.next()
-                        group.cancelAll()
+        let (stream, continuation) = AsyncThrowingStream.makeStream(
+            of: DataStoreQuerySnapshot<M>.self, bufferingPolicy: .bufferingNewest(1))
+        let newest = Newest(continuation)
+        let task = Task {
+            await withTaskGroup(of: Void.self) { group in
+                group.addTask {
+                    await following(lists, failed: reported) { list in
+                        await newest.take(items: list)
+                        return true
                     }
-                    continuation.finish()
-                } catch {
-                    continuation.finish(throwing: error)
                 }
+                group.addTask {
+                    await following(statuses, failed: reported) { status in
+                        await newest.take(
+                            isSynced: status.scopes.contains { $0.scope.model == M.model.name && $0.isUpToDate })
+                        return true
+                    }
+                }
+                // One ends with the client, and the other with it.
+                await group.next()
+                group.cancelAll()
             }
-            continuation.onTermination = { _ in task.cancel() }
+            continuation.finish()
         }
+        continuation.onTermination = { _ in task.cancel() }
+        return stream
+    }
+
+    /// The stream goes on, so that it is not told there.
+    @Sendable private func reported(_ error: any Error) {
+        // A suspension is no trouble, and ends.
+        if error as? TomboloError == .suspended || error as? TomboloError == .closed || error as? TomboloError == .signedOut { return }
+        Reports.tell(Report(kind: "record", detail: "what is observed could not be read, and is asked for again: \(error)"))
     }
 }
 
-/// The newest of two things that come apart.
+/// The newest of two things that come apart. It gives on what it makes of them itself, so that none overtakes the other.
 private actor Newest<M: Model> {
+    private let continuation: AsyncThrowingStream<DataStoreQuerySnapshot<M>, any Error>.Continuation
     private var items: [M]?
     private var isSynced = false
 
-    func take(items: [M]) -> DataStoreQuerySnapshot<M>? {
-        self.items = items
-        return DataStoreQuerySnapshot(items: items, isSynced: isSynced)
+    init(_ continuation: AsyncThrowingStream<DataStoreQuerySnapshot<M>, any Error>.Continuation) {
+        self.continuation = continuation
     }
 
-    func take(isSynced: Bool) -> DataStoreQuerySnapshot<M>? {
-        guard isSynced != self.isSynced else { return nil }
+    func take(items: [M]) {
+        self.items = items
+        tell()
+    }
+
+    func take(isSynced: Bool) {
+        guard isSynced != self.isSynced else { return }
         self.isSynced = isSynced
-        return items.map { DataStoreQuerySnapshot(items: $0, isSynced: isSynced) }
+        tell()
+    }
+
+    private func tell() {
+        if let items { continuation.yield(DataStoreQuerySnapshot(items: items, isSynced: isSynced)) }
     }
 }

@@ -79,13 +79,37 @@ extension SyncedModel {
 
 /// A list as the other side gives it.
 private struct Page<Record: Decodable>: Decodable {
-    let items: [Record?]
+    let items: [Item]
+
+    /// One of it, or why it is none.
+    struct Item: Decodable {
+        let record: Record?
+        let error: (any Error)?
+
+        init(from decoder: any Decoder) {
+            do {
+                let container = try decoder.singleValueContainer()
+                (record, error) = (container.decodeNil() ? nil : try container.decode(Record.self), nil)
+            } catch {
+                (record, self.error) = (nil, error)
+            }
+        }
+    }
 }
 
 extension FoundRecords {
+    /// The records. One that does not have its type's shape is left out and reported: it is no reason to show none.
     func decode<Record: SyncedModel>(_ type: Record.Type) throws -> [Record] {
-        let answer = Answer(TomboloFFI.Answer(data: data, errors: errors))
-        return try answer.decode(Page<Record>.self).items.compactMap(\.self)
+        let items = try Answer(TomboloFFI.Answer(data: data, errors: errors)).decode(Page<Record>.self).items
+        let failed = items.compactMap(\.error)
+        if let first = failed.first {
+            let words = (first as? DecodingError).map(words) ?? "\(first)"
+            Reports.tell(
+                Report(
+                    kind: "record",
+                    detail: "\(failed.count) of \(items.count) records of \(Record.model.name) were left out: the first has \(words)"))
+        }
+        return items.compactMap(\.record)
     }
 }
 

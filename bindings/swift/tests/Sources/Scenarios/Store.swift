@@ -7,7 +7,7 @@ let storeChecks: [(String, @Sendable (Trial) async throws -> Void)] = [
     ("a suspension costs no refusal", suspendedRefusal), ("what another client has sent is told", refusedElsewhere),
     ("what is saved while the store is cleared", savedWhileCleared), ("a cancelled clear", cancelledClear),
     ("a clear that fails", failedClear), ("a sign-out behind the store", signOutElsewhere),
-    ("the store's other calls and events", otherCalls),
+    ("the store's other calls and events", otherCalls), ("what changes while observing begins", observedMeanwhile),
 ]
 
 /// What a store has told.
@@ -187,6 +187,28 @@ private func withStore(
             return names.isSuperset(of: [Name.outboxMutationEnqueued, Name.syncStarted, Name.syncQueriesReady, Name.ready])
                 && payloads.contains { $0.data as? ModelSyncedEvent == ModelSyncedEvent(modelName: "Note") }
                 && isEmpty?.isEmpty == true
+        }
+    }
+}
+
+/// Whatever was saved while the observing began: when it is deleted later, that is told.
+@Sendable private func observedMeanwhile(_ t: Trial) async throws {
+    try await withStore(t) { store, _ in
+        for _ in 1...30 {
+            let saving = Task {
+                for number in 0... where !Task.isCancelled { try await store.save(Note(text: "\(number)")) }
+            }
+            while try await store.query(Note.self, paginate: .firstResult).isEmpty {}
+            let events = Reader(try await store.observe(Note.self))
+            saving.cancel()
+            _ = await saving.result
+            let notes = try await store.query(Note.self)
+            var left = Set(notes.map(\.id))
+            try await store.delete(Note.self, where: Note.keys.text != "")
+            while !left.isEmpty {
+                guard let event = try await events.next() else { throw Failure("observe ended") }
+                if event.mutationType == .delete { left.remove(event.modelId) }
+            }
         }
     }
 }
