@@ -37,6 +37,7 @@ public enum Transport: Sendable, Equatable {
 ///   - offline: opens without a link, until ``Client/setOnline(_:)`` or ``Client/syncOnce(budget:)``.
 ///   - scopes: which records a new file holds. Default: every model, whole.
 ///   - importDataStore: a file of Amplify DataStore to take over, records and unsent mutations: ``Client/dataStoreImport``.
+///     ``AmplifyDataStoreFile/path(bundle:)`` says where Amplify kept it.
 ///   - removeDataStoreWhenSettled: whether that file is removed once all of it is settled.
 ///   - durable: whether a mutation survives a power cut when its call returns. It survives a kill of the process in any case.
 /// - Throws: ``TomboloError``: `incomplete`, `schema`, `endpoint`, `unknownModel` and `request` (a scope's filter) are mistakes

@@ -1,4 +1,26 @@
+import Foundation
 import TomboloFFI
+
+/// The file that Amplify DataStore has left on this device, to be taken over:
+///
+/// ```swift
+/// try await Tombolo.open(schema: sdl, path: path, url: url, importDataStore: try AmplifyDataStoreFile.path())
+/// ```
+public enum AmplifyDataStoreFile {
+    /// Where Amplify for Swift keeps it, and Flutter on iOS: `<Documents>/<CFBundleName>.db`, and `app.db` for an app without a
+    /// bundle name. It need not be there: then nothing is taken over.
+    ///
+    /// - Parameter bundle: the app that used DataStore. In an app's own process, where its Documents are, that is `main`.
+    /// - Throws: ``TomboloError/incomplete(detail:)`` if the system knows no folder of documents.
+    public static func path(bundle: Bundle = .main) throws -> String {
+        guard let documents = FileManager.default.urls(for: .documentDirectory, in: .userDomainMask).first else {
+            throw TomboloError.incomplete(detail: "the system knows no folder of documents: give the old file's path yourself")
+        }
+        // As Amplify asks for it, so that a name which Info.plist translates is the same here: kCFBundleNameKey, else "app".
+        let name = bundle.object(forInfoDictionaryKey: "CFBundleName") as? String ?? "app"
+        return documents.appendingPathComponent("\(name).db").path
+    }
+}
 
 /// What became of a file of Amplify DataStore that was taken over.
 public struct ImportReport: Sendable, Equatable {

@@ -32,6 +32,7 @@ public struct DataStoreConfiguration: Sendable {
     /// Which records the file holds (Amplify's sync expressions). Default: all.
     public var scopes: [Scope]?
     /// The file that Amplify DataStore has left on the phone, to take its records and unsent mutations over at the first opening.
+    /// ``AmplifyDataStoreFile/path(bundle:)`` says where that is.
     public var importing: String?
     /// Is told of mutations that the server refused or never decided, which Amplify tells its `errorHandler`: of each once in the
     /// life of the process, also of those that were refused while the store was suspended. The mutation stays in the outbox until

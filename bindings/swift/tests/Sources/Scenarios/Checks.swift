@@ -14,6 +14,7 @@ func checks(rig: Rig?) async -> Bool {
         ("a live query for SwiftUI that cannot begin", brokenObservation), ("JSON", json), ("what is settable", settable),
         ("errors answer questions", errors), ("a credential is not printed", credential), ("boxed values", boxed),
         ("whole records", wholeRecords), ("a hanging call fails", hanging),
+        ("where Amplify keeps its file", amplifyFile),
     ] + liveChecks + waking
     for (name, check) in cases where only == nil || only == name {
         let folder = NSTemporaryDirectory() + "/tombolo-swift-\(UUID().uuidString)"
@@ -221,4 +222,24 @@ private func wholeRecords(_ client: Client) async throws {
     let many = Note.all.sorted { $0.text.descending }.limit(2).offset(1)
     for text in ["a", "b", "c", "d"] { try await client.save(Note(text: text)) }
     try expect(try await client.fetch(many).map(\.text) == ["c", "b"], "offset and limit")
+}
+
+/// `<Documents>/<CFBundleName>.db`, whatever is in the name, and `app.db` without one.
+@MainActor
+private func amplifyFile(_ client: Client) async throws {
+    let folder = NSTemporaryDirectory() + "/tombolo-swift-\(UUID().uuidString)"
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    let documents = FileManager.default.urls(for: .documentDirectory, in: .userDomainMask).first?.path ?? ""
+    for (name, file) in [("Flight Notes", "Flight Notes.db"), (nil, "app.db")] {
+        let path = "\(folder)/\(name ?? "none").app"
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+        var info = ["CFBundleIdentifier": "org.example.\(UUID().uuidString)", "CFBundleDisplayName": "Shown"]
+        info["CFBundleName"] = name
+        let plist = try PropertyListSerialization.data(fromPropertyList: info, format: .xml, options: 0)
+        try plist.write(to: URL(fileURLWithPath: path + "/Info.plist"))
+        guard let bundle = Bundle(path: path) else { throw Failure("no bundle at \(path)") }
+        try expect(bundle.object(forInfoDictionaryKey: "CFBundleDisplayName") as? String == "Shown", "the bundle was not read")
+        let found = try AmplifyDataStoreFile.path(bundle: bundle)
+        try expect(found == "\(documents)/\(file)" && found.hasPrefix("/"), "of \(name ?? "no name"): \(found)")
+    }
 }
