@@ -141,7 +141,7 @@ if [ "$(uname)" != Darwin ]; then
     mkdir -p "$stubs"
     check=(inside swiftc -swift-version 6 -warnings-as-errors -parse-as-library -package-name swift -I "$stubs" -I "$build/tests/debug/Modules"
         -Xcc "-fmodule-map-file=$here/Sources/CTomboloFFI/module.modulemap")
-    for name in BackgroundTasks UIKit Network SwiftUI; do
+    for name in BackgroundTasks UIKit Network Security SwiftUI; do
         quietly "${check[@]}" -emit-module -module-name $name -o "$stubs/$name.swiftmodule" "$here/tests/AppleStubs/$name.swift"
     done
     # shellcheck disable=SC2046

@@ -29,11 +29,16 @@ struct RootView: View {
     let session: Session
 
     var body: some View {
-        if let client = session.client {
-            FlightList(session: session, client: client)
-        } else {
-            SignIn(session: session)
+        VStack {
+            // On every screen: a sign-out that failed leaves the user where they were.
+            if let problem = session.problem { Text(problem).font(.caption) }
+            if let client = session.client {
+                FlightList(session: session, client: client)
+            } else {
+                SignIn(session: session)
+            }
         }
+        .task { await session.restore() }
     }
 }
 
@@ -52,7 +57,6 @@ struct SignIn: View {
             }
             Button("Sign in") { Task { await session.signIn(account, server: server, key: key) } }
                 .disabled(account.isEmpty || key.isEmpty)
-            if let problem = session.problem { Text(problem).font(.caption) }
         }
     }
 }

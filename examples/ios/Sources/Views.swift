@@ -16,9 +16,7 @@ struct FlightList: View {
     var body: some View {
         NavigationStack {
             List(flights.value ?? []) { flight in
-                NavigationLink {
-                    FlightPage(client: client, flight: flight, author: session.account ?? "")
-                } label: {
+                NavigationLink(value: flight) {
                     VStack(alignment: .leading) {
                         Text("\(flight.carrier) \(flight.flight)  \(flight.origin) – \(flight.dest)").font(.headline)
                         Text(flight.depDelay.map { "\($0) minutes late" } ?? "cancelled").font(.caption)
@@ -26,6 +24,10 @@ struct FlightList: View {
                 }
             }
             .navigationTitle("Flights")
+            // A page is made when it is opened, and not for each row of the list.
+            .navigationDestination(for: Flight.self) { flight in
+                FlightPage(client: client, flight: flight, author: session.account ?? "")
+            }
             .toolbar {
                 SyncState(status: session.status?.value)
                 Button("Sign out") { Task { await session.signOut() } }
@@ -107,8 +109,11 @@ struct FlightPage: View {
     /// It is in the file when the call returns, with or without a network, and the list shows it at once.
     private func writeNote() {
         let note = CreateNoteInput(flightId: flight.id, text: text, author: author, severity: .value(severity))
-        text = ""
-        write { try await client.write(note) }
+        write {
+            try await client.write(note)
+            // Not before: what could not be written is not to be typed again. And not what was typed meanwhile.
+            if text == note.text { text = "" }
+        }
     }
 
     private func write<Value>(_ body: @escaping @MainActor () async throws -> Value) {

@@ -86,12 +86,15 @@ public struct VStack: Leaf {
 }
 public struct NavigationStack: Leaf { public init(@ViewBuilder root: () -> some View) {} }
 public struct NavigationLink: Leaf {
-    public init(@ViewBuilder destination: () -> some View, @ViewBuilder label: () -> some View) {}
+    public init<Value: Hashable>(value: Value?, @ViewBuilder label: () -> some View) {}
 }
 public struct Font: Sendable { public static let caption = Font(), headline = Font() }
 
 extension View {
     public func navigationTitle(_ title: some StringProtocol) -> some View { self }
+    public func navigationDestination<Data: Hashable>(
+        for data: Data.Type, @ViewBuilder destination: @escaping (Data) -> some View
+    ) -> some View { self }
     public func toolbar(@ViewBuilder content: () -> some View) -> some View { self }
     public func font(_ font: Font?) -> some View { self }
     public func tag(_ value: some Hashable) -> some View { self }
