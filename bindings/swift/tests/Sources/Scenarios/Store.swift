@@ -8,6 +8,7 @@ let storeChecks: [(String, @Sendable (Trial) async throws -> Void)] = [
     ("what is saved while the store is cleared", savedWhileCleared), ("a cancelled clear", cancelledClear),
     ("a clear that fails", failedClear), ("a sign-out behind the store", signOutElsewhere),
     ("the store's other calls and events", otherCalls), ("what changes while observing begins", observedMeanwhile),
+    ("other ways to the server", otherWays),
 ]
 
 /// What a store has told.
@@ -211,4 +212,25 @@ private func withStore(
             }
         }
     }
+}
+
+/// Ways to the server as an app gives them: one that is blocked with another behind it, and another while the client is open.
+@Sendable private func otherWays(_ t: Trial) async throws {
+    let server = try await t.server()
+    // Nobody listens there.
+    let blocked = "http://127.0.0.1:9/graphql"
+    let client = t.keep(
+        try await Tombolo.open(
+            schema: t.schema, path: t.file(), url: blocked, fallbacks: [.network(url: server.url)], credential: .apiKey(server.key),
+            durable: false))
+    try await t.becomesLive(client)
+    let number = try await client.mutate(create, ["input": ["id": "n1", "text": "one"]]).number
+    try t.expect(try await t.outcome(client, number), is: .applied, "the mutation")
+    try await client.setTransport(.network(url: blocked))
+    try await t.becomes("waiting", client) { $0.link == .waiting }
+    try await client.setTransport(.network(url: server.url))
+    try await t.becomesLive(client)
+    let error = try await t.error("a way to nowhere") { try await client.setTransport(.network(url: "nonsense")) }
+    guard case .endpoint = error else { throw Failure("a way to nowhere: \(error)") }
+    try t.expect(try client.salvage, is: nil, "what was saved out of a file that was never damaged")
 }
