@@ -47,10 +47,11 @@
             observe(UIApplication.didBecomeActiveNotification) { $0.resume() }
         }
 
-        /// Suspends the client now, as when the app goes to the background. Work of ``awake(_:)`` goes on.
+        /// Suspends the client now, as when the app goes to the background. Work of ``awake(_:)`` goes on, under the same
+        /// assertion, until the system wants its time back: then it is cancelled.
         public func suspend() {
             let wakefulness = wakefulness
-            let assertion = Assertion("Tombolo lets go of its file") { wakefulness.giveUpSending() }
+            let assertion = Assertion("Tombolo lets go of its file") { wakefulness.expire() }
             Task {
                 await wakefulness.leave()
                 assertion.end()
@@ -64,9 +65,9 @@
         /// has let go of it, unless the app is in the foreground or other such work goes on. Also if the task is cancelled.
         ///
         /// - Throws: what `work` throws; what ``Client/resume()`` throws.
-        public func awake<Result: Sendable>(
-            _ work: @escaping @Sendable (Client) async throws -> Result
-        ) async throws -> Result {
+        public func awake<Value: Sendable>(
+            _ work: @escaping @Sendable (Client) async throws -> Value
+        ) async throws -> Value {
             let client = client
             return try await wakefulness.awake { try await work(client) }
         }

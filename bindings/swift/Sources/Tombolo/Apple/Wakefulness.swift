@@ -20,13 +20,23 @@ public final class Wakefulness {
         }
     }
 
+    /// Work that has begun, until it has let go of the file.
+    private struct Work {
+        let cancel: () -> Void
+        let ended: () async -> Void
+    }
+
     /// The longest pause before a client that could not be resumed is tried again.
     private static let longestPause = Duration.seconds(30)
 
     private let actions: Actions
     private let firstPause: Duration
     private var isForeground: Bool
+    /// How much work wants the file.
     private var rounds = 0
+    private var works: [Int: Work] = [:]
+    /// Of all work there has been.
+    private var count = 0
     /// The app has just left the foreground, and what is queued has not been sent for it.
     private var isLeaving = false
     private var sending: Task<Void, Never>?
@@ -51,35 +61,45 @@ public final class Wakefulness {
         retry(firstPause, isFirst: true)
     }
 
-    /// The app has left the foreground. What is queued is sent, and then the file is let go of unless somebody wants it.
+    /// The app has left the foreground. What is queued is sent, and then the file is let go of. Work that goes on has it still: when
+    /// this returns, what had begun before has ended, too, so that the system may suspend the app.
     public func leave() async {
         retrying?.cancel()
         if isForeground { isLeaving = true }
         isForeground = false
         _ = await bring().value
+        for work in works.values { await work.ended() }
     }
 
-    /// The system wants its time back: what is being sent is given up, so that the file is let go of in time.
-    public func giveUpSending() {
+    /// The system wants its time back: sending and work are given up, so that the file is let go of in time.
+    public func expire() {
         isLeaving = false
         sending?.cancel()
+        works.values.forEach { $0.cancel() }
     }
 
     /// Has the client open while `work` goes on, also in the background. When it returns nobody holds the file any more, unless
     /// somebody else still wants it; a cancelled task waits for that, too.
-    public func awake<Result: Sendable>(
-        _ work: @escaping @Sendable () async throws -> Result
-    ) async throws -> Result {
+    public func awake<Value: Sendable>(
+        _ work: @escaping @Sendable () async throws -> Value
+    ) async throws -> Value {
         rounds += 1
-        let result: Swift.Result<Result, any Error>
-        if let error = await bring().value {
-            result = .failure(error)
-        } else {
-            do { result = .success(try await work()) } catch { result = .failure(error) }
+        count += 1
+        let number = count
+        let task = Task { () -> Result<Value, any Error> in
+            let result: Result<Value, any Error>
+            if let error = await bring().value {
+                result = .failure(error)
+            } else {
+                do { result = .success(try await work()) } catch { result = .failure(error) }
+            }
+            rounds -= 1
+            _ = await bring().value
+            works[number] = nil
+            return result
         }
-        rounds -= 1
-        _ = await bring().value
-        return try result.get()
+        works[number] = Work(cancel: { task.cancel() }, ended: { _ = await task.value })
+        return try await withTaskCancellationHandler { await task.value } onCancel: { task.cancel() }.get()
     }
 
     /// Brings the client to where it is wanted by the time that it is this step's turn.

@@ -10,6 +10,7 @@ import GeneratedRig
     ("an app that leaves sends, and lets go", leaving),
     ("an app that comes back while it sends keeps its client", comingBack),
     ("sending is given up in time", givingUp),
+    ("an app that leaves waits for work", leavingWork), ("work is given up in time", workExpires),
     ("a client that could not be resumed is tried again", resumeFails),
     ("a client is awake for a round", realClient),
 ]
@@ -149,9 +150,41 @@ private func givingUp(_ client: Client) async throws {
     let wakefulness = Wakefulness(fake.actions, isForeground: true)
     let left = Task { await wakefulness.leave() }
     await gate.isReached()
-    wakefulness.giveUpSending()
+    wakefulness.expire()
     await left.value
     try expect(fake.log == ["send", "suspend"], "\(fake.log)")
+}
+
+@MainActor
+private func leavingWork(_ client: Client) async throws {
+    let (fake, gate, hasLeft) = (Fake(), Gate(), Box(false))
+    let wakefulness = Wakefulness(fake.actions, isForeground: true)
+    let work = Task { try await wakefulness.awake { try await gate.pass() } }
+    await gate.isReached()
+    let left = Task {
+        await wakefulness.leave()
+        hasLeft.with { $0 = true }
+        return fake.isOpen
+    }
+    for _ in 1...1000 { await Task.yield() }
+    try expect(!hasLeft.with { $0 } && fake.isOpen, "the system may suspend the app while work has the file")
+    gate.open()
+    try await work.value
+    try expect(await !left.value, "it is open when the app may be suspended")
+}
+
+@MainActor
+private func workExpires(_ client: Client) async throws {
+    let (fake, gate) = (Fake(), Gate())
+    let wakefulness = Wakefulness(fake.actions, isForeground: true)
+    let work = Task { try await wakefulness.awake { try await gate.pass() } }
+    await gate.isReached()
+    let left = Task { await wakefulness.leave() }
+    for _ in 1...1000 { await Task.yield() }
+    wakefulness.expire()
+    await left.value
+    try expect(!fake.isOpen, "it is open when the app may be suspended")
+    guard case .failure(let error) = await work.result, error is CancellationError else { throw Failure("it was not cancelled") }
 }
 
 @MainActor
