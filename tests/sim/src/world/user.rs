@@ -328,6 +328,7 @@ fn new_mutation(
             .collect(),
         operations: Vec::new(),
         base_version: None,
+        read: None,
         condition: None,
         author: None,
     }

@@ -96,6 +96,7 @@ fn mutation(schema: &Schema, model: ModelId, kind: MutationKind, id: &str, salt:
         values,
         operations: Vec::new(),
         base_version: None,
+        read: None,
         condition: None,
         author: None,
     }
