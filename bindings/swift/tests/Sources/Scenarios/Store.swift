@@ -200,16 +200,21 @@ private func withStore(
                 for number in 1...20 { try await store.save(Note(text: "\(number)")) }
             }
             while try await store.query(Note.self, paginate: .firstResult).isEmpty { await Task.yield() }
-            let events = Reader(try await store.observe(Note.self))
+            // Several, so that some begin just when a note is being saved.
+            var observers: [Reader<MutationEvent>] = []
+            for _ in 1...8 { observers.append(Reader(try await store.observe(Note.self))) }
             try await saving.value
             // When this one has been told, all were: what is made and deleted before anybody looks is not told at all.
             let last = try await store.save(Note(text: "last"))
-            while let event = try await events.next(), event.modelId != last.id {}
-            var left = Set(try await store.query(Note.self).map(\.id))
+            for events in observers { while let event = try await events.next(), event.modelId != last.id {} }
+            let ids = Set(try await store.query(Note.self).map(\.id))
             try await store.delete(Note.self, where: Note.keys.text != "")
-            while !left.isEmpty {
-                guard let event = try await events.next() else { throw Failure("observe ended") }
-                if event.mutationType == .delete { left.remove(event.modelId) }
+            for events in observers {
+                var left = ids
+                while !left.isEmpty {
+                    guard let event = try await events.next() else { throw Failure("observe ended") }
+                    if event.mutationType == .delete { left.remove(event.modelId) }
+                }
             }
             try t.expect(try await store.query(Note.self).isEmpty, "notes are left in round \(round)")
         }
