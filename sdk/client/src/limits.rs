@@ -12,6 +12,10 @@ pub const GATHERED_CALLS_MAX: usize = 64;
 /// Most mutations that [`crate::Client::mutations`] lists in one call: some MB at the usual sizes.
 pub const MUTATIONS_LISTED_MAX: usize = 1_000;
 
+/// Most mutations of a record, the newest that have ended, that [`crate::Client::save`] looks at to tell the app's own changes since it
+/// read the record from others': more than a form is saved while it is open. What is beyond counts as others'.
+pub const OWN_MUTATIONS_COMPARED_MAX: usize = 64;
+
 /// Most records that one [`crate::Observe`] compares with what it told of them: some 100 bytes each, 10 MB. Of more it tells that
 /// something has changed, and not what.
 pub const OBSERVED_RECORDS_MAX: usize = 100_000;

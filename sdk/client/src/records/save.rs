@@ -12,6 +12,7 @@ use tombolo_machine::{NewMutation, StoreTx};
 use super::document::{self, Texts};
 use super::{find, key_object, key_of, model};
 use crate::inner::Inner;
+use crate::limits::OWN_MUTATIONS_COMPARED_MAX;
 use crate::mutation::{self, Prepared, wrong_kind};
 use crate::writer::{Command, Queued, Work};
 use crate::{Client, Error, Mutated};
@@ -171,7 +172,11 @@ impl Saving {
         update.values = values;
         if let Some(Read { values, version }) = before {
             // What came in since then the user has not seen. A higher version alone does not say so: it may be of the app's own save.
-            if overtaken(schema, id, &values, &row, &update) {
+            let own = match &key {
+                Some(key) => own_values(tx, &model.name, key)?,
+                None => Vec::new(),
+            };
+            if overtaken(schema, id, &values, &row, &update, &own) {
                 update.base_version = version.filter(|version| version.0 > 0 && *version < row.meta.version);
             }
             update.read = Some(values);
@@ -180,18 +185,59 @@ impl Saving {
     }
 }
 
-/// Whether the row holds something else than what the app had read, where the schema looks: in the fields that `update` sets, or,
-/// where the model's strategy goes by the record, in any.
-fn overtaken(schema: &Schema, id: ModelId, read: &[(FieldId, Value)], row: &Record, update: &NewMutation) -> bool {
+/// What the app's own mutations of a record have set, as far as they are known: those on their way, and those that took effect.
+fn own_values(tx: &mut dyn StoreTx, model: &str, key: &Key) -> Result<Vec<Map<String, Json>>, Error> {
+    let key = key.to_text();
+    let entries = tx.entries_of(model, &key)?;
+    let mut own: Vec<_> = entries.into_iter().map(|entry| entry.intent.values).collect();
+    let ended = tx.took_effect_after(model, &key, MutationNumber(0))?;
+    for number in ended.into_iter().rev().take(OWN_MUTATIONS_COMPARED_MAX) {
+        own.extend(tx.ended(number)?.map(|ended| ended.intent.values));
+    }
+    Ok(own)
+}
+
+/// Whether what `update` sets rests on something that others have changed since the app had read it. A conflict is found by
+/// field, and the version that one is found by is the record's: told an old one, the server takes the app's own saves since then for
+/// others'. So it is told one where nothing else is set, or where the schema wants such a change refused or resolved.
+fn overtaken(
+    schema: &Schema,
+    id: ModelId,
+    read: &[(FieldId, Value)],
+    row: &Record,
+    update: &NewMutation,
+    own: &[Map<String, Json>],
+) -> bool {
     let model = schema.model(id);
-    let whole = match model.conflict {
-        ConflictStrategy::OptimisticConcurrency | ConflictStrategy::Custom => true,
-        ConflictStrategy::Automerge | ConflictStrategy::LastWriterWins => false,
+    let by_others = |field: FieldId| {
+        let (of, now) = (model.field_at(field), row.value(field));
+        let is_now = |value: &Value| same_value(schema, &of.ty, now, value);
+        let was = read.iter().find(|(read, _)| *read == field);
+        let made = |values: &Map<String, Json>| {
+            values
+                .get(&of.name)
+                .is_some_and(|json| is_now(&of.ty.value_from_json(json)))
+        };
+        was.is_some_and(|(_, was)| !is_now(was)) && !own.iter().any(made)
     };
-    let looked_at = |field: &FieldId| whole || update.values.iter().any(|(set, _)| set == field);
-    read.iter().any(|(field, value)| {
-        looked_at(field) && !same_value(schema, &model.field_at(*field).ty, row.value(*field), value)
-    })
+    let is_strict = |field: &FieldId| {
+        matches!(
+            model.field_at(*field).merge,
+            Some(MergeRule::Reject | MergeRule::Custom)
+        )
+    };
+    let set = update.values.iter().map(|(field, _)| *field);
+    let set: Vec<FieldId> = set.filter(|field| !model.key.contains(field)).collect();
+    match model.conflict {
+        // These go by the record, whichever fields have changed.
+        ConflictStrategy::OptimisticConcurrency | ConflictStrategy::Custom => {
+            read.iter().any(|(field, _)| by_others(*field))
+        }
+        ConflictStrategy::Automerge | ConflictStrategy::LastWriterWins => {
+            let all = !set.is_empty() && set.iter().all(|field| by_others(*field));
+            all || set.iter().any(|field| is_strict(field) && by_others(*field))
+        }
+    }
 }
 
 /// What leads from `was` to `wanted` on a counter or a set. Without what the app had read nobody knows what it means: the row

@@ -49,6 +49,51 @@ async fn elsewhere(server: &Server, client: &Client, field: &str, value: &str) {
     while !pages.next().await.unwrap().unwrap().json().contains(value) {}
 }
 
+/// The own save of one field and somebody else's of another, both since the app read the record.
+#[tokio::test]
+async fn ones_own_save_is_not_lost_to_what_others_changed_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start("type Page @model { id: ID! title: String note: String tags: [String] }").unwrap();
+    let client = Client::builder()
+        .schema("type Page @model { id: ID! title: String note: String tags: [String] }")
+        .path(folder.path().join("own.db"))
+        .transport(server.phone("own"))
+        .open()
+        .await
+        .unwrap();
+    let new = json!({ "id": "p", "title": "t1", "note": "n1", "tags": ["a"] });
+    client.save(Save::record("Page", new)).await.unwrap();
+    settled(&client).await;
+    let opened = page(&client).await;
+    assert_eq!(save(&client, &opened, "title", "t2").await, MutationState::Applied);
+    let mut shown = opened.clone();
+    shown["title"] = json!("t2");
+    elsewhere(&server, &client, "note", "theirs").await;
+    let mut mine = shown.clone();
+    (mine["title"], mine["note"]) = (json!("t3"), json!("n2"));
+    client.save(Save::changed("Page", shown, mine)).await.unwrap();
+    settled(&client).await;
+    let now = page(&client).await;
+    assert_eq!((&now["title"], &now["note"]), (&json!("t3"), &json!("n2")));
+    // What others have changed in the very field that is saved is merged by the model's rules.
+    let opened = page(&client).await;
+    server
+        .ask(
+            "mutation { updatePage(input: { id: \"p\", tags: [\"a\", \"theirs\"] }) { id } }",
+            json!(null),
+        )
+        .unwrap();
+    let mut pages = client.watch_find(Find::of("Page")).unwrap();
+    while !pages.next().await.unwrap().unwrap().json().contains("theirs") {}
+    let mut mine = opened.clone();
+    mine["tags"] = json!(["a", "mine"]);
+    client.save(Save::changed("Page", opened, mine)).await.unwrap();
+    settled(&client).await;
+    let tags = page(&client).await["tags"].to_string();
+    assert!(tags.contains("theirs") && tags.contains("mine"), "{tags}");
+    client.close().await;
+}
+
 #[tokio::test]
 async fn what_came_in_since_the_app_read_it_is_in_conflict() {
     let folder = tempfile::tempdir().unwrap();
@@ -68,6 +113,9 @@ async fn what_came_in_since_the_app_read_it_is_in_conflict() {
     let mut shown = opened.clone();
     shown["title"] = json!("t2");
     assert_eq!(save(&client, &shown, "title", "t3").await, MutationState::Applied);
+    // Nor to a form that keeps what it began with.
+    assert_eq!(save(&client, &opened, "title", "t4").await, MutationState::Applied);
+    assert_eq!(page(&client).await["title"], "t4");
 
     let opened = page(&client).await;
     elsewhere(&server, &client, "title", "theirs").await;
