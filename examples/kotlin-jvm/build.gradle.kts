@@ -1,4 +1,4 @@
-// Runs with what `cargo xtask bindings` and bindings/kotlin's `./gradlew :tombolo-jvm:publish` have made; README.md says how.
+// Runs with what `cargo xtask bindings` and bindings/kotlin's `build-jvm.sh` and `gradle :tombolo-jvm:publish` have made; README.md says how.
 plugins {
     kotlin("jvm") version "2.2.20"
     application
