@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tombolo_core::wire::graphql::{ErrorType, GraphqlError, Request as GraphqlRequest};
 use tombolo_core::wire::ws::ClientFrame;
 
-use super::DEVICE_SILENCE_MAX;
+use super::{DEVICE_SILENCE_MAX, SETTLING_WAIT_MAX};
 use super::link::Shared;
 use crate::auth::{Admitted, Refusal, Shown, expiry};
 use crate::limits::{OPERATION_ID_BYTES_MAX, OUTGOING_FRAMES};
@@ -143,10 +143,14 @@ impl Device {
                 (Ok(None), Some(connection)) => self.shared.acknowledge(&message, connection).await,
                 (Ok(Some(settled)), Some(connection)) => {
                     let shared = Arc::clone(&self.shared);
+                    // An acknowledgement needs its packet id and no more of it.
+                    let mut receipt = message;
+                    receipt.payload.clear();
                     // Those behind it need not wait. The broker bounds how many there are: by what it sends unacknowledged.
                     self.shared.tasks.spawn(async move {
-                        settled.wait().await;
-                        shared.acknowledge(&message, connection).await;
+                        // A resolver that does not answer is not to stop what the broker has for everybody else.
+                        let _slow = timeout(SETTLING_WAIT_MAX, settled.wait()).await;
+                        shared.acknowledge(&receipt, connection).await;
                     });
                 }
                 (Ok(_), None) => {}

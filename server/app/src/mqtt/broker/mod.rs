@@ -29,6 +29,10 @@ use crate::outbound::Secret;
 /// The broker tells nobody that a device went, unless it left a will.
 pub const DEVICE_SILENCE_MAX: Duration = Duration::from_secs(15 * 60);
 
+/// How long the broker is left without an acknowledgement of a mutation that is not settled: it sends only so much without. Many
+/// commits; only a conflict resolver takes longer. A server that is killed after it has forgotten the mutation.
+const SETTLING_WAIT_MAX: Duration = Duration::from_secs(2);
+
 /// Requests that wait for their devices' tasks, in bytes; beyond it they are answered with `LimitExceeded`. A broker sends some
 /// twenty messages without an acknowledgement, and QoS 0 without any bound.
 pub const REQUESTS_WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
