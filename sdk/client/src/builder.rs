@@ -277,7 +277,7 @@ impl Builder {
 
     /// Is told, in words for developers, of a panic on one of the client's own threads: a mistake of ours. It is called there, and
     /// should only note it. What was committed is in the file. A query that panics ends with [`Error::Closed`], and the client goes on;
-    /// a link that does is opened again; where the thread that writes does, the client is closed: calls say so, live queries end, and
+    /// a link that does is opened again, up to [`limits::LINK_PANICS_MAX`] times; where the thread that writes does, the client is closed: calls say so, live queries end, and
     /// the file can be opened anew. Default: a line in the log alone.
     ///
     /// ```

@@ -369,7 +369,10 @@ fn finish(cx: Context<'_>) -> Step {
     } = cx;
     if progress {
         state.failures = 0;
-        state.last_error = None;
+        // Of what is held it is the reason: the app would not find another.
+        if state.held.is_empty() {
+            state.last_error = None;
+        }
     }
     if state.is_open() {
         state.link = Link::Open {

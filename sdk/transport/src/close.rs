@@ -20,7 +20,7 @@ pub enum CloseReason {
         code: u16,
     },
     /// Something answered, but not with what was asked for: another HTTP status.
-    #[error("the server answered with status {status}")]
+    #[error("what answers there is no Tombolo server (status {status}): is the address the one that ends in /graphql?")]
     Refused {
         /// The HTTP status.
         status: u16,
