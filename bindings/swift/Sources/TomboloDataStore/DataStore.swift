@@ -34,8 +34,8 @@ public struct DataStoreConfiguration: Sendable {
     /// The file that Amplify DataStore has left on the phone, to take its records and unsent mutations over at the first opening.
     /// ``AmplifyDataStoreFile/path(bundle:)`` says where that is.
     public var importing: String?
-    /// Is told of mutations that the server refused or never decided, which Amplify tells its `errorHandler`: of each once in the
-    /// life of the process, also of those that were refused while the store was suspended. The mutation stays in the outbox until
+    /// Is told of mutations that the server refused or never decided, which Amplify tells its `errorHandler`: of each one each time
+    /// that it is decided, also of those that were refused while the store was suspended. The mutation stays in the outbox until
     /// it is discarded or tried again: `Amplify.DataStore.client()`. It is called on Swift's pool, and should note and return.
     public var errorHandler: (@Sendable (any Error) -> Void)?
 

@@ -12,7 +12,7 @@ actor Decisions {
     private var owed: [MutationNumber] = []
     /// The list of what waits for the app has to be looked through.
     private var owesList = false
-    /// What has been told.
+    /// What has been told, and not been tried again under another number since.
     private var told: Set<Trouble> = []
     /// What waited for the app before this client was opened, and is old news.
     private var before: Set<Trouble> = []
@@ -40,7 +40,9 @@ actor Decisions {
         case .decided(let number, .rejected(let code, let detail)):
             tell(Trouble(number: number, isWedged: false), .mutationRefused(number: number, code: code, detail: detail))
         case .wedged(let number, let reason):
-            tell(Trouble(number: number, isWedged: true), .mutationWedged(number: number, detail: reason))
+            // Under the same number as before, if it was tried again.
+            told.insert(Trouble(number: number, isWedged: true))
+            errorHandler?(DataStoreError.mutationWedged(number: number, detail: reason))
         case .renumbered(let low, let high, let by): renumber(low...high, by: by)
         case .missed:
             owesList = true
@@ -99,11 +101,10 @@ actor Decisions {
         if told.insert(trouble).inserted { errorHandler?(error) }
     }
 
+    /// What has another number is queued again: what becomes of it is news.
     private func renumber(_ numbers: ClosedRange<MutationNumber>, by: UInt64) {
-        func moved(_ number: MutationNumber) -> MutationNumber { numbers.contains(number) ? number &+ by : number }
-        func moved(_ troubles: Set<Trouble>) -> Set<Trouble> {
-            Set(troubles.map { Trouble(number: moved($0.number), isWedged: $0.isWedged) })
-        }
-        (owed, told, before) = (owed.map(moved), moved(told), moved(before))
+        owed = owed.map { numbers.contains($0) ? $0 &+ by : $0 }
+        told = told.filter { !numbers.contains($0.number) }
+        before = before.filter { !numbers.contains($0.number) }
     }
 }

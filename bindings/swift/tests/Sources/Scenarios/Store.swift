@@ -5,6 +5,7 @@ import TomboloDataStore
 /// What the store in Amplify's manner does beyond the scenario of the list. Against real servers.
 let storeChecks: [(String, @Sendable (Trial) async throws -> Void)] = [
     ("a suspension costs no refusal", suspendedRefusal), ("what another client has sent is told", refusedElsewhere),
+    ("what is refused again is told again", refusedAgain),
     ("what is saved while the store is cleared", savedWhileCleared), ("a cancelled clear", cancelledClear),
     ("a clear that fails", failedClear), ("a sign-out behind the store", signOutElsewhere),
     ("the store's other calls and events", otherCalls), ("what changes while observing begins", observedMeanwhile),
@@ -102,6 +103,27 @@ private func withStore(
         try await server.update("Seat", ["id": "s1", "passenger": "dora"])
         try await client.setOnline(true)
         try await ear.becomes("each once") { $0.refused == [number, next] }
+    }
+}
+
+/// A mutation that was refused because of another one goes on behind that one's retry, under a new number.
+@Sendable private func refusedAgain(_ t: Trial) async throws {
+    let server = try await t.server()
+    try await server.writeNote("n1", text: "one")
+    try await withStore(t, server) { store, ear in
+        let client = try await store.client()
+        try await t.becomesLive(client)
+        try await client.setOnline(false)
+        let first = try await client.write(UpdateNoteInput(id: "n1", text: "mine"), if: { $0.text == "one" }).number
+        let behind = try await client.write(UpdateNoteInput(id: "n1", done: true)).number
+        try await server.update("Note", ["id": "n1", "text": "theirs"])
+        try await client.setOnline(true)
+        try await ear.becomes("both") { $0.refused.sorted() == [first, behind] }
+        let again = try await client.retry(first)
+        try await t.becomes("refused again", client) { $0.pending == 0 && $0.rejected == 2 }
+        let numbers = try await client.outbox().map(\.number).sorted()
+        try t.expect(numbers.first == again.first && numbers.allSatisfy { $0 > behind }, "tried again as \(again), they are \(numbers)")
+        try await ear.becomes("both again") { $0.refused.sorted() == [first, behind] + numbers }
     }
 }
 
