@@ -18,8 +18,9 @@ private struct Patience {
     }
 }
 
-/// Takes what a stream gives, to its end. An error does not end it: a file that was busy, or a record that could not be read,
-/// is asked for again after a pause, which grows while the errors go on. Only what says that the client has ended is the end.
+/// Takes what a stream gives, to its end. An error does not end it: a file that was busy
+/// is asked for again after a pause, which grows while the errors go on. An item that does not have its type's shape has been taken,
+/// and the next one is not kept waiting for it. Only what says that the client has ended is the end.
 ///
 /// - Parameters:
 ///   - failed: is told of each error.
@@ -36,6 +37,8 @@ package func following<Item: Sendable>(
                 guard await take(item) else { return }
             }
             return
+        } catch TomboloError.shape(let detail) {
+            failed(TomboloError.shape(detail: detail))
         } catch {
             failed(error)
             guard await patience.pauses(after: error) else { return }
