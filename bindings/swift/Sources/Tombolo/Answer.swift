@@ -32,7 +32,7 @@ public struct Answer: Sendable, Equatable {
         }
         do {
             return try JSONDecoder().decode(type, from: data)
-        } catch let error as DecodingError {
+        } catch {
             throw TomboloError.shape(detail: "the answer has \(words(error))")
         }
     }
@@ -43,19 +43,24 @@ public struct Answer: Sendable, Equatable {
     }
 }
 
-/// What has another shape than its type, without a value in it.
-func words(_ error: DecodingError) -> String {
+/// What has another shape than its type. Apps send it to their crash reporters, so that it has no value in it: not the words of the
+/// error either, where Foundation and an app's own types write what they have found.
+func words(_ error: any Error) -> String {
+    guard let error = error as? DecodingError else { return "what its type refuses with \(type(of: error))" }
     let (what, context): (String, DecodingError.Context)
     switch error {
     case .typeMismatch(let type, let at): (what, context) = ("no \(type)", at)
     case .valueNotFound(let type, let at): (what, context) = ("no \(type), but null", at)
     case .keyNotFound(let key, let at): (what, context) = ("no member `\(key.stringValue)`", at)
     case .dataCorrupted(let at): (what, context) = ("no JSON", at)
-    @unknown default: return "\(error)"
+    @unknown default: return "another shape"
     }
-    let path = context.codingPath.map(\.stringValue).joined(separator: ".")
-    return "\(what) at `\(path)`: \(context.debugDescription)"
+    let path = context.codingPath.map { $0.intValue.map(String.init) ?? $0.stringValue }
+    return "\(what) at `\(path.joined(separator: "."))`"
 }
+
+/// An error in words that may leave the phone.
+package func reportable(_ error: any Error) -> String { (error as? TomboloError)?.detail ?? "\(type(of: error))" }
 
 /// An answer's root fields, all of one type.
 private struct Root<Value: Decodable>: Decodable {

@@ -121,6 +121,12 @@ public struct GraphQLProblem: Sendable, Equatable {
     /// Its column, from 1.
     public let column: Int?
 
+    /// One of this side, without a place in the document.
+    init(detail: String, errorType: String) {
+        (self.detail, self.errorType) = (detail, errorType)
+        (path, line, column) = ([], nil, nil)
+    }
+
     init(_ given: GraphqlProblem) {
         detail = given.detail
         errorType = given.errorType

@@ -4,8 +4,9 @@ import TomboloFFI
 /// Something that the app's developers should hear of, for their crash reporter or log. It holds no record's values and no
 /// credential.
 public struct Report: Sendable, Equatable {
-    /// A stable word: `panic`, `callback`, `lifecycle` (the client could not be resumed), or `record` (one that a list leaves out
-    /// because it does not have its type's shape, or that could not be read for a stream).
+    /// A stable word: `panic`, `callback`, `lifecycle` (the client could not be resumed), `shape` (a record that does not have its
+    /// type's shape, and which a list leaves out or a stream passes over), or `record` (what could not be read for a stream, and is
+    /// asked for again).
     public let kind: String
     /// Words for developers.
     public let detail: String

@@ -204,8 +204,11 @@ public actor DataStoreCategory {
     }
 
     /// Deletes the records that match.
+    ///
+    /// - Throws: ``TomboloError/shape(detail:)`` if one of them does not have its type's shape; nothing is deleted then.
     public func delete<M: Model>(_ type: M.Type, where predicate: RecordFilter<M>) async throws {
-        for model in try await query(type, where: predicate) { try await delete(model) }
+        let models = try await with { try await $0.readable(RecordQuery(filter: predicate)).whole() }
+        for model in models { try await delete(model) }
     }
 
     /// The record with an id: the first field of its key.

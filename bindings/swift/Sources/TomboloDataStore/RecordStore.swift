@@ -11,7 +11,7 @@ struct RecordStore: Sendable {
     func observe<M: Model>(_ type: M.Type) async throws -> AsyncThrowingStream<MutationEvent, any Error> {
         // In this order: what comes between the two is told, and is among the records as well.
         let changes = try await client.observe(type)
-        let existing = try await client.fetch(M.all)
+        let existing = try await readable(M.self).records
         let (stream, continuation) = AsyncThrowingStream.makeStream(of: MutationEvent.self)
         let task = Task { [client] in
             var known = Dictionary(existing.map { (key(of: $0), $0) }, uniquingKeysWith: { $1 })
@@ -30,9 +30,11 @@ struct RecordStore: Sendable {
                     ahead.remove(key)
                     if let record = known.removeValue(forKey: key) { continuation.yield(MutationEvent(.delete, record)) }
                 case .resynchronise:
-                    guard let now = await insisting(failed: reported, ask: { try await client.fetch(M.all) }) else { return false }
-                    let next = Dictionary(now.map { (key(of: $0), $0) }, uniquingKeysWith: { $1 })
-                    differences(from: known, to: next, in: now).forEach { continuation.yield($0) }
+                    guard let now = await insisting(failed: reported, ask: { try await readable(M.self) }) else { return false }
+                    var next = Dictionary(now.records.map { (key(of: $0), $0) }, uniquingKeysWith: { $1 })
+                    // What is missing may be there, in another shape than the type's. It is not told as deleted.
+                    if !now.isWhole { next.merge(known) { found, _ in found } }
+                    differences(from: known, to: next, in: now.records).forEach { continuation.yield($0) }
                     ahead = Set(next.filter { known[$0.key] != $0.value }.keys)
                     known = next
                 }
@@ -42,6 +44,13 @@ struct RecordStore: Sendable {
         }
         continuation.onTermination = { _ in task.cancel() }
         return stream
+    }
+
+    /// All records that can be read; the others are reported.
+    private func readable<M: Model>(_ type: M.Type) async throws -> Readable<M> {
+        let found = try await client.readable(M.all)
+        found.report()
+        return found
     }
 
     private func key<M: Model>(of record: M) -> JSONValue { .object(record.tomboloKey.tomboloValues) }
@@ -98,7 +107,11 @@ struct RecordStore: Sendable {
     @Sendable private func reported(_ error: any Error) {
         // A suspension is no trouble, and ends.
         if error as? TomboloError == .suspended || error as? TomboloError == .closed || error as? TomboloError == .signedOut { return }
-        Reports.tell(Report(kind: "record", detail: "what is observed could not be read, and is asked for again: \(error)"))
+        if case TomboloError.shape(let detail) = error {
+            Reports.tell(Report(kind: "shape", detail: "what is observed was passed over: \(detail)"))
+        } else {
+            Reports.tell(Report(kind: "record", detail: "what is observed could not be read, and is asked for again: \(reportable(error))"))
+        }
     }
 }
 

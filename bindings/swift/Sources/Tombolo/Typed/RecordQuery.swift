@@ -97,34 +97,66 @@ private struct Page<Record: Decodable>: Decodable {
     }
 }
 
-extension FoundRecords {
-    /// The records. One that does not have its type's shape is left out and reported: it is no reason to show none.
-    func decode<Record: SyncedModel>(_ type: Record.Type) throws -> [Record] {
-        let items = try Answer(TomboloFFI.Answer(data: data, errors: errors)).decode(Page<Record>.self).items
+/// The records of a list that have their type's shape, and what is wrong with the others.
+package struct Readable<Record: SyncedModel>: Sendable {
+    package let records: [Record]
+    /// Those that do not have it, in words; `nil` if there are none.
+    private let unreadable: String?
+
+    init(_ found: FoundRecords) throws {
+        let items = try Answer(TomboloFFI.Answer(data: found.data, errors: found.errors)).decode(Page<Record>.self).items
         let failed = items.compactMap(\.error)
-        if let first = failed.first {
-            let words = (first as? DecodingError).map(words) ?? "\(first)"
-            Reports.tell(
-                Report(
-                    kind: "record",
-                    detail: "\(failed.count) of \(items.count) records of \(Record.model.name) were left out: the first has \(words)"))
+        records = items.compactMap(\.record)
+        unreadable = failed.first.map {
+            "\(failed.count) of \(items.count) records of \(Record.model.name) cannot be read: the first has \(words($0))"
         }
-        return items.compactMap(\.record)
+    }
+
+    /// Whether these are all.
+    package var isWhole: Bool { unreadable == nil }
+
+    /// All of them.
+    ///
+    /// - Throws: ``TomboloError/shape(detail:)`` if one cannot be read.
+    package func whole() throws -> [Record] {
+        if let unreadable { throw TomboloError.shape(detail: unreadable) }
+        return records
+    }
+
+    /// Those that can be read. The others are left out and reported: they are no reason to show none.
+    ///
+    /// - Throws: ``TomboloError/shape(detail:)`` if there are some and none can be read.
+    func some() throws -> [Record] {
+        if records.isEmpty { return try whole() }
+        report()
+        return records
+    }
+
+    /// Tells the reporter of what is left out.
+    package func report() {
+        if let unreadable { Reports.tell(Report(kind: "shape", detail: unreadable)) }
     }
 }
 
 extension Client {
-    /// The records that match now, from the local file.
+    /// The records that match now, from the local file. One that does not have its type's shape is left out and reported
+    /// (``setReporter(_:)``, `shape`).
     ///
-    /// - Throws: as ``query(_:_:)``; ``TomboloError/shape(detail:)`` if the code was generated from another schema.
+    /// - Throws: as ``query(_:_:)``; ``TomboloError/shape(detail:)`` if there are records and none of them can be read, as when the
+    ///   code was generated from another schema.
     public func fetch<Record: SyncedModel>(_ query: RecordQuery<Record>) async throws -> [Record] {
+        try await readable(query).some()
+    }
+
+    /// The records that match now, and whether all of them can be read.
+    package func readable<Record: SyncedModel>(_ query: RecordQuery<Record>) async throws -> Readable<Record> {
         let query = query.native
-        return try await cancellable { [native] in try await native.find(query: query, cancel: $0) }.decode(Record.self)
+        return try Readable(await cancellable { [native] in try await native.find(query: query, cancel: $0) })
     }
 
     /// The record with a key; `nil` if the file does not hold it.
     ///
-    /// - Throws: as ``fetch(_:)``.
+    /// - Throws: as ``query(_:_:)``; ``TomboloError/shape(detail:)`` if the record does not have its type's shape.
     public func get<Record: SyncedModel>(_ type: Record.Type = Record.self, _ key: Record.KeyOfRecord) async throws -> Record? {
         let (model, key) = (Record.model.name, JSONValue.object(key.tomboloValues).json)
         return try await cancellable { [native] in try await native.get(model: model, key: key, cancel: $0) }
@@ -139,7 +171,7 @@ extension Client {
     ) throws -> AsyncThrowingStream<[Record], any Error> {
         let live = try atOnce { try native.watchFind(query: query.native) }
         return Handle(open: open, ask: { try await live.next(cancel: $0) }, stop: { live.stop() })
-            .stream { try $0.decode(Record.self) }
+            .stream { try Readable($0).some() }
     }
 
     /// Creates, updates or deletes a record: `client.write(CreateNoteInput(text: "…"))`. As ``mutate(_:_:)``.
@@ -149,10 +181,9 @@ extension Client {
     public func write<Input: WriteInput>(
         _ input: Input, if condition: ((Input.RecordOfInput.FieldsOfRecord) -> RecordFilter<Input.RecordOfInput>)? = nil
     ) async throws -> Written<Input.RecordOfInput> {
-        let done = try await mutate(Input.root.document, input.variables(condition))
-        return Written(
-            value: try? done.answer.root(Input.root.name, as: Input.RecordOfInput.self), numbers: done.numbers,
-            problems: done.answer.errors)
+        try await mutate(Input.root.document, input.variables(condition)).read {
+            try $0.root(Input.root.name, as: Input.RecordOfInput.self)
+        }
     }
 
     /// A typed query: what a generated function for an operation calls.
@@ -171,8 +202,21 @@ extension Client {
     public func run<Data: Decodable & Sendable>(
         mutation document: String, _ variables: JSONValue
     ) async throws -> Written<Data> {
-        let done = try await mutate(document, variables.object ?? [:])
-        return Written(value: try? done.answer.decode(), numbers: done.numbers, problems: done.answer.errors)
+        try await mutate(document, variables.object ?? [:]).read { try $0.decode() }
+    }
+}
+
+extension Mutated {
+    /// What can be read of the answer. Nothing is thrown: the mutation is queued by now, and an app that took an error for "nothing was
+    /// queued" would make it a second time.
+    func read<Value>(_ read: (Answer) throws -> Value?) -> Written<Value> {
+        guard answer.errors.isEmpty else { return Written(value: nil, numbers: numbers, problems: answer.errors) }
+        do {
+            return Written(value: try read(answer), numbers: numbers, problems: [])
+        } catch {
+            let problem = GraphQLProblem(detail: reportable(error), errorType: "Shape")
+            return Written(value: nil, numbers: numbers, problems: [problem])
+        }
     }
 }
 

@@ -16,7 +16,7 @@ public struct Saved<Record: SyncedModel>: Sendable {
     public let kind: Kind
     /// The mutation's number; `nil` if nothing is queued.
     public let number: MutationNumber?
-    /// The record as it is now in the file; `nil` if it could not be read any more.
+    /// The record as it is now in the file; `nil` if it does not have its type's shape, which is reported (``setReporter(_:)``).
     public let record: Record?
 }
 
@@ -58,8 +58,17 @@ extension Client {
             case .updated: .updated
             case .unchanged: .unchanged
             }
-        // The mutation is queued: what comes back in another shape than the type's is no reason to say that it was not.
-        return Saved(kind: kind, number: saved.number, record: saved.record.flatMap { try? decoded(Record.self, $0) })
+        return Saved(kind: kind, number: saved.number, record: saved.record.flatMap(stored))
+    }
+
+    /// A record as it was stored. The mutation is queued: another shape than the type's is no reason to say that it was not.
+    private func stored<Record: SyncedModel>(_ text: String) -> Record? {
+        do {
+            return try decoded(Record.self, text)
+        } catch {
+            Reports.tell(Report(kind: "shape", detail: "a stored \(Record.model.name) could not be read: \(reportable(error))"))
+            return nil
+        }
     }
 
     /// Deletes a record by its key. As brief as ``mutate(_:_:)``, and as certain.
@@ -88,7 +97,8 @@ extension Client {
     /// Each change of a model's records from now on, here or on the server.
     ///
     /// - Parameter withExisting: tells of the records that are there already, too, as created.
-    /// - Throws: as ``fetch(_:)``.
+    /// - Throws: as ``query(_:_:)``. The stream throws ``TomboloError/shape(detail:)`` for a record that does not have its type's
+    ///   shape, and goes on with the next change when it is read again.
     public func observe<Record: SyncedModel>(
         _ type: Record.Type, where filter: RecordFilter<Record>? = nil, withExisting: Bool = false
     ) async throws -> AsyncThrowingStream<RecordChange<Record>, any Error> {

@@ -58,11 +58,13 @@ public protocol WriteInput: JSONConvertible {
 
 /// What a typed mutation gives back at once.
 public struct Written<Value: Sendable>: Sendable {
-    /// The record, or the operation's data, from the local rows as they are now; `nil` if it cannot be read.
+    /// The record, or the operation's data, from the local rows as they are now; `nil` if it cannot be read. ``problems`` say why;
+    /// the mutation is queued all the same.
     public let value: Value?
     /// A number for each mutation field, in order.
     public let numbers: [MutationNumber]
-    /// What single fields of the answer failed with; empty in the usual case.
+    /// What single fields of the answer failed with, or one of the type `Shape`: the answer does not have its type's shape. Empty in
+    /// the usual case.
     public let problems: [GraphQLProblem]
 
     /// The number of the only or the first mutation field.

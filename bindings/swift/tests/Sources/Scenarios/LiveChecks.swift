@@ -30,12 +30,18 @@ private struct Odd: SyncedModel {
     init(from decoder: any Decoder) throws {
         let container = try decoder.container(keyedBy: CodingKeys.self)
         id = try container.decode(String.self, forKey: .id)
-        guard let number = Int(try container.decode(String.self, forKey: .number)) else {
-            throw DecodingError.dataCorruptedError(forKey: .number, in: container, debugDescription: "no number")
+        let text = try container.decode(String.self, forKey: .number)
+        guard let number = Int(text) else {
+            // As Foundation does with a number that does not fit.
+            throw DecodingError.dataCorruptedError(forKey: .number, in: container, debugDescription: "`\(text)` is no number")
         }
         self.number = number
     }
 }
+
+private struct OddNote: Decodable, Sendable { let createNote: Odd }
+
+private let createOdd = "mutation { createNote(input: { id: \"n0\", text: \"number 0\" }) { id text } }"
 
 /// The file is read without an answer now and then, as when it is busy.
 @MainActor
@@ -103,6 +109,15 @@ private func anotherShape(_ client: Client) async throws {
     let saved = try await client.save(Odd(id: "n1", number: 1))
     try expect(saved.kind == .created && saved.record == nil, "\(saved)")
     try expect(try await client.outbox().map(\.number) == [saved.number], "it is not in the outbox")
+    do {
+        let list = try await client.fetch(RecordQuery<Odd>())
+        throw Failure("of one record, which is not of the type, there came \(list)")
+    } catch TomboloError.shape(let detail) {
+        try expect(detail.contains("text`") && !detail.contains("number 1"), detail)
+    }
+    let written: Written<OddNote> = try await client.run(mutation: createOdd, [:])
+    try expect(written.value == nil && written.number > 0, "\(written)")
+    try expect(written.problems.map(\.errorType) == ["Shape"] && !"\(written)".contains("number 0"), "\(written)")
     try await client.write(CreateNoteInput(id: "n2", text: "2"))
     try expect(try await client.fetch(RecordQuery<Odd>()).map(\.number) == [2], "the list has not what can be read")
     let live = client.live(RecordQuery<Odd>())
@@ -112,7 +127,8 @@ private func anotherShape(_ client: Client) async throws {
     try expect(live.error == nil, "\(String(describing: live.error))")
     let reports = told.with { $0 }
     try expect(
-        !reports.isEmpty && reports.allSatisfy { $0.kind == "record" && !$0.detail.contains("number 1") }, "\(reports)")
+        !reports.isEmpty && reports.allSatisfy { $0.kind == "shape" && !$0.detail.contains("number 1") }, "\(reports)")
+    try expect(reports.first?.detail.contains("Note") == true, "what was saved and could not be read was not reported: \(reports)")
 }
 
 /// While a large list is read and decoded the main actor goes on. A machine that is busy holds everything up now and then, which is

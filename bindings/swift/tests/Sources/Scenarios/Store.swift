@@ -5,7 +5,7 @@ import TomboloDataStore
 /// What the store in Amplify's manner does beyond the scenario of the list. Against real servers.
 let storeChecks: [(String, @Sendable (Trial) async throws -> Void)] = [
     ("a suspension costs no refusal", suspendedRefusal), ("what another client has sent is told", refusedElsewhere),
-    ("what is refused again is told again", refusedAgain),
+    ("what is refused again is told again", refusedAgain), ("what cannot be read is not deleted", unreadable),
     ("what is saved while the store is cleared", savedWhileCleared), ("a cancelled clear", cancelledClear),
     ("a clear that fails", failedClear), ("a sign-out behind the store", signOutElsewhere),
     ("the store's other calls and events", otherCalls), ("what changes while observing begins", observedMeanwhile),
@@ -124,6 +124,39 @@ private func withStore(
         let numbers = try await client.outbox().map(\.number).sorted()
         try t.expect(numbers.first == again.first && numbers.allSatisfy { $0 > behind }, "tried again as \(again), they are \(numbers)")
         try await ear.becomes("both again") { $0.refused.sorted() == [first, behind] + numbers }
+    }
+}
+
+/// A note as a type that not every note has the shape of.
+private struct Short: Model {
+    struct Fields: Sendable {}
+    static let model = Note.model
+    static let fields = Fields()
+    let id: String
+    let text: String
+    var tomboloKey: NoteKey { NoteKey(id) }
+    var tomboloValues: [String: JSONValue] { ["id": .string(id), "text": .string(text)] }
+
+    init(from decoder: any Decoder) throws {
+        let note = try Note(from: decoder)
+        guard note.text.count < 10 else {
+            throw DecodingError.dataCorrupted(.init(codingPath: decoder.codingPath, debugDescription: note.text))
+        }
+        (id, text) = (note.id, note.text)
+    }
+
+    func encode(to encoder: any Encoder) throws { try JSONValue.object(tomboloValues).encode(to: encoder) }
+}
+
+/// Nothing is deleted by a list that is not whole.
+@Sendable private func unreadable(_ t: Trial) async throws {
+    try await withStore(t) { store, _ in
+        try await store.save(Note(id: "n1", text: "short"))
+        try await store.save(Note(id: "n2", text: "longer than it may be"))
+        try t.expect(try await store.query(Short.self).map(\.id), is: ["n1"], "what can be read")
+        let error = try await t.error("a delete of what cannot be read") { try await store.delete(Short.self, where: .all) }
+        guard case .shape(let detail) = error, !detail.contains("longer") else { throw Failure("it failed with \(error)") }
+        try t.expect(try await store.query(Note.self).count, is: 2, "the notes")
     }
 }
 
