@@ -23,6 +23,7 @@ import tombolo
 from tombolo import errors
 from tombolo._convert import milliseconds, to_json
 from tombolo._ffi import ffi
+from tombolo.datastore import DataStore
 from tombolo.typed import EqualField, ListField, ModelInfo, OrderedField, Predicate, Record, TextField, answered, write
 from tombolo.values import UNSET, Input, OpenEnum, Part, Value, encode, list_of
 from tombolo.watching import Watching
@@ -53,7 +54,7 @@ class FirstLines(unittest.TestCase):
             "import asyncio, sys, tombolo\n"
             "async def main():\n"
             "    schema = 'type Note @model { id: ID! text: String! }'\n"
-            "    async with await tombolo.open(schema=schema, path=sys.argv[1]) as client:\n"
+            "    async with tombolo.open(schema=schema, path=sys.argv[1]) as client:\n"
             "        await client.mutate('mutation { createNote(input: { text: \"t\" }) { id } }')\n"
             "asyncio.run(main())\n"
         )
@@ -304,6 +305,18 @@ class Writes(unittest.IsolatedAsyncioTestCase):
         self.assertIsInstance(answer.problem, errors.ShapeError)
         self.assertEqual(answer.mutated, mutated)
 
+    async def test_one_of_which_a_field_fails_is_queued_and_no_failure(self) -> None:
+        await self.client.close()
+        schema = "type Note @model { id: ID! text: String! tree: Tree } type Tree { name: String next: Tree }"
+        old = await tombolo.open(schema=schema.replace("text: String!", "text: String"), path=os.path.join(self.folder.name, "old.db"))
+        await old.mutate('mutation { createNote(input: { id: "n1" }) { id } }')
+        await old.close()
+        self.client = await tombolo.open(schema=schema, path=os.path.join(self.folder.name, "old.db"))
+        gone = await write(Strict, self.client, "delete", Given("n1"))
+        self.assertIsNone(gone.record)
+        self.assertIsInstance(gone.problem, errors.AnswerError)
+        self.assertIsNone(await self.client.get("Note", "n1"))
+
     async def test_the_record_has_its_embedded_values_whole(self) -> None:
         tree: dict[str, Any] = {"name": "leaf", "next": None}
         for level in range(20):
@@ -312,6 +325,68 @@ class Writes(unittest.IsolatedAsyncioTestCase):
         self.assertEqual(written.record and written.record.tree, tree)
         gone = await write(Strict, self.client, "delete", Given("n1"))
         self.assertEqual(gone.record and gone.record.tree, tree)
+
+
+class Store(unittest.IsolatedAsyncioTestCase):
+    schema = Writes.schema
+
+    async def asyncSetUp(self) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        self.options = {"schema": self.schema, "path": os.path.join(self.folder.name, "notes.db"), "account": "ada"}
+        self.store = DataStore(**self.options)
+
+    async def asyncTearDown(self) -> None:
+        await self.store.close()
+        self.folder.cleanup()
+
+    async def names(self) -> list[Any]:
+        client = await self.store.client()
+        return [item["id"] for item in (await client.find("Note")).items]
+
+    async def test_a_save_whose_record_cannot_be_read_is_no_failure(self) -> None:
+        with self.assertLogs("tombolo", "ERROR"):
+            given = Strict(id="n1", text="")
+            given.text = None  # type: ignore[assignment]
+            self.assertIs(await self.store.save(given), given)
+        self.assertEqual(await self.names(), ["n1"])
+
+    async def test_what_is_saved_while_it_is_cleared_is_in_the_next_file(self) -> None:
+        await self.store.save(Strict(id="before", text="t"))
+        clearing = asyncio.ensure_future(self.store.clear())
+        saves = [asyncio.ensure_future(self.store.save(Strict(id=f"n{turn}", text="t"))) for turn in range(20)]
+        await clearing
+        await asyncio.gather(*saves)
+        self.assertNotIn("before", await self.names())
+        await self.store.save(Strict(id="after", text="t"))
+        self.assertIn("after", await self.names())
+
+    async def test_a_clear_that_is_cancelled_leaves_a_store_that_works(self) -> None:
+        for turns in range(6):
+            await self.store.save(Strict(id="n1", text="t"))
+            clearing = asyncio.ensure_future(self.store.clear())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            clearing.cancel()
+            await asyncio.gather(clearing, return_exceptions=True)
+            await self.store.save(Strict(id="n2", text="t"))
+            self.assertIn("n2", await self.names())
+
+    async def test_one_that_was_signed_out_elsewhere_opens_anew(self) -> None:
+        await self.store.save(Strict(id="n1", text="t"))
+        async with tombolo.open(schema=self.schema, path=self.options["path"], account="ada") as other:
+            await other.sign_out(tombolo.Discard())
+        client = await self.store.client()
+        with self.assertRaises(errors.SignedOutError):
+            while True:
+                await client.outbox()
+        await self.store.save(Strict(id="n2", text="t"))
+        self.assertEqual(await self.names(), ["n2"])
+
+
+class Openings(unittest.IsolatedAsyncioTestCase):
+    async def test_a_file_s_name_is_no_schema(self) -> None:
+        with self.assertRaisesRegex(errors.SchemaError, "pathlib.Path"):
+            await tombolo.open(schema="mine.graphql", path="/nowhere/a.db")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -62,7 +62,31 @@ SignOut = Union[SendFirst, KeepSealed, Discard]
 """What becomes of an account's file when it signs out."""
 
 
-async def open(
+class Opening:
+    """A replica that is being opened: await it for the client, or enter it (``async with``), which closes the client at its end."""
+
+    def __init__(self, opened: Callable[[], Coroutine[Any, Any, Client]]) -> None:
+        self._opened = opened
+        self._client: Optional[Client] = None
+
+    def __await__(self) -> Generator[Any, None, Client]:
+        return self._opened().__await__()
+
+    async def __aenter__(self) -> Client:
+        self._client = await self._opened()
+        return self._client
+
+    async def __aexit__(
+        self,
+        kind: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        if self._client is not None:
+            await self._client.close()
+
+
+def open(
     *,
     schema: Union[str, "os.PathLike[str]"],
     path: Union[str, "os.PathLike[str]"],
@@ -78,10 +102,10 @@ async def open(
     durable: bool = True,
     import_datastore: Union[str, "os.PathLike[str]", None] = None,
     remove_datastore_when_settled: bool = False,
-) -> Client:
+) -> Opening:
     """Opens a replica. Returns as soon as its file is open; the link comes up by itself.
 
-    Use it as ``async with await tombolo.open(…) as client:``, which closes the client.
+    Use it as ``async with tombolo.open(…) as client:``, which closes the client, or as ``client = await tombolo.open(…)``.
 
     :param schema: the schema as SDL text, or the path (:class:`pathlib.Path`) of its file.
     :param path: the database file, made if it is not there. Its folder must exist.
@@ -103,31 +127,36 @@ async def open(
     :raises IncompleteError, SchemaError, EndpointError, UnknownModelError, RequestError: mistakes in the call.
     :raises OpenError, WrongAccountError: why the file cannot be used.
     """
-    if isinstance(schema, str):
-        sdl = schema
-    else:
-        try:
-            sdl = Path(schema).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise SchemaError(f"the schema {os.fspath(schema)} cannot be read: {error}") from error
-    config = ffi.ClientConfig(
-        schema=text("schema", sdl),
-        path=text("path", os.fspath(path)),
-        url=None if url is None else text("url", url),
-        transports=[_transport(text("fallback", way)) for way in fallbacks],
-        credential=_credentials.first_credential(api_key, token),
-        account=None if account is None else text("account", account),
-        author=None if author is None else text("author", author),
-        offline=offline,
-        scopes=None if scopes is None else [_native_scope(scope) for scope in scopes],
-        durability=None if durable else ffi.Durability.NORMAL,
-        import_datastore=None if import_datastore is None else text("import_datastore", os.fspath(import_datastore)),
-        remove_datastore_when_settled=remove_datastore_when_settled,
-    )
-    provider = None
-    if credentials is not None:
-        provider = _credentials.Provider(credentials, asyncio.get_running_loop())
-    return Client(await answered(ffi.Client.open(config, provider)))
+    async def opened() -> Client:
+        if isinstance(schema, str):
+            if schema.endswith((".graphql", ".graphqls", ".gql")) and "{" not in schema:
+                raise SchemaError(f"{schema!r} is a file's name: give it as pathlib.Path({schema!r}), or the schema's text")
+            sdl = schema
+        else:
+            try:
+                sdl = Path(schema).read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise SchemaError(f"the schema {os.fspath(schema)} cannot be read: {error}") from error
+        config = ffi.ClientConfig(
+            schema=text("schema", sdl),
+            path=text("path", os.fspath(path)),
+            url=None if url is None else text("url", url),
+            transports=[_transport(text("fallback", way)) for way in fallbacks],
+            credential=_credentials.first_credential(api_key, token),
+            account=None if account is None else text("account", account),
+            author=None if author is None else text("author", author),
+            offline=offline,
+            scopes=None if scopes is None else [_native_scope(scope) for scope in scopes],
+            durability=None if durable else ffi.Durability.NORMAL,
+            import_datastore=None if import_datastore is None else text("import_datastore", os.fspath(import_datastore)),
+            remove_datastore_when_settled=remove_datastore_when_settled,
+        )
+        provider = None
+        if credentials is not None:
+            provider = _credentials.Provider(credentials, asyncio.get_running_loop())
+        return Client(await answered(ffi.Client.open(config, provider)))
+
+    return Opening(opened)
 
 
 def _transport(url: str) -> Any:

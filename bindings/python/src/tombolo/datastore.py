@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
-from typing import Any, Generic, Optional, TypeVar, Union, overload
+from typing import Any, Callable, Generic, Optional, TypeVar, Union, overload
 
 from . import client as _client
 from .client import Client, Discard
-from .errors import ShapeError
+from .errors import ClosedError, ShapeError, SignedOutError
 from .records import ChangeKind, Found
 from .status import Decided, LinkStatus, Outcome, Status
 from .typed import Predicate, Query, Record
@@ -28,6 +29,9 @@ from .watching import Watching
 __all__ = ["DataStore", "HubEvent", "HubEventKind", "ModelChange", "OpType", "Snapshot"]
 
 R = TypeVar("R", bound=Record)
+T = TypeVar("T")
+
+_log = logging.getLogger("tombolo")
 
 _END = object()
 
@@ -109,41 +113,64 @@ class DataStore:
 
     async def client(self) -> Client:
         """The client beneath, for whatever DataStore has no idiom for; opened if it is not."""
-        # Made here: before Python 3.10 a lock belongs to the loop that was there when it was made.
-        if self._opening is None:
-            self._opening = asyncio.Lock()
-        async with self._opening:
+        async with self._lock():
             if self._client is None:
                 self._client = await _client.open(**self._options)
             return self._client
+
+    def _lock(self) -> asyncio.Lock:
+        # Made here: before Python 3.10 a lock belongs to the loop that was there when it was made.
+        if self._opening is None:
+            self._opening = asyncio.Lock()
+        return self._opening
+
+    async def _with(self, call: Callable[[Client], Awaitable[T]]) -> T:
+        """Makes a call; where the client has ended meanwhile (signed out or closed elsewhere), once more with another."""
+        client = await self.client()
+        try:
+            return await call(client)
+        except (ClosedError, SignedOutError):
+            async with self._lock():
+                if self._client is client:
+                    self._client = None
+                    await client.close()
+        return await call(await self.client())
 
     # Its life.
 
     async def start(self) -> None:
         """Opens the file and begins to sync."""
-        client = await self.client()
-        if self._options.get("url") is not None:
-            await client.set_online(True)
+        await self._with(lambda client: self._set_online(client, True))
 
     async def stop(self) -> None:
         """Ends syncing. What is saved from now on waits for :meth:`start`; queries and observers go on."""
-        client = await self.client()
+        await self._with(lambda client: self._set_online(client, False))
+
+    async def _set_online(self, client: Client, online: bool) -> None:
         if self._options.get("url") is not None:
-            await client.set_online(False)
+            await client.set_online(online)
 
     async def clear(self) -> None:
         """Removes the file with all that is in it, unsent mutations included, and ends the observers. The next call begins
         with an empty one."""
-        client = await self.client()
-        self._client = None
-        await client.sign_out(Discard())
-        await client.close()
+        # Carried out to its end also if its caller is cancelled: half of it would be a client that no call can use.
+        await asyncio.shield(asyncio.ensure_future(self._with(self._clear)))
+
+    async def _clear(self, client: Client) -> None:
+        # What is called meanwhile waits, and gets the next one.
+        async with self._lock():
+            if self._client is not client:
+                return
+            await client.sign_out(Discard())
+            await client.close()
+            self._client = None
 
     async def close(self) -> None:
         """Releases the file; the next call opens it again."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.close()
+        async with self._lock():
+            client, self._client = self._client, None
+            if client is not None:
+                await client.close()
 
     # Records.
 
@@ -153,25 +180,32 @@ class DataStore:
 
         :param condition: what must hold of the server's record, or it refuses the mutation.
         """
-        client = await self.client()
-        done = await client.save(
-            record._model.name,
-            record.to_json(),
-            before=record._loaded,
-            condition=None if condition is None else condition.json,
+        done = await self._with(
+            lambda client: client.save(
+                record._model.name,
+                record.to_json(),
+                before=record._loaded,
+                condition=None if condition is None else condition.json,
+            )
         )
-        return record if done.record is None else type(record).from_json(done.record)
+        if done.record is None:
+            return record
+        try:
+            return type(record).from_json(done.record)
+        except ShapeError:
+            # Queued: an error of the call would have the app do it again.
+            _log.error("a %s that was saved cannot be read: generate the types anew from the schema", record._model.name)
+            return record
 
     async def delete(
         self, what: Union[R, Query[R, Any]], condition: Optional[Predicate[R]] = None
     ) -> list[R]:
         """Deletes a record, or all that a query gives; gives back what was deleted."""
-        client = await self.client()
-        records = await what.fetch(client) if isinstance(what, Query) else [what]
+        when = None if condition is None else condition.json
+        records = await self._with(what.fetch) if isinstance(what, Query) else [what]
         for record in records:
-            await client.delete(
-                record._model.name, record.key_json(), condition=None if condition is None else condition.json
-            )
+            name, key = record._model.name, record.key_json()
+            await self._with(lambda client, name=name, key=key: client.delete(name, key, condition=when))  # type: ignore[misc]
         return records
 
     @overload
@@ -192,18 +226,18 @@ class DataStore:
     ) -> Any:
         """The record with a key (``store.query(Note, "n1")``), or records: all of a model, or those of a query
         (``Notes.where(…).order_by(…)``), a page of ``limit`` of them, counted from 0."""
-        client = await self.client()
         if key is not None:
             model = what._model
             fields = encode(key) if isinstance(key, dict) else {model.key[0]: key}
-            found = await client.get(model.name, fields)
+            found = await self._with(lambda client: client.get(model.name, fields))
             return None if found is None else what.from_json(found)
         asked = _as_query(what)
         if limit is None:
             if page:
                 raise ValueError("a page has a limit: query(…, page=1, limit=100)")
-            return await asked.fetch(client)
-        return (await asked.page(client, limit=limit, offset=page * limit)).items
+            return await self._with(asked.fetch)
+        asked_page = await self._with(lambda client: asked.page(client, limit=limit, offset=page * limit))
+        return asked_page.items
 
     async def observe(self, what: Union[type[R], Query[R, Any]]) -> AsyncIterator[ModelChange[R]]:
         """Each change of a model's records, or of a query's, from now on: ``async for change in store.observe(Note)``.
@@ -215,10 +249,9 @@ class DataStore:
 
     async def observing(self, what: Union[type[R], Query[R, Any]]) -> Watching[ModelChange[R]]:
         """As :meth:`observe`, and what happens after this call is told."""
-        client = await self.client()
         asked: Query[R, Any] = _as_query(what)
         record = asked.record
-        watching = await client.observe(record._model.name, filter=asked.filter)
+        watching = await self._with(lambda client: client.observe(record._model.name, filter=asked.filter))
 
         def read(change: Any) -> ModelChange[R]:
             element: Optional[R] = None

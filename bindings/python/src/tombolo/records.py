@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from ._convert import answered, from_json, problems, text, to_json, told
 from ._ffi import ffi
@@ -99,6 +99,10 @@ def _optional(value: Optional[Mapping[str, Any]]) -> Optional[str]:
     return None if value is None else to_json(dict(value))
 
 
+def _key(key: Union[str, Mapping[str, Any]]) -> str:
+    return to_json(key if isinstance(key, str) else dict(key))
+
+
 def _read(given: Optional[str]) -> Optional[dict[str, Any]]:
     if given is None:
         return None
@@ -142,15 +146,15 @@ class RecordCalls:
         return Saved(SavedAs[done.saved_as.name], done.number, _read(done.record))
 
     async def delete(
-        self, model: str, key: Mapping[str, Any], *, condition: Optional[Mapping[str, Any]] = None
+        self, model: str, key: Union[str, Mapping[str, Any]], *, condition: Optional[Mapping[str, Any]] = None
     ) -> Deleted:
-        """Deletes a record; ``key`` holds its key's fields, or all of it. Otherwise as :meth:`mutate`."""
-        done = await answered(self._native.delete(text("model", model), to_json(dict(key)), _optional(condition)))
+        """Deletes a record; ``key`` holds its key's fields, or all of it; of a key of one field its value will do. Otherwise as :meth:`mutate`."""
+        done = await answered(self._native.delete(text("model", model), _key(key), _optional(condition)))
         return Deleted(done.number, _read(done.record))
 
-    async def get(self, model: str, key: Mapping[str, Any]) -> Optional[dict[str, Any]]:
+    async def get(self, model: str, key: Union[str, Mapping[str, Any]]) -> Optional[dict[str, Any]]:
         """One record; ``None`` if this replica holds none."""
-        return _read(await answered(self._native.get(text("model", model), to_json(dict(key)))))
+        return _read(await answered(self._native.get(text("model", model), _key(key))))
 
     async def find(
         self,

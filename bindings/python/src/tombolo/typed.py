@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Any, Callable, ClassVar, Generic, Optional, TypeVar, Union
 
 from .client import Client
-from .errors import TomboloError
+from .errors import AnswerError, TomboloError
 from .mutations import Mutated
 from .records import Found, SortBy
 from .values import UNSET, Input, Value, encode
@@ -250,7 +250,8 @@ class Record(Value):
         """As :meth:`Value.from_json`; the record remembers what it was read from, so that a save sends what the app changed
         and no more."""
         record = super().from_json(given)
-        record._loaded = record.to_json()
+        # With its version: what others change from now on is in conflict with it, as the schema says.
+        record._loaded = {**record.to_json(), "_version": given.get("_version")}
         return record
 
     def key_json(self) -> dict[str, Any]:
@@ -393,6 +394,8 @@ async def write(record: type[R], client: Client, operation: str, given: Input) -
     before = await _whole(record, client, input) if model.nests and operation == "delete" else None
     done = await client.mutate(document, {"input": input})
     # Queued: nothing that comes now may be told as a failure of the call, or the app would do it again.
+    if done.problems:
+        return Written(None, done, _of_problems(done))
     try:
         found = done.data.get(name)
         if model.nests and found is not None:
@@ -412,8 +415,14 @@ async def _whole(record: type[R], client: Client, found: dict[str, Any]) -> Opti
         return None
 
 
+def _of_problems(done: Mutated) -> AnswerError:
+    return AnswerError("; ".join(problem.message for problem in done.problems), tuple(done.problems), done.data)
+
+
 def answered(data: type[A], done: Mutated) -> Answered[A]:
     """The answer of an operation that is queued already."""
+    if done.problems:
+        return Answered(None, done, _of_problems(done))
     try:
         return Answered(data.from_json(done.data), done)
     except TomboloError as problem:
@@ -437,6 +446,9 @@ class Written(Generic[R]):
         """The mutation's numbers, for :meth:`Client.outcome`."""
         self.problem = problem
         """Why the answer cannot be read."""
+
+    def __repr__(self) -> str:
+        return f"Written({self.number}, {self.record if self.problem is None else self.problem!r})"
 
     @property
     def number(self) -> int:

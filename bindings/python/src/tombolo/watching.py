@@ -22,6 +22,10 @@ def _heard(asked: asyncio.Task[Any]) -> None:
         asked.exception()
 
 
+def _nothing() -> None:
+    """Ends what has ended."""
+
+
 class Watching(Generic[T]):
     """Gives items until it is closed, its client is closed, or nobody holds it any more.
 
@@ -42,7 +46,7 @@ class Watching(Generic[T]):
         self._handle = handle
         self._read = read
         self._asked: Optional[asyncio.Task[Any]] = None
-        self._given_up = weakref.finalize(self, handle.stop)
+        self._given_up = weakref.finalize(self, _nothing if handle is None else handle.stop)
         # At the process's end the library ends by itself.
         self._given_up.atexit = False
 
