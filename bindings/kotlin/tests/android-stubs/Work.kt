@@ -3,12 +3,15 @@
 package androidx.work
 
 import android.content.Context
+import java.util.concurrent.ConcurrentHashMap
 import java.util.concurrent.CopyOnWriteArrayList
 import java.util.concurrent.TimeUnit
 
-class WorkerParameters
+class WorkerParameters(val tags: Set<String> = emptySet())
 
 abstract class ListenableWorker(val applicationContext: Context, parameters: WorkerParameters) {
+    val tags: Set<String> = parameters.tags
+
     abstract class Result {
         companion object {
             fun success(): Result = Fake("success")
@@ -45,26 +48,39 @@ class Constraints {
 }
 
 abstract class WorkRequest {
+    var tags: Set<String> = emptySet()
+        private set
+
     abstract class Builder<B : Builder<B, W>, W : WorkRequest> {
+        private val tags = HashSet<String>()
+
+        @Suppress("UNCHECKED_CAST")
+        fun addTag(tag: String): B {
+            tags += tag
+            return this as B
+        }
+
         @Suppress("UNCHECKED_CAST")
         fun setConstraints(constraints: Constraints): B = this as B
 
         @Suppress("UNCHECKED_CAST")
         fun setBackoffCriteria(policy: BackoffPolicy, delay: Long, unit: TimeUnit): B = this as B
 
-        abstract fun build(): W
+        protected abstract fun make(): W
+
+        fun build(): W = make().also { it.tags = tags.toSet() }
     }
 }
 
 class OneTimeWorkRequest : WorkRequest() {
     class Builder(worker: Class<out ListenableWorker>) : WorkRequest.Builder<Builder, OneTimeWorkRequest>() {
-        override fun build() = OneTimeWorkRequest()
+        override fun make() = OneTimeWorkRequest()
     }
 }
 
 class PeriodicWorkRequest : WorkRequest() {
     class Builder(worker: Class<out ListenableWorker>, every: Long, unit: TimeUnit) : WorkRequest.Builder<Builder, PeriodicWorkRequest>() {
-        override fun build() = PeriodicWorkRequest()
+        override fun make() = PeriodicWorkRequest()
     }
 }
 
@@ -90,12 +106,21 @@ abstract class WorkManager {
 class FakeWorkManager : WorkManager() {
     val told = CopyOnWriteArrayList<String>()
 
-    override fun enqueueUniqueWork(name: String, policy: ExistingWorkPolicy, request: OneTimeWorkRequest): Operation = note("$policy $name")
+    /** What a worker of each name is told of its request. */
+    val parameters = ConcurrentHashMap<String, WorkerParameters>()
+
+    override fun enqueueUniqueWork(name: String, policy: ExistingWorkPolicy, request: OneTimeWorkRequest): Operation =
+        enqueued(name, "$policy", request)
 
     override fun enqueueUniquePeriodicWork(name: String, policy: ExistingPeriodicWorkPolicy, request: PeriodicWorkRequest): Operation =
-        note("$policy $name")
+        enqueued(name, "$policy", request)
 
     override fun cancelUniqueWork(name: String): Operation = note("CANCEL $name")
+
+    private fun enqueued(name: String, policy: String, request: WorkRequest): Operation {
+        parameters[name] = WorkerParameters(request.tags)
+        return note("$policy $name")
+    }
 
     private fun note(words: String): Operation {
         told += words

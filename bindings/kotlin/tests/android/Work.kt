@@ -18,14 +18,15 @@ internal val WORK: Map<String, suspend () -> Unit> = mapOf(
     "what a worker says to the system" to ::results,
     "a worker over a client without a URL" to ::withoutUrl,
     "a worker without a provider" to ::withoutProvider,
-    "one that waits is replaced, one that runs is not" to ::policies,
+    "one that waits is replaced, one of its name that runs is not" to ::policies,
 )
 
 private class App(private val open: suspend () -> ClientLifecycle?) : Application(), TomboloProvider {
     override suspend fun tombolo(): ClientLifecycle? = open()
 }
 
-private suspend fun worked(open: suspend () -> ClientLifecycle?): String = SyncWorker(App(open), WorkerParameters()).doWork().toString()
+private suspend fun worked(parameters: WorkerParameters = WorkerParameters(), open: suspend () -> ClientLifecycle?): String =
+    SyncWorker(App(open), parameters).doWork().toString()
 
 private suspend fun results() {
     wants(worked { null } == "success") { "nobody is signed in" }
@@ -68,17 +69,23 @@ private suspend fun policies() {
     val work = FakeWorkManager().also { WorkManager.fake = it }
     val app = Application()
     SyncWorker.enqueue(app)
-    worked {
+    SyncWorker.schedule(app, 1.hours)
+    val once = work.parameters.getValue(SyncWorker.NAME)
+    worked(once) {
         SyncWorker.enqueue(app)
         null
     }
-    runCatching { worked { throw TomboloException.Busy("d") } }
+    runCatching { worked(once) { throw TomboloException.Busy("d") } }
     SyncWorker.enqueue(app)
-    SyncWorker.schedule(app, 1.hours)
+    // The one that runs now is of another name, and nothing has to wait for it.
+    worked(work.parameters.getValue(SyncWorker.NAME_PERIODIC)) {
+        SyncWorker.enqueue(app)
+        null
+    }
     SyncWorker.cancel(app)
     val wanted = listOf(
-        "REPLACE dev.tombolo.sync", "APPEND_OR_REPLACE dev.tombolo.sync", "REPLACE dev.tombolo.sync", "UPDATE dev.tombolo.sync.periodic",
-        "CANCEL dev.tombolo.sync", "CANCEL dev.tombolo.sync.periodic",
+        "REPLACE dev.tombolo.sync", "UPDATE dev.tombolo.sync.periodic", "APPEND_OR_REPLACE dev.tombolo.sync",
+        "REPLACE dev.tombolo.sync", "REPLACE dev.tombolo.sync", "CANCEL dev.tombolo.sync", "CANCEL dev.tombolo.sync.periodic",
     )
     wants(work.told == wanted) { "told ${work.told}" }
 }

@@ -34,7 +34,8 @@ public class SyncWorker(context: Context, parameters: WorkerParameters) : Corout
         Tls.initialize(applicationContext)
         // An app without a provider is a mistake in the app, which no further try mends: it fails.
         val provider = providerOf(applicationContext)
-        running.incrementAndGet()
+        val once = NAME in tags
+        if (once) running.incrementAndGet()
         return try {
             val lifecycle = provider.tombolo() ?: return Result.success()
             if (lifecycle.awake { it.syncOnce(BUDGET) }.complete) Result.success() else Result.retry()
@@ -50,7 +51,7 @@ public class SyncWorker(context: Context, parameters: WorkerParameters) : Corout
             Tombolo.tell("lifecycle", "a sync in the background failed: $error")
             Result.retry()
         } finally {
-            running.decrementAndGet()
+            if (once) running.decrementAndGet()
         }
     }
 
@@ -67,17 +68,21 @@ public class SyncWorker(context: Context, parameters: WorkerParameters) : Corout
         /** The name of what [schedule] leaves to the system. */
         public const val NAME_PERIODIC: String = "dev.tombolo.sync.periodic"
 
-        /** How many run in this process, which is where WorkManager runs them. */
+        /**
+         * How many that [enqueue] left to the system run in this process, which is where WorkManager runs them. The periodic one does not
+         * count: one that waits would be chained behind, rather than replaced, for its sake.
+         */
         private val running = AtomicInteger()
 
         /**
          * Sends as soon as there is a network, also if the app is gone by then. One that waits for another try, by now perhaps for hours, is
-         * replaced and begins anew; one that runs is let run.
+         * replaced and begins anew; one that runs is let run, and this one follows it.
          */
         public fun enqueue(context: Context) {
             val request = OneTimeWorkRequest.Builder(SyncWorker::class.java)
                 .setConstraints(constraints())
                 .setBackoffCriteria(BackoffPolicy.EXPONENTIAL, BACK_OFF.inWholeMilliseconds, TimeUnit.MILLISECONDS)
+                .addTag(NAME)
                 .build()
             val policy = if (running.get() > 0) ExistingWorkPolicy.APPEND_OR_REPLACE else ExistingWorkPolicy.REPLACE
             WorkManager.getInstance(context).enqueueUniqueWork(NAME, policy, request)
