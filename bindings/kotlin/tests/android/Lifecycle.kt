@@ -6,11 +6,18 @@ import androidx.work.WorkManager
 import dev.tombolo.LinkStatus
 import dev.tombolo.Tombolo
 import dev.tombolo.TomboloException
+import dev.tombolo.android.ClientLifecycle
+import java.nio.file.Path
+import kotlin.io.path.createDirectory
+import kotlin.io.path.deleteExisting
+import kotlin.io.path.moveTo
+import kotlin.time.Duration.Companion.milliseconds
 import kotlinx.coroutines.CompletableDeferred
 import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.CoroutineStart
 import kotlinx.coroutines.Job
 import kotlinx.coroutines.coroutineScope
+import kotlinx.coroutines.delay
 import kotlinx.coroutines.flow.first
 import kotlinx.coroutines.launch
 
@@ -26,6 +33,8 @@ internal val LIFECYCLE: Map<String, suspend () -> Unit> = mapOf(
     "the system may refuse to tell of the network" to ::unwatchedNetwork,
     "a client without a URL has no use for a network" to ::withoutUrl,
     "the network only gates what the app wishes" to ::networkGates,
+    "a file that cannot be had is tried again in the foreground" to ::triedAgain,
+    "a client that has ended is not tried again" to ::endedNotTried,
     "signing out while it is awake" to ::signOutWhileAwake,
 )
 
@@ -247,6 +256,66 @@ private suspend fun networkGates() = scene(NOWHERE) {
     lifecycle.settled()
     wants(!offline()) { "the app's wish is forgotten" }
     lifecycle.stop(app)
+}
+
+private suspend fun triedAgain() = scene {
+    val told = reports()
+    val app = FakeLifecycle()
+    app.addObserver(lifecycle)
+    client.suspend()
+    val file = Withheld(file)
+    app.start()
+    lifecycle.settled()
+    wants(client.isSuspended) { "resumed without its file" }
+    // One try fails, too.
+    delay(ClientLifecycle.RETRY_FIRST * 1.5)
+    wants(client.isSuspended && told.map { it.kind } == listOf("lifecycle")) { "told $told" }
+    file.giveBack()
+    while (client.isSuspended) delay(10.milliseconds)
+    client.query("{ listNotes { items { id } } }")
+
+    app.stop()
+    lifecycle.settled()
+    file.withhold()
+    app.start()
+    lifecycle.settled()
+    wants(lifecycle.triesAgain) { "not tried again" }
+    app.stop()
+    lifecycle.settled()
+    file.giveBack()
+    delay(ClientLifecycle.RETRY_FIRST * 1.5)
+    wants(client.isSuspended && !lifecycle.triesAgain) { "tried again in the background" }
+    lifecycle.stop(app)
+}
+
+private suspend fun endedNotTried() = scene(asleep = true) {
+    val told = reports()
+    val app = FakeLifecycle()
+    app.addObserver(lifecycle)
+    client.shutDown()
+    app.start()
+    lifecycle.settled()
+    wants(!lifecycle.triesAgain && told.isEmpty()) { "told $told" }
+    lifecycle.stop(app)
+}
+
+/** A file in whose place there is a folder, which nobody can open. */
+private class Withheld(private val file: Path) {
+    private val aside = file.resolveSibling("aside")
+
+    init {
+        withhold()
+    }
+
+    fun withhold() {
+        file.moveTo(aside)
+        file.createDirectory()
+    }
+
+    fun giveBack() {
+        file.deleteExisting()
+        aside.moveTo(file)
+    }
 }
 
 private suspend fun signOutWhileAwake() = scene(asleep = true) {

@@ -6,6 +6,7 @@ import dev.tombolo.Report
 import dev.tombolo.Tombolo
 import dev.tombolo.android.Tls
 import dev.tombolo.android.ClientLifecycle
+import java.nio.file.Path
 import java.util.concurrent.CopyOnWriteArrayList
 import kotlin.io.path.createTempDirectory
 import kotlin.system.exitProcess
@@ -51,7 +52,7 @@ const val CREATE = "mutation { createNote(input: { text: \"a\" }) { id } }"
 /** Where nobody listens: a wanted link is tried and fails. */
 const val NOWHERE = "http://127.0.0.1:9/graphql"
 
-internal class Scene(val app: Application, val client: Client, val lifecycle: ClientLifecycle)
+internal class Scene(val app: Application, val client: Client, val lifecycle: ClientLifecycle, val file: Path)
 
 /** A client and what keeps it in step; suspended, as in the background, if `asleep`. */
 internal suspend fun scene(
@@ -62,10 +63,11 @@ internal suspend fun scene(
 ) {
     val folder = createTempDirectory("tombolo-android-")
     try {
-        Tombolo.open(SCHEMA, folder.resolve("check.db").toString(), url = url, importDatastore = importDatastore).use { client ->
+        val file = folder.resolve("check.db")
+        Tombolo.open(SCHEMA, file.toString(), url = url, importDatastore = importDatastore).use { client ->
             if (asleep) client.suspend()
             val app = Application()
-            Scene(app, client, ClientLifecycle(app, client)).work()
+            Scene(app, client, ClientLifecycle(app, client), file).work()
         }
     } finally {
         folder.toFile().deleteRecursively()

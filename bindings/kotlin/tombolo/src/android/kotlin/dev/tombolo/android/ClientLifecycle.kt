@@ -10,14 +10,18 @@ import dev.tombolo.MutationStage
 import dev.tombolo.Tombolo
 import dev.tombolo.TomboloException
 import kotlin.coroutines.cancellation.CancellationException
+import kotlin.time.Duration
+import kotlin.time.Duration.Companion.seconds
 import kotlinx.coroutines.CompletableDeferred
 import kotlinx.coroutines.CoroutineExceptionHandler
 import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.Dispatchers
+import kotlinx.coroutines.Job
 import kotlinx.coroutines.NonCancellable
 import kotlinx.coroutines.SupervisorJob
 import kotlinx.coroutines.cancel
 import kotlinx.coroutines.channels.Channel
+import kotlinx.coroutines.delay
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.sync.Mutex
 import kotlinx.coroutines.sync.withLock
@@ -25,7 +29,8 @@ import kotlinx.coroutines.withContext
 
 /**
  * Keeps a client in step with the app: in the foreground it has its file and, while the device has a network, the link that the app wishes
- * ([Client.setOnline]); in the background it lets go of both, and what is not sent yet is left to a [SyncWorker].
+ * ([Client.setOnline]); in the background it lets go of both, and what is not sent yet is left to a [SyncWorker]. A file that cannot be had
+ * is tried again as long as the app is in the foreground, after 1 s at first and at most 30 s.
  *
  * ```
  * val lifecycle = ClientLifecycle(context, client)
@@ -57,6 +62,9 @@ public class ClientLifecycle(
 
     /** How many are within [awake]. Changed under [turn]. */
     private var holders = 0
+
+    /** Tries to resume the client again. Changed under [turn]. */
+    private var retry: Job? = null
     private val network = NetworkWatch(this.context) { connected -> step { client.setNetwork(connected) } }
 
     init {
@@ -112,10 +120,39 @@ public class ClientLifecycle(
         scope.cancel()
     }
 
-    /** Suspends the client if nobody needs it, and otherwise resumes it. */
+    /** Suspends the client if nobody needs it, and otherwise resumes it. Called under [turn]. */
     private suspend fun settle() {
-        if (foreground || holders > 0 || !suspends) client.resume() else client.suspend()
+        // It holds the turn while it does something: what is cancelled is its pause.
+        retry?.cancel()
+        if (!foreground && holders == 0 && suspends) return client.suspend()
+        try {
+            client.resume()
+        } catch (error: TomboloException) {
+            if (!isOver(error)) retry = scope.launch { resumeAgain() }
+            throw error
+        }
     }
+
+    /** Nobody else would: the app stays in the foreground, and its calls fail for want of the file. The first failure was told. */
+    private suspend fun resumeAgain() {
+        var pause = RETRY_FIRST
+        do {
+            delay(pause)
+            pause = minOf(pause * 2, RETRY_MOST)
+        } while (turn.withLock { foreground && !isResumed() })
+    }
+
+    /** Whether there is nothing left to try. */
+    private suspend fun isResumed(): Boolean =
+        try {
+            client.resume()
+            true
+        } catch (error: TomboloException) {
+            isOver(error)
+        }
+
+    /** For tests. */
+    internal val triesAgain: Boolean get() = retry?.isActive == true
 
     /** Returns when everything that was told before is done: for tests. */
     internal suspend fun settled() {
@@ -157,9 +194,17 @@ public class ClientLifecycle(
         }
     }
 
-    private companion object {
-        val ON_THEIR_WAY = setOf(MutationStage.Queued, MutationStage.InFlight, MutationStage.GivenUp)
+    internal companion object {
+        /** The pause before a client that could not be resumed is tried again; each further one is twice as long. */
+        val RETRY_FIRST: Duration = 1.seconds
 
-        fun reported(error: Throwable) = Tombolo.tell("lifecycle", error.message ?: error.javaClass.name)
+        /** The longest one. Somebody looks at the app and waits. */
+        val RETRY_MOST: Duration = 30.seconds
+
+        private val ON_THEIR_WAY = setOf(MutationStage.Queued, MutationStage.InFlight, MutationStage.GivenUp)
+
+        private fun isOver(error: TomboloException) = error is TomboloException.Closed || error is TomboloException.SignedOut
+
+        private fun reported(error: Throwable) = Tombolo.tell("lifecycle", error.message ?: error.javaClass.name)
     }
 }
