@@ -1,7 +1,10 @@
 package dev.tombolo.tests
 
 import dev.tombolo.Client
+import dev.tombolo.Event
 import dev.tombolo.Model
+import dev.tombolo.MutationStage
+import dev.tombolo.MutationState
 import dev.tombolo.Outcome
 import dev.tombolo.Record
 import dev.tombolo.SignOut
@@ -15,6 +18,8 @@ import dev.tombolo.datastore.ObserveQueryOptions
 import dev.tombolo.datastore.OutboxMutation
 import dev.tombolo.datastore.Where
 import dev.tombolo.datastore.begin
+import dev.tombolo.datastore.tell
+import dev.tombolo.datastore.waiting
 import dev.tombolo.tests.generated.Note
 import dev.tombolo.tests.generated.Seat
 import dev.tombolo.tests.generated.tomboloSchema
@@ -29,9 +34,12 @@ import kotlinx.coroutines.cancelAndJoin
 import kotlinx.coroutines.coroutineScope
 import kotlinx.coroutines.delay
 import kotlinx.coroutines.flow.first
+import kotlinx.coroutines.flow.flowOf
+import kotlinx.coroutines.flow.take
 import kotlinx.coroutines.flow.toList
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.withTimeout
+import kotlinx.coroutines.withTimeoutOrNull
 import kotlinx.coroutines.yield
 
 /** What code that comes from Amplify DataStore relies on. */
@@ -41,6 +49,8 @@ val FACADE: Map<String, suspend () -> Unit> = mapOf(
     "the store lives on after its client" to ::livesOn,
     "a clear that is given up" to ::clearGivenUp,
     "an observation that is given up holds nothing" to ::observationGivenUp,
+    "a wedged mutation is told each time" to ::wedgedTold,
+    "what waits for the app is listed to its end" to ::listedToItsEnd,
 )
 
 /** The same, against a server. */
@@ -184,6 +194,37 @@ private suspend fun observationGivenUp() = withStore(::local) { store ->
     }
 }
 
+private suspend fun wedgedTold() = withStore(::local) { store ->
+    val client = store.client()
+    store.save(Note(id = "n1", text = "a"))
+    val number = client.outbox().single().number
+    val hub = Hub()
+    coroutineScope {
+        val found = async(start = CoroutineStart.UNDISPATCHED) {
+            hub.subscribe(HubChannel.DATASTORE) { it.name == "outboxMutationProcessed" }.take(2).toList().map { it.data }
+        }
+        val telling = launch { tell(client, hub, flowOf(Event.Wedged(number, "no answer"), Event.Wedged(number, "nor now"))) }
+        val wanted = listOf("no answer", "nor now").map { OutboxMutation("Note", number, wedged = MutationState.Wedged(it)) }
+        val told = withTimeoutOrNull(PATIENCE) { found.await() }
+        telling.cancel()
+        found.cancel()
+        wants(told == wanted) { "told $told" }
+    }
+}
+
+private suspend fun listedToItsEnd() = withStore(::local) { store ->
+    repeat(5) { store.save(Note(id = "n$it", text = "a")) }
+    val client = store.client()
+    val stages = ArrayList<Set<MutationStage>>()
+    // They are queued, and stand for those that wait.
+    val found = waiting { filter ->
+        stages += filter.stages
+        client.mutations(filter.copy(stages = setOf(MutationStage.Queued), limit = 2))
+    }
+    wants(found.map { it.number } == client.outbox().map { it.number } && found.size == 5) { "found $found" }
+    wants(stages.toSet() == setOf(setOf(MutationStage.Rejected, MutationStage.Wedged))) { "asked for $stages" }
+}
+
 private suspend fun Trial.refusedWhileSuspended() {
     val server = server()
     server.write("create", "Seat", "id" to "s1")
@@ -222,5 +263,14 @@ private suspend fun Trial.refusedWhileSuspended() {
     live(client)
     store.save(Note(id = "n1", text = "a"))
     equal((told.next().data as OutboxMutation).outcome, Outcome.Applied, "events go on, and nothing is told twice")
+
+    shows(client, SEATS, "dave") { it["listSeats"].members()["items"].items().first()["passenger"] == "dave" }
+    offline(client)
+    val retried = client.retry(missed.number).single()
+    server.write("update", "Seat", "id" to "s1", "passenger" to "erin")
+    client.setOnline(true)
+    val again = told.next().data as OutboxMutation
+    equal(again.number, retried, "a retry that is refused")
+    holds(again.outcome is Outcome.Rejected, "it is a refusal again: ${again.outcome}")
     told.letGo()
 }

@@ -24,7 +24,7 @@ public enum class DataStoreChannelEventName(public val eventName: String) {
     /** Data: [OutboxMutation]. */
     OUTBOX_MUTATION_ENQUEUED("outboxMutationEnqueued"),
 
-    /** The server has decided a mutation. Data: [OutboxMutation]. */
+    /** The server has decided a mutation, or never did, and it waits for the app. Told each time that it comes to this. Data: [OutboxMutation]. */
     OUTBOX_MUTATION_PROCESSED("outboxMutationProcessed"),
 
     /** The link is open, and changes arrive. No data. */
@@ -59,6 +59,8 @@ public data class OutboxMutation(
     val number: Long,
     /** How it ended; `null` while it has not. */
     val outcome: dev.tombolo.Outcome? = null,
+    /** Why it waits for the app, if the server never decided it: `Client.retry` or `Client.discard`. */
+    val wedged: dev.tombolo.MutationState.Wedged? = null,
 )
 
 /** Something that happened. */
