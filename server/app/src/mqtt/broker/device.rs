@@ -13,8 +13,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tombolo_core::wire::graphql::{ErrorType, GraphqlError, Request as GraphqlRequest};
 use tombolo_core::wire::ws::ClientFrame;
 
-use super::{DEVICE_SILENCE_MAX, SETTLING_WAIT_MAX};
 use super::link::Shared;
+use super::{DEVICE_SILENCE_MAX, SETTLING_WAIT_MAX};
 use crate::auth::{Admitted, Refusal, Shown, expiry};
 use crate::limits::{OPERATION_ID_BYTES_MAX, OUTGOING_FRAMES};
 use crate::mqtt::LAST_ANSWERS_TIMEOUT;
