@@ -127,15 +127,16 @@ public actor DataStoreCategory {
         (watching, opening, current) = (nil, nil, nil)
     }
 
-    /// Calls the client. One that turns out to have ended is not asked a second time.
+    /// Calls the client; where it turns out to have ended, by a `clear()` meanwhile or elsewhere, once more the next one. What failed in
+    /// that way has done nothing.
     private func with<Value: Sendable>(_ call: @Sendable (Client) async throws -> Value) async throws -> Value {
         let client = try await client()
         do {
             return try await call(client)
         } catch let error as TomboloError where error == .signedOut || error == .closed {
             drop(client)
-            throw error
         }
+        return try await call(try await self.client())
     }
 
     // MARK: Its life
