@@ -73,7 +73,8 @@ class World {
     await soon('the client stops', this.DataStore.stop());
     // Version 5 gives a sync that was broken off for one without records, and goes on with it after `stop`: in a store that is
     // cleared meanwhile it fails on its own metadata. That takes no network any more, and so no time, but turns of the loop.
-    for (let turn = 0; turn < 200; turn += 1) await new Promise(setImmediate);
+    const turns = this.g.name === 'aws-amplify 5' ? 200 : 0;
+    for (let turn = 0; turn < turns; turn += 1) await new Promise(setImmediate);
     await soon('the client clears its store', this.DataStore.clear());
     sockets.forEach((socket) => socket.terminate());
     await this.door.shut();
